@@ -1,0 +1,279 @@
+"""The catalogue: one folder that holds pools, sets, names and runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from store.aliases import Alias, Aliases
+from store.commit import make_folder, publish_new_file
+from store.errors import FeatureSetNotFound, RunNotFound, StoreBusy, StoreFormatError, StoreNotFound
+from store.keys import PoolKey, Provenance, SetKey
+from store.pool import Pool
+from store.results import ProbeResult, RunFolder, publish_run
+from store.sets import FeatureSet, publish_set
+
+__all__ = ["FORMAT", "FeatureStore"]
+
+FORMAT = "linprobe-store 1"
+_CATALOG_COLUMNS = (
+    "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "bytes", "created", "is_current"
+)  # fmt: skip
+
+
+class FeatureStore:
+    """The catalogue of what was computed; open it with its path, `FeatureStore("linprobe-store")`.
+
+        STORE/FORMAT     linprobe-store 1
+              pools/     rows of features, by extractor and content
+              sets/      published sets
+              aliases/   what people call them
+              runs/      probe runs
+              cache/     disposable
+
+    Args:
+        path: of an existing store; see `FeatureStore.create` for a new one.
+
+    Raises:
+        StoreNotFound: nothing is there.
+        StoreFormatError: another format version, or no store.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            found = (self.path / "FORMAT").read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise StoreFormatError(
+                    f"{self.path}: not a store, it has no FORMAT file; name another folder with --store."
+                ) from error
+            raise StoreNotFound(
+                f"{self.path}: no store here; 'linprobe extract --store {self.path}' makes one."
+            ) from error
+        except (NotADirectoryError, UnicodeDecodeError) as error:
+            raise StoreFormatError(f"{self.path}: not a store; name a folder with --store.") from error
+        if found != FORMAT:
+            raise StoreFormatError(
+                f"{self.path}/FORMAT: {FORMAT!r} expected, {found!r} found; "
+                "use the linprobe that wrote this store, or name another folder with --store."
+            )
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> "FeatureStore":
+        """Open a store, making it first where there is none."""
+        try:
+            return cls(path)
+        except StoreNotFound:
+            make_folder(Path(path))
+            publish_new_file(Path(path) / "FORMAT", f"{FORMAT}\n".encode())
+            return cls(path)
+
+    # Sets
+
+    def catalog(self) -> pd.DataFrame:
+        """Return a row per published set.
+
+        Columns: `key, dataset, split, extractor, dim, rows, quarantined, bytes, created,
+        is_current`. `dataset` and `extractor` are what the set was called last; `bytes` is what
+        its features take in the pool, rows shared with other sets included.
+        """
+        current = {
+            alias.set_key: alias for alias in sorted(self._aliases.current(), key=lambda a: ":" not in a.dataset)
+        }
+        rows = []
+        for features in self.sets():
+            alias, provenance, manifest = current.get(features.key), features.provenance, features.manifest
+            shape = features.features
+            rows.append(
+                {
+                    "key": features.key,
+                    "dataset": alias.dataset if alias else provenance.dataset,
+                    "split": features.split,
+                    "extractor": alias.extractor if alias else provenance.extractor,
+                    "dim": manifest["dim"],
+                    "rows": manifest["rows"],
+                    "quarantined": manifest["quarantined"],
+                    "bytes": shape.shape[0] * shape.shape[1] * shape.dtype.itemsize,
+                    "created": pd.Timestamp(provenance.created),
+                    "is_current": alias is not None,
+                }
+            )
+        columns = [
+            "key",
+            "dataset",
+            "split",
+            "extractor",
+            "dim",
+            "rows",
+            "quarantined",
+            "bytes",
+            "created",
+            "is_current",
+        ]
+        frame = pd.DataFrame(rows, columns=list(_CATALOG_COLUMNS))
+        return frame.sort_values(["dataset", "extractor", "split", "created"], ignore_index=True)
+
+    def sets(self) -> Iterator[FeatureSet]:
+        """Yield every published set, in the order of their keys."""
+        for folder in sorted(self.path.glob("sets/[0-9a-f]*")):
+            yield FeatureSet(folder)
+
+    def get(
+        self,
+        dataset: str | None = None,
+        split: str | None = None,
+        extractor: str | None = None,
+        *,
+        as_of: str | None = None,
+        key: str | None = None,
+    ) -> FeatureSet:
+        """Return a set, by name or by key.
+
+        Args:
+            dataset: a name of the configuration, or the source as it was given.
+            split: the base split.
+            extractor: what the extractor is called.
+            as_of: an ISO 8601 time: what the name meant then; without it, what it means now.
+            key: a set key or a unique prefix of one, instead of a name.
+
+        Raises:
+            FeatureSetNotFound: nothing answers; the message lists what there is.
+        """
+        if key is not None:
+            return FeatureSet(self.path / "sets" / self._complete(key))
+        if dataset is None or split is None or extractor is None:
+            raise FeatureSetNotFound("dataset, split and extractor name a set together; or give key.")
+        history = self._aliases.history(dataset, split, extractor)
+        if as_of is not None:
+            moment = pd.Timestamp(as_of)
+            moment = moment.tz_localize("UTC") if moment.tzinfo is None else moment
+            history = [alias for alias in history if pd.Timestamp(alias.created) <= moment]
+        if not history:
+            known = sorted({(a.dataset, a.split, a.extractor) for a in self._aliases.current()})
+            listed = "; ".join(" / ".join(name) for name in known[:8]) or "none"
+            when = f" as of {as_of}" if as_of else ""
+            raise FeatureSetNotFound(
+                f"{dataset} / {split} / {extractor}: no such set{when} in {self.path}; sets here: {listed}."
+            )
+        return self.get(key=history[-1].set_key)
+
+    def splits(self, dataset: str, extractor: str) -> list[str]:
+        """Return the base splits under which a dataset has sets of an extractor, sorted."""
+        return sorted({a.split for a in self._aliases.current() if (a.dataset, a.extractor) == (dataset, extractor)})
+
+    def has_set(self, key: str) -> bool:
+        """Return whether a set of this key is published."""
+        return (self.path / "sets" / key / "manifest.json").exists()
+
+    def publish_set(self, key: SetKey, ledger: pd.DataFrame, pool: Pool, provenance: Provenance) -> FeatureSet:
+        """Publish a set whose rows lie in the pool; see `store.sets.publish_set`."""
+        folder = self.path / "sets" / key.digest
+        publish_set(folder, key, ledger, pool, provenance)
+        return FeatureSet(folder)
+
+    def name_set(self, dataset: str, split: str, extractor: str, key: str, created: str) -> None:
+        """Make a name mean a published set from now on."""
+        self._aliases.put(Alias(dataset, split, extractor, key, created))
+
+    def pool(self, key: PoolKey) -> Pool:
+        """Open the pool of a key, making it where there is none."""
+        return Pool.create(self.path / "pools" / key.digest, key)
+
+    # Runs
+
+    def results(self) -> pd.DataFrame:
+        """Return a row per probe run, the newest last: configuration, counts and metrics."""
+        rows = [RunFolder(folder).row() for folder in self._run_folders()]
+        if not rows:
+            return pd.DataFrame(columns=["run_id", "dataset", "extractor", "head", "accuracy", "created"])
+        return pd.DataFrame(rows).sort_values(["created", "run_id"], ignore_index=True)
+
+    def predictions(self, run_id: str) -> pd.DataFrame:
+        """Return a run's predictions, a row per test example."""
+        return RunFolder(self.path / "runs" / self.find_run(run_id)).predictions()
+
+    def run(self, run_id: str) -> ProbeResult:
+        """Return a whole run, by id, unique prefix or `DATASET/EXTRACTOR/HEAD` (its newest)."""
+        return RunFolder(self.path / "runs" / self.find_run(run_id)).result()
+
+    def runs(self) -> Iterator[ProbeResult]:
+        """Yield every run, in the order of their ids."""
+        for folder in self._run_folders():
+            yield RunFolder(folder).result()
+
+    def has_run(self, run_id: str) -> bool:
+        """Return whether a run of exactly this id is published."""
+        return (self.path / "runs" / run_id / "manifest.json").exists()
+
+    def publish_run(self, result: ProbeResult) -> bool:
+        """Publish a run; False if it was there already."""
+        return publish_run(self.path / "runs" / result.run_id, result)
+
+    def find_run(self, name: str) -> str:
+        """Return the id that a run id, a unique prefix or `DATASET/EXTRACTOR/HEAD` names.
+
+        Raises:
+            RunNotFound: no run answers, or several do.
+        """
+        ids = [folder.name for folder in self._run_folders()]
+        found = [run_id for run_id in ids if name and run_id.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        if len(found) > 1:
+            raise RunNotFound(f"{name}: {len(found)} runs begin so; give more of the id.")
+        results = self.results()
+        if len(results):
+            names = results["dataset"] + "/" + results["extractor"] + "/" + results["head"]
+            matching = results[names == name]
+            if len(matching):
+                return str(matching["run_id"].iloc[-1])
+        raise RunNotFound(
+            f"{name}: none of the {len(ids)} runs in {self.path} answers to this id, prefix or DATASET/EXTRACTOR/HEAD."
+        )
+
+    # Locks
+
+    @contextmanager
+    def lock(self, name: str, wait: bool) -> Iterator[None]:
+        """Hold a lock that saves double work; nothing's correctness rests on it.
+
+        Args:
+            name: what is locked.
+            wait: until it is free; else an error at once.
+
+        Raises:
+            StoreBusy: it is held, and `wait` is false.
+        """
+        folder = self.path / "cache" / "locks"
+        make_folder(folder)
+        lock = FileLock(folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout as error:
+            raise StoreBusy(f"{lock.lock_file}: held by another process; run it again when that is done.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @cached_property
+    def _aliases(self) -> Aliases:
+        return Aliases(self.path / "aliases")
+
+    def _run_folders(self) -> list[Path]:
+        return sorted(self.path.glob("runs/[0-9a-f]*"))
+
+    def _complete(self, prefix: str) -> str:
+        found = [
+            folder.name for folder in self.path.glob("sets/[0-9a-f]*") if prefix and folder.name.startswith(prefix)
+        ]
+        if len(found) != 1:
+            raise FeatureSetNotFound(
+                f"{prefix}: {len(found)} sets in {self.path} have this key or begin so, one expected."
+            )
+        return found[0]

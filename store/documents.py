@@ -1,0 +1,65 @@
+"""JSON documents that have an identity: one canonical spelling, one digest, and files that carry it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from store.errors import DamagedStore
+
+__all__ = ["canonical_json", "digest", "read_sealed", "seal", "unseal"]
+
+
+def canonical_json(document: Any) -> bytes:
+    """Spell a document in the one way that is hashed: sorted keys, no spaces, UTF-8, no NaN.
+
+    Args:
+        document: dicts with string keys, lists, tuples, strings, finite numbers, booleans, None.
+
+    Raises:
+        TypeError, ValueError: anything else stands in the document. There is no fallback on
+            purpose: a value that JSON does not know has no stable identity.
+    """
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
+        "utf-8"
+    )
+
+
+def digest(document: Any) -> str:
+    """Return the SHA-256 of a document's canonical spelling, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(document)).hexdigest()
+
+
+def seal(document: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a JSON file that carries its document and the document's digest."""
+    sealed = {"document": document, "sha256": digest(document)}
+    return json.dumps(sealed, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+
+
+def unseal(data: bytes, path: Path) -> dict[str, Any]:
+    """Return the document of a sealed file.
+
+    Args:
+        data: the file's bytes.
+        path: where they came from, for the error's text.
+
+    Raises:
+        DamagedStore: the bytes are not a sealed document, or the digest does not match.
+    """
+    try:
+        sealed = json.loads(data)
+        document, expected = sealed["document"], sealed["sha256"]
+        found = digest(document)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStore(f"{path}: not a sealed document ({error}).") from error
+    if found != expected or not isinstance(document, dict) or set(sealed) != {"document", "sha256"}:
+        raise DamagedStore(
+            f"{path}: sha256 {expected} expected, {found} found; the file was changed after it was written."
+        )
+    return document
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read a sealed file; see `unseal`."""
+    return unseal(path.read_bytes(), path)

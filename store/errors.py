@@ -1,0 +1,39 @@
+"""What can go wrong with a store, each error with the builtin that a caller would expect."""
+
+__all__ = [
+    "DamagedStore",
+    "FeatureSetNotFound",
+    "RunNotFound",
+    "StoreBusy",
+    "StoreError",
+    "StoreFormatError",
+    "StoreNotFound",
+]
+
+
+class StoreError(Exception):
+    """Base of everything that `store` raises on purpose."""
+
+
+class StoreNotFound(StoreError, FileNotFoundError):
+    """There is no store at the given path."""
+
+
+class StoreFormatError(StoreError, ValueError):
+    """The folder is a store of another format version, or no store at all."""
+
+
+class DamagedStore(StoreError, OSError):
+    """A file's bytes or its schema are not what its name or manifest promises."""
+
+
+class FeatureSetNotFound(StoreError, LookupError):
+    """No published set has the given name or key."""
+
+
+class RunNotFound(StoreError, LookupError):
+    """No probe run, or more than one, answers to the given name."""
+
+
+class StoreBusy(StoreError, TimeoutError):
+    """Another process holds the lock, and the caller did not want to wait."""

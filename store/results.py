@@ -1,0 +1,164 @@
+"""Probe runs: plain data of one training and its test, kept whole.
+
+runs/<run-id>/run.json             configuration, selection, metrics, warnings, circumstances
+              predictions.parquet  a row per test example
+              curves.parquet       a row per epoch (none for a head without epochs)
+              head.npz             the head as plain arrays
+              manifest.json        digests of the parts
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from store.commit import publish_folder
+from store.documents import read_sealed, seal, unseal
+from store.errors import DamagedStore
+from store.hdf5 import verify_file
+
+__all__ = ["PREDICTION_COLUMNS", "ProbeResult", "RunFolder", "publish_run"]
+
+PREDICTION_COLUMNS = (
+    "example_id", "content_sha256", "label", "predicted", "is_correct", "confidence", "label_probability"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """One probe run.
+
+    Attributes:
+        run_id: digest of sets, splits, head configuration, seed and protocol version.
+        config: what was asked: `dataset`, `extractor`, `head`, `options`, `train`, `validation`,
+            `test`, `seed`, `shots`, `sets` (base split → set key), `protocol`.
+        counts: `n_train`, `n_validation`, `n_test`, `dim`, `classes`.
+        selection: `method`, `selected` (option → value), `table` (a record per candidate tried),
+            `notes`.
+        metrics: name → number; `accuracy` with `accuracy_low` and `accuracy_high` (95%).
+        class_names: in label order.
+        predictions: a row per test example, columns `PREDICTION_COLUMNS`.
+        curves: a row per epoch; empty for a head that has none.
+        head: name → array: what the trained head is, enough to predict again.
+        fit: how the final fit went: `converged`, `iterations`, and what the head adds.
+        warnings: what a reader must know before believing the numbers.
+        seconds: from selection to test metrics.
+        created: UTC, ISO 8601 to the second.
+        versions: package name → version.
+    """
+
+    run_id: str
+    config: Mapping[str, Any]
+    counts: Mapping[str, int]
+    selection: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    class_names: tuple[str, ...]
+    predictions: pd.DataFrame
+    curves: pd.DataFrame
+    head: Mapping[str, np.ndarray]
+    fit: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    created: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+_DOCUMENT = (
+    "config",
+    "counts",
+    "selection",
+    "metrics",
+    "class_names",
+    "fit",
+    "warnings",
+    "seconds",
+    "created",
+    "versions",
+)
+
+
+def publish_run(folder: Path, result: ProbeResult) -> bool:
+    """Publish a run.
+
+    Args:
+        folder: `STORE/runs/<run-id>`.
+        result: the run.
+
+    Returns:
+        True if the run was published, False if it was there already.
+    """
+    arrays = io.BytesIO()
+    np.savez(arrays, allow_pickle=False, **dict(result.head))
+    files = {
+        "run.json": seal({name: getattr(result, name) for name in _DOCUMENT}),
+        "predictions.parquet": _parquet(result.predictions[list(PREDICTION_COLUMNS)]),
+        "curves.parquet": _parquet(result.curves),
+        "head.npz": arrays.getvalue(),
+    }
+    parts = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return publish_folder(folder, {**files, "manifest.json": seal({"parts": parts, "run": result.run_id})})
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()
+
+
+class RunFolder:
+    """The reader of one published run; each part is verified when it is read.
+
+    Args:
+        folder: `STORE/runs/<run-id>`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._manifest = read_sealed(folder / "manifest.json")
+        if self._manifest["run"] != folder.name:
+            raise DamagedStore(f"{folder}: the manifest is of run {self._manifest['run']}.")
+
+    def result(self) -> ProbeResult:
+        """Return the whole run."""
+        document = unseal(self._part("run.json"), self.folder / "run.json")
+        document["class_names"] = tuple(document["class_names"])
+        document["warnings"] = tuple(document["warnings"])
+        with np.load(io.BytesIO(self._part("head.npz")), allow_pickle=False) as arrays:
+            head = {name: arrays[name] for name in arrays.files}
+        return ProbeResult(
+            run_id=self.folder.name,
+            predictions=self.predictions(),
+            curves=pd.read_parquet(io.BytesIO(self._part("curves.parquet"))),
+            head=head,
+            **document,
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Return the run as one flat row of `FeatureStore.results()`; its tables are not read."""
+        document = unseal(self._part("run.json"), self.folder / "run.json")
+        shown = ("dataset", "extractor", "head", "seed", "shots", "train", "validation", "test")
+        return {
+            "run_id": self.folder.name,
+            **{name: document["config"][name] for name in shown},
+            **document["counts"],
+            **document["metrics"],
+            "selected": document["selection"]["selected"],
+            "converged": bool(document["fit"]["converged"]),
+            "warnings": len(document["warnings"]),
+            "seconds": document["seconds"],
+            "created": document["created"],
+        }
+
+    def predictions(self) -> pd.DataFrame:
+        """Return a row per test example."""
+        return pd.read_parquet(io.BytesIO(self._part("predictions.parquet")))
+
+    def _part(self, name: str) -> bytes:
+        path = self.folder / name
+        verify_file(path, self._manifest["parts"][name])
+        return path.read_bytes()
