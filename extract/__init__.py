@@ -1,0 +1,48 @@
+"""Pictures to rows: sources, decoding, preprocessing, extractors, engines, the run of one base split.
+
+Nothing here imports a framework before a row has to be computed.
+"""
+
+from extract.engines import ENGINES, Engine, ParameterCounts, open_engine
+from extract.errors import (
+    BadData,
+    EngineUnavailable,
+    ExtractError,
+    ModelMismatch,
+    ModelUnavailable,
+    SourceUnavailable,
+    UnknownName,
+)
+from extract.extractors import Declared, Extractor, ModelCaches, extractor_names, open_extractor
+from extract.preprocessing import VALUE_RANGES, Preprocessing
+from extract.run import Budget, Extraction, Naming, Progress, extract_features
+from extract.sources import DatasetSource, Example, open_source
+
+__all__ = [
+    "ENGINES",
+    "VALUE_RANGES",
+    "BadData",
+    "Budget",
+    "DatasetSource",
+    "Declared",
+    "Engine",
+    "EngineUnavailable",
+    "Example",
+    "ExtractError",
+    "Extraction",
+    "Extractor",
+    "ModelCaches",
+    "ModelMismatch",
+    "ModelUnavailable",
+    "Naming",
+    "ParameterCounts",
+    "Preprocessing",
+    "Progress",
+    "SourceUnavailable",
+    "UnknownName",
+    "extract_features",
+    "extractor_names",
+    "open_engine",
+    "open_extractor",
+    "open_source",
+]

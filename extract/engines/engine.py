@@ -1,0 +1,51 @@
+"""What runs an extractor."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["Engine", "ParameterCounts"]
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """How many numbers a network has, as Keras's `model.summary()` counts them.
+
+    Attributes:
+        frozen: constants of the graph.
+        trainable: what training could still change.
+    """
+
+    frozen: int
+    trainable: int
+
+
+class Engine(Protocol):
+    """A loaded extractor: pictures in, rows out.
+
+    Attributes:
+        name: such as `tensorflow`.
+        device: what it runs on.
+        threads: how many it uses, 0 where the framework decides.
+        batch_size: how many pictures it likes at once.
+        dim: D.
+        parameters: of the frozen network.
+    """
+
+    name: str
+    device: str
+    threads: int
+    batch_size: int
+    dim: int
+    parameters: ParameterCounts
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Compute features.
+
+        Args:
+            images: (N, H, W, 3) uint8, RGB, N ≥ 1.
+
+        Returns:
+            (N, D) float32; a row depends on its picture alone.
+        """

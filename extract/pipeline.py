@@ -1,0 +1,211 @@
+"""The stream from encoded pictures to uint8 batches: decode and resize on all cores, in order.
+
+Decoding and resizing are `tf.data`'s; what it cannot decode is taken up again by the careful path.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from extract.decoding import Header, Undecodable, decode_carefully
+from extract.preprocessing import Preprocessing
+from extract.sources.example import Example
+
+__all__ = ["Batch", "Pending", "load_decoder", "stream_batches"]
+
+# How an element's bytes are to be read.
+_JPEG, _PNG, _PIXELS = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A picture on its way.
+
+    Attributes:
+        ordinal: its place among the candidates of the base split.
+        example: the picture.
+        content: its SHA-256.
+        header: what it claims to be.
+    """
+
+    ordinal: int
+    example: Example
+    content: bytes
+    header: Header
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures that are ready for an engine, and those that turned out to be none.
+
+    Attributes:
+        pending: the N pictures.
+        images: (N, size, size, 3) uint8.
+        failed: pictures that no decoder could read, with the reason.
+    """
+
+    pending: list[Pending]
+    images: np.ndarray
+    failed: list[tuple[Pending, str]]
+
+
+def load_decoder() -> None:
+    """Import what the pipeline needs, so that the first batch does not pay for it."""
+    import tensorflow as tf
+
+    tf.constant(0)
+
+
+def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
+    """Decode, resize and batch pictures, in their order.
+
+    Args:
+        pictures: read by a thread of the pipeline, a few batches ahead.
+        preprocessing: how.
+        batch_size: N of all batches but those with failed pictures and the last.
+
+    Raises:
+        whatever `pictures` raises.
+    """
+    import tensorflow as tf
+
+    feed = _Feed(pictures)
+    signature = (
+        tf.TensorSpec((), tf.int64),
+        tf.TensorSpec((), tf.int32),
+        tf.TensorSpec((), tf.string),
+        tf.TensorSpec((3,), tf.int32),
+    )
+    dataset = tf.data.Dataset.from_generator(feed.elements, output_signature=signature)
+
+    def to_images(ordinal: Any, kind: Any, data: Any, shape: Any) -> tuple[Any, Any]:
+        return ordinal, resize(decode(kind, data, shape), preprocessing)
+
+    dataset = dataset.map(to_images, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # A broken picture drops out here; the gap in the ordinals tells which, below.
+    dataset = dataset.ignore_errors(log_warning=False).batch(batch_size).prefetch(2)
+    for ordinals, images in dataset.as_numpy_iterator():
+        yield feed.match(ordinals, images, preprocessing)
+    if feed.error is not None:
+        raise feed.error
+    rest = feed.match(np.empty(0, np.int64), np.empty((0, *_shape(preprocessing)), np.uint8), preprocessing, last=True)
+    if rest.pending or rest.failed:
+        yield rest
+
+
+class _Feed:
+    """What was given to the pipeline and has not come out yet."""
+
+    def __init__(self, pictures: Iterator[Pending]) -> None:
+        self._pictures = pictures
+        self._under_way: deque[Pending] = deque()
+        self._refused: dict[int, str] = {}
+        self.error: BaseException | None = None
+
+    def elements(self) -> Iterator[tuple[int, int, bytes, tuple[int, int, int]]]:
+        try:
+            for picture in self._pictures:
+                self._under_way.append(picture)
+                element = self._element(picture)
+                if element is not None:
+                    yield element
+        # Handed to the consumer: raised here, it would become a text within a TensorFlow error,
+        # or be ignored like a broken picture.
+        except BaseException as error:  # noqa: BLE001
+            self.error = error
+
+    def _element(self, picture: Pending) -> tuple[int, int, bytes, tuple[int, int, int]] | None:
+        data = picture.example.data
+        if isinstance(data, bytes) and picture.header.is_plain:
+            return picture.ordinal, _JPEG if picture.header.format == "JPEG" else _PNG, data, (0, 0, 0)
+        try:
+            pixels = decode_carefully(data) if isinstance(data, bytes) else data
+        except Undecodable as error:
+            self._refused[picture.ordinal] = str(error)
+            return None
+        height, width, channels = pixels.shape
+        return picture.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels)
+
+    def match(
+        self, ordinals: np.ndarray, images: np.ndarray, preprocessing: Preprocessing, last: bool = False
+    ) -> Batch:
+        """Pair what came out with what went in; what was skipped takes the careful path."""
+        pending: list[Pending] = []
+        failed: list[tuple[Pending, str]] = []
+        rows: list[np.ndarray] = []
+        ready = dict(zip(ordinals.tolist(), images, strict=True))
+        end = ordinals[-1] if len(ordinals) else -1
+        while self._under_way and (last or self._under_way[0].ordinal <= end):
+            picture = self._under_way.popleft()
+            image = ready.get(picture.ordinal)
+            if image is None:
+                try:
+                    image = self._rescue(picture, preprocessing)
+                except Undecodable as error:
+                    failed.append((picture, str(error)))
+                    continue
+            pending.append(picture)
+            rows.append(image)
+        stacked = images if len(rows) == len(images) else np.stack(rows) if rows else images[:0]
+        return Batch(pending, stacked, failed)
+
+    def _rescue(self, picture: Pending, preprocessing: Preprocessing) -> np.ndarray:
+        reason = self._refused.pop(picture.ordinal, None)
+        if reason is not None:
+            raise Undecodable(reason)
+        assert isinstance(picture.example.data, bytes)  # raw pixels have nothing to fail at
+        return np.asarray(resize(decode_carefully(picture.example.data), preprocessing).numpy())
+
+
+def decode(kind: Any, data: Any, shape: Any) -> Any:
+    """Decode one element of the pipeline.
+
+    Args:
+        kind: scalar int32: JPEG, PNG or pixels.
+        data: scalar string.
+        shape: (3,) int32: height, width, channels of pixels.
+
+    Returns:
+        TensorFlow (H, W, 3) uint8.
+    """
+    import tensorflow as tf
+
+    def pixels() -> Any:
+        raw = tf.reshape(tf.io.decode_raw(data, tf.uint8), shape)
+        return tf.broadcast_to(raw, tf.stack([shape[0], shape[1], 3]))
+
+    return tf.switch_case(
+        kind,
+        {
+            # The slow, exact transform: the fast one differs between builds of libjpeg.
+            _JPEG: lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
+            _PNG: lambda: tf.io.decode_png(data, channels=3),
+            _PIXELS: pixels,
+        },
+    )
+
+
+def resize(pixels: Any, preprocessing: Preprocessing) -> Any:
+    """Resize pixels as the preprocessing says.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        preprocessing: how.
+
+    Returns:
+        TensorFlow (size, size, 3) uint8, rounded.
+    """
+    import tensorflow as tf
+
+    size = preprocessing.size
+    resized = tf.image.resize(pixels, (size, size), preprocessing.resize, antialias=preprocessing.antialias)
+    image = tf.saturate_cast(tf.round(resized), tf.uint8)
+    image.set_shape(_shape(preprocessing))
+    return image
+
+
+def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
+    return preprocessing.size, preprocessing.size, 3

@@ -1,0 +1,138 @@
+"""`folder:PATH`: pictures in class folders.
+
+PATH/daisy/a.jpg          one base split, `all`
+     roses/2019/b.jpg     recursive below a class
+
+PATH/train/daisy/a.jpg    base splits `train`, `validation`, `test`, as far as they are there
+     test/roses/b.jpg
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from extract.errors import BadData, SourceUnavailable, UnknownName
+from extract.sources.example import Example
+
+__all__ = ["PICTURE_SUFFIXES", "FolderSource"]
+
+PICTURE_SUFFIXES = (
+    ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+    ".tif", ".tiff", ".webp",
+)  # fmt: skip
+_SPLIT_FOLDERS = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
+
+
+class FolderSource:
+    """Class folders of pictures, read in the order of their sorted relative paths.
+
+    Hidden files and files without a picture's suffix are ignored, and counted.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        SourceUnavailable: the folder is not there.
+        BadData: it has no class folders, a class has no picture, or a name is not UTF-8.
+    """
+
+    version = ""
+    origin: Mapping[str, Any] = {}
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.name = f"folder:{self.path}"
+        if not self.path.is_dir():
+            raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/picture.jpg.")
+        self._roots = self._split_roots()
+        self.splits = tuple(self._roots)
+        self.class_names = tuple(sorted({name for root in self._roots.values() for name in _folders(root)}))
+        if not self.class_names:
+            found = "it is empty" if not any(self.path.iterdir()) else "it holds no folders"
+            raise BadData(f"{self.path}: class folders expected (PATH/CLASS/picture.jpg), but {found}.")
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Yield the pictures of a base split, in the order of their relative paths."""
+        labels = {name: label for label, name in enumerate(self.class_names)}
+        root = self._root(split)
+        for path in self._files[split][0]:
+            label = labels[path.relative_to(root).parts[0]]
+            yield Example(path.relative_to(self.path).as_posix(), label, path.read_bytes())
+
+    def count(self, split: str) -> int:
+        """Return how many pictures a base split has."""
+        self._root(split)
+        return len(self._files[split][0])
+
+    def ignored(self, split: str) -> int:
+        """Return how many files below a base split are no pictures by their name."""
+        self._root(split)
+        return self._files[split][1]
+
+    def _split_roots(self) -> dict[str, Path]:
+        folders = _folders(self.path)
+        if not folders or not all(name.lower() in _SPLIT_FOLDERS for name in folders):
+            return {"all": self.path}
+        roots: dict[str, Path] = {}
+        for name in folders:
+            split = _SPLIT_FOLDERS[name.lower()]
+            if split in roots:
+                raise BadData(f"{self.path}: {roots[split].name} and {name} both name the split {split!r}; keep one.")
+            roots[split] = self.path / name
+        return {split: roots[split] for split in ("train", "validation", "test") if split in roots}
+
+    def _root(self, split: str) -> Path:
+        if split not in self._roots:
+            raise UnknownName(f"base split of {self.name}", split, self.splits)
+        return self._roots[split]
+
+    @cached_property
+    def _files(self) -> dict[str, tuple[list[Path], int]]:
+        return {split: self._walk(root) for split, root in self._roots.items()}
+
+    def _walk(self, root: Path) -> tuple[list[Path], int]:
+        pictures: list[Path] = []
+        ignored = sum(1 for entry in root.iterdir() if not entry.is_dir())
+        for class_name in _folders(root):
+            before = len(pictures)
+            for folder, _, names in os.walk(root / class_name, onerror=_raise):
+                for name in names:
+                    path = Path(folder) / name
+                    if path.suffix.lower() in PICTURE_SUFFIXES and not name.startswith("."):
+                        pictures.append(path)
+                    else:
+                        ignored += 1
+            if len(pictures) == before:
+                raise BadData(
+                    f"{root / class_name}: a class with no picture; add some ({', '.join(PICTURE_SUFFIXES)}) "
+                    "or remove the folder."
+                )
+        for path in pictures:
+            _require_utf8(path)
+        return sorted(pictures, key=lambda path: path.relative_to(root).as_posix()), ignored
+
+
+def _folders(root: Path) -> list[str]:
+    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    for name in names:
+        _require_utf8(root / name)
+    return names
+
+
+def _require_utf8(path: Path) -> None:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadData(f"{os.fsencode(path)!r}: the name is not UTF-8; rename it.") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error

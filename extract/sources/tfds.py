@@ -1,0 +1,123 @@
+"""`tfds:NAME[/CONFIG][:VERSION]`: a TensorFlow Datasets builder, read as it lies on disk."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from extract.errors import BadData, SourceUnavailable, UnknownName
+from extract.sources.example import Example
+
+__all__ = ["TfdsSource"]
+
+
+class TfdsSource:
+    """A TFDS builder: encoded bytes, TFDS's own ids and order, the class names of its label.
+
+    A dataset that is not prepared yet is downloaded and prepared.
+
+    Args:
+        spec: `NAME[/CONFIG][:VERSION]`.
+        data_dir: where TFDS keeps its data; without it, TFDS's own default.
+
+    Raises:
+        UnknownName: TFDS has no such builder.
+        SourceUnavailable: the dataset is not prepared and cannot be downloaded.
+        BadData: it has no picture with a class label.
+    """
+
+    def __init__(self, spec: str, data_dir: Path | None = None) -> None:
+        import tensorflow_datasets as tfds
+
+        self.name = f"tfds:{spec}"
+        self._builder = _open_builder(spec, data_dir)
+        info = self._builder.info
+        self._image, self._label = _supervised_features(info, self.name)
+        label = info.features[self._label]
+        self.class_names = tuple(label.names or map(str, range(label.num_classes)))
+        self.version = str(self._builder.version)
+        config = self._builder.builder_config
+        self.origin: Mapping[str, Any] = {
+            "name": self._builder.name,
+            "config": config.name if config else "",
+            "version": self.version,
+            "label": self._label,
+        }
+        self.splits = tuple(info.splits)
+        self._tfds = tfds
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Yield the examples of a base split in TFDS's order."""
+        self._require(split)
+        # One file at a time: the default interleaves files in blocks of 16, and rows would not
+        # stand where `train[10:20]` says.
+        config = self._tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
+        dataset = self._builder.as_dataset(
+            split=split,
+            shuffle_files=False,
+            decoders={self._image: self._tfds.decode.SkipDecoding()},
+            read_config=config,
+        )
+        for example in dataset.as_numpy_iterator():
+            example_id, label = example["tfds_id"].decode("utf-8"), int(example[self._label])
+            if not 0 <= label < len(self.class_names):
+                raise BadData(
+                    f"{self.name} {split} {example_id}: label {label}, but there are {len(self.class_names)} classes."
+                )
+            yield Example(example_id, label, bytes(example[self._image]))
+
+    def count(self, split: str) -> int | None:
+        """Return how many examples a base split has."""
+        self._require(split)
+        return int(self._builder.info.splits[split].num_examples) if self.splits else None
+
+    def ignored(self, split: str) -> int:
+        """Return 0: a builder holds nothing but examples."""
+        self._require(split)
+        return 0
+
+    def _require(self, split: str) -> None:
+        # Builders without split information (TFDS's own mocks) know their splits only when asked.
+        if self.splits and split not in self.splits:
+            raise UnknownName(f"base split of {self.name}", split, self.splits)
+
+
+def _open_builder(spec: str, data_dir: Path | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(spec, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        raise UnknownName("TFDS dataset", spec, tfds.list_builders(with_community_datasets=False)) from error
+    except (ValueError, AssertionError) as error:
+        raise SourceUnavailable(f"tfds:{spec}: {str(error).splitlines()[0]}") from error
+    if not builder.is_prepared():
+        try:
+            builder.download_and_prepare()
+        except (OSError, tfds.download.DownloadError, tfds.download.checksums_lib.NonMatchingChecksumError) as error:
+            raise SourceUnavailable(_unprepared(spec, builder, error)) from error
+    return builder
+
+
+def _unprepared(spec: str, builder: Any, error: BaseException) -> str:
+    return (
+        f"tfds:{spec}: not prepared in {builder.data_dir} and not to be downloaded ({type(error).__name__}: "
+        f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); prepare it on a machine with network and "
+        "copy the folder, or name the folder that holds it in TFDS_DATA_DIR."
+    )
+
+
+def _supervised_features(info: Any, name: str) -> tuple[str, str]:
+    import tensorflow_datasets as tfds
+
+    keys = info.supervised_keys
+    if not keys:
+        images = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.Image)]
+        labels = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.ClassLabel)]
+        keys = (images[0], labels[0]) if len(images) == 1 and len(labels) == 1 else (None, None)
+    image, label = keys[0], keys[1]
+    if not (
+        isinstance(info.features.get(image), tfds.features.Image)
+        and isinstance(info.features.get(label), tfds.features.ClassLabel)
+    ):
+        raise BadData(f"{name}: one Image and one ClassLabel expected, found {dict(info.features)}.")
+    return image, label
