@@ -15,8 +15,9 @@ from extract.errors import (
 )
 from extract.extractors import Declared, Extractor, ModelCaches, extractor_names, open_extractor
 from extract.preprocessing import VALUE_RANGES, Preprocessing
-from extract.run import Budget, Extraction, Naming, Progress, extract_features
+from extract.run import Extraction, Naming, Plan, Progress, extract_features, plan_extraction
 from extract.sources import DatasetSource, Example, open_source
+from extract.survey import Budget
 
 __all__ = [
     "ENGINES",
@@ -36,6 +37,7 @@ __all__ = [
     "ModelUnavailable",
     "Naming",
     "ParameterCounts",
+    "Plan",
     "Preprocessing",
     "Progress",
     "SourceUnavailable",
@@ -45,4 +47,5 @@ __all__ = [
     "open_engine",
     "open_extractor",
     "open_source",
+    "plan_extraction",
 ]

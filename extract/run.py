@@ -1,72 +1,25 @@
 """One base split through one extractor: pictures to rows, rows to the pool, the set published."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from extract.decoding import Header, Undecodable, read_header
 from extract.engines.engine import Engine, ParameterCounts
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
-from extract.pipeline import Batch, Pending, load_decoder, stream_batches
-from extract.sources.example import DatasetSource, Example
-from store import (
-    LEDGER_COLUMNS,
-    FeatureSet,
-    FeatureSetNotFound,
-    FeatureStore,
-    Pool,
-    Provenance,
-    SetKey,
-    rows_digest,
-)
+from extract.pipeline import Batch, load_decoder, stream_batches
+from extract.sources.example import DatasetSource
+from extract.survey import STRICT, Budget, Candidate, Survey, known_verdicts, set_key
+from store import FeatureSet, FeatureStore, Pool, Provenance
 
-__all__ = ["CHUNK", "Budget", "Extraction", "Naming", "Progress", "extract_features"]
+__all__ = ["CHUNK", "Extraction", "Naming", "Plan", "Progress", "extract_features", "plan_extraction"]
 
 # Consecutive candidates whose missing rows become one shard: the unit of work and of loss.
 CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many pictures may be undecodable before a base split counts as bad data.
-
-    Attributes:
-        pictures: an absolute number, or None.
-        share: of the candidates, 0 to 1, or None.
-    """
-
-    pictures: int | None = 0
-    share: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Budget":
-        """Parse `N` or `P%`.
-
-        Raises:
-            ValueError: it is neither.
-        """
-        try:
-            if text.endswith("%"):
-                share = float(text[:-1]) / 100
-                if 0 <= share <= 1:
-                    return cls(None, share)
-            elif int(text) >= 0:
-                return cls(int(text))
-        except ValueError:
-            pass
-        raise ValueError(f"{text!r}: a number of pictures (12) or a share (0.5%) expected.")
-
-    def allows(self, bad: int, candidates: int | None) -> bool:
-        """Return whether so many bad pictures are within the budget; a share needs the total."""
-        if self.pictures is not None:
-            return bad <= self.pictures
-        return candidates is None or bad <= (self.share or 0.0) * candidates
 
 
 @dataclass(frozen=True)
@@ -130,74 +83,6 @@ class Naming:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class _Candidate:
-    example_id: str
-    label: int
-    group: str
-    content: bytes
-    header: Header | None
-    size: int
-
-
-class _Survey:
-    """Reads a base split once: remembers every candidate, passes on those that the pool lacks."""
-
-    def __init__(self, source: DatasetSource, split: str, pool: Pool, verdicts: dict[bytes, str]) -> None:
-        self._source = source
-        self._split = split
-        self._known = pool.index()
-        self._scheduled: set[bytes] = set()
-        self._times: Counter[bytes] = Counter()
-        self.candidates: list[_Candidate] = []
-        self.verdicts = verdicts
-        self.reused = 0
-
-    def lacking(self) -> Iterator[Pending]:
-        """Yield the pictures whose rows have to be computed, each content once."""
-        for ordinal, example in enumerate(self._source.examples(self._split)):
-            content = example.content_sha256()
-            header = self._header(example, content)
-            size = len(example.data) if isinstance(example.data, bytes) else example.data.nbytes
-            self.candidates.append(_Candidate(example.example_id, example.label, example.group, content, header, size))
-            self._times[content] += 1
-            if content in self._known or content in self._scheduled:
-                self.reused += 1
-            elif content not in self.verdicts and header is not None:
-                self._scheduled.add(content)
-                yield Pending(ordinal, example, content, header)
-
-    def _header(self, example: Example, content: bytes) -> Header | None:
-        if isinstance(example.data, np.ndarray):
-            height, width, channels = example.data.shape
-            return Header("pixels", "L" if channels == 1 else "RGB", width, height)
-        try:
-            return read_header(example.data)
-        except Undecodable as error:
-            self.verdicts.setdefault(content, str(error))
-            return None
-
-    def count_quarantined(self) -> int:
-        return sum(self._times[content] for content in self.verdicts)
-
-    def quarantined(self) -> list[_Candidate]:
-        return [candidate for candidate in self.candidates if candidate.content in self.verdicts]
-
-    def ledger(self) -> pd.DataFrame:
-        rows = []
-        for candidate in self.candidates:
-            reason = self.verdicts.get(candidate.content)
-            header = candidate.header or Header("", "", 0, 0)
-            rows.append(
-                (
-                    candidate.example_id, candidate.label, candidate.group,
-                    "ok" if reason is None else "quarantined", reason or "", candidate.content.hex(),
-                    header.format, header.mode, header.width, header.height, candidate.size,
-                )
-            )  # fmt: skip
-        return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
-
-
 def extract_features(
     source: DatasetSource,
     split: str,
@@ -205,7 +90,7 @@ def extract_features(
     store: FeatureStore,
     open_engine: Callable[[], Engine],
     naming: Naming,
-    budget: Budget = Budget(),
+    budget: Budget = STRICT,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Extraction:
     """Bring one base split's rows into the pool, as far as they lack, and publish its set.
@@ -225,22 +110,12 @@ def extract_features(
     """
     started = time.perf_counter()
     pool = store.pool(extractor.pool_key())
-    survey = _Survey(source, split, pool, _known_verdicts(store, naming.dataset, split, extractor))
+    survey = Survey(source, split, pool, known_verdicts(store, naming.dataset, split, extractor))
     work = _Work(survey, pool, extractor, open_engine, source.count(split), budget, on_progress)
     work.run()
     ledger = survey.ledger()
-    _require_sound(ledger, source.name, split)
+    key = set_key(ledger, source, split, pool)
     reused = int((ledger["status"] == "ok").sum()) - work.progress.computed
-    key = SetKey(
-        pool=pool.folder.name,
-        split=split,
-        class_names=source.class_names,
-        candidates=len(ledger),
-        rows_sha256=rows_digest(
-            zip(ledger.example_id, ledger.content_sha256, ledger.label.tolist(), ledger.status, strict=True)
-        ),
-        origin=source.origin,
-    )
     is_cached = store.has_set(key.digest)
     seconds = time.perf_counter() - started - work.loading
     engine = work.engine
@@ -278,12 +153,51 @@ def extract_features(
     )
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What an extraction of one base split would do.
+
+    Attributes:
+        key: of the set that is published already, or empty.
+        rows: candidates that look decodable, by their headers.
+        quarantined: those that do not.
+        ignored: files that are no pictures.
+        lacking: pictures that would have to be computed.
+    """
+
+    key: str
+    rows: int
+    quarantined: int
+    ignored: int
+    lacking: int
+
+
+def plan_extraction(
+    source: DatasetSource, split: str, extractor: Extractor, store: FeatureStore | None, dataset: str
+) -> Plan:
+    """Say what `extract_features` would do, reading every picture but computing and writing nothing.
+
+    Args:
+        source, split, extractor: as there.
+        store: None where there is none yet.
+        dataset: what the set would be called.
+    """
+    key = extractor.pool_key()
+    pool = store.pool(key) if store else Pool(Path(key.digest), key)
+    survey = Survey(source, split, pool, known_verdicts(store, dataset, split, extractor) if store else {})
+    lacking = sum(1 for _ in survey.lacking())
+    digest = set_key(survey.ledger(), source, split, pool).digest
+    bad = survey.count_quarantined()
+    published = digest if store and not lacking and store.has_set(digest) else ""
+    return Plan(published, len(survey.candidates) - bad, bad, source.ignored(split), lacking)
+
+
 class _Work:
     """The part of an extraction that needs an engine; nothing of it runs where no row lacks."""
 
     def __init__(
         self,
-        survey: _Survey,
+        survey: Survey,
         pool: Pool,
         extractor: Extractor,
         open_engine: Callable[[], Engine],
@@ -350,28 +264,13 @@ class _Work:
             self._commit()
             self._refuse(self._survey.quarantined())
 
-    def _refuse(self, bad: list[_Candidate]) -> None:
+    def _refuse(self, bad: list[Candidate]) -> None:
         shown = "; ".join(f"{c.example_id}: {self._survey.verdicts[c.content]}" for c in bad[:3])
         raise BadData(
             f"{len(bad)} of the {len(self._survey.candidates)} pictures read so far cannot be decoded, more than the "
             f"budget allows ({shown}{'; …' if len(bad) > 3 else ''}); mend or remove them, or raise --max-bad. "
             "Rows computed until now are kept."
         )
-
-
-def _known_verdicts(store: FeatureStore, dataset: str, split: str, extractor: Extractor) -> dict[bytes, str]:
-    """Return what the current set of this name found undecodable: a function of the same bytes and rules."""
-    try:
-        current = store.get(dataset, split, extractor.name)
-    except FeatureSetNotFound:
-        return {}
-    if not current.manifest["quarantined"] or current.manifest["pool"] != extractor.pool_key().digest:
-        return {}
-    ledger = current.ledger()
-    bad = ledger[ledger["status"] == "quarantined"]
-    return {
-        bytes.fromhex(content): reason for content, reason in zip(bad["content_sha256"], bad["reason"], strict=True)
-    }
 
 
 def _require_finite(features: np.ndarray, batch: Batch, engine: Engine) -> None:
@@ -381,15 +280,3 @@ def _require_finite(features: np.ndarray, batch: Batch, engine: Engine) -> None:
     if not finite.all():
         which = batch.pending[int(np.flatnonzero(~finite)[0])].example.example_id
         raise BadData(f"{which}: the {engine.name} engine gives NaN or infinity for it; check weights and range.")
-
-
-def _require_sound(ledger: pd.DataFrame, source: str, split: str) -> None:
-    if not len(ledger):
-        raise BadData(f"{source} {split}: holds no example.")
-    twice = ledger["example_id"][ledger["example_id"].duplicated()]
-    if len(twice):
-        raise BadData(f"{source} {split}: the example id {twice.iloc[0]!r} stands twice.")
-    if not (ledger["status"] == "ok").any():
-        raise BadData(
-            f"{source} {split}: none of its {len(ledger)} pictures can be decoded ({ledger['reason'].iloc[0]})."
-        )

@@ -1,7 +1,7 @@
 """`bundled:digits`: the real 8 by 8 digits that scikit-learn ships, so that a demo needs no network."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,10 @@ class BundledDigits:
         pixels, labels = self._data
         for row in np.flatnonzero(wanted):
             yield Example(f"digits/{row:04d}", int(labels[row]), pixels[row])
+
+    def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
+        """Yield the examples of these ids."""
+        return (example for example in self.examples(split) if example.example_id in example_ids)
 
     def count(self, split: str) -> int:
         """Return how many examples a base split has."""

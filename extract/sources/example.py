@@ -1,7 +1,7 @@
 """What a source delivers, and what a source is."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,6 +60,9 @@ class DatasetSource(Protocol):
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the examples of a base split, in the same order every time."""
+
+    def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
+        """Yield those of the examples that are still there, in the base split's order."""
 
     def count(self, split: str) -> int | None:
         """Return how many examples a base split has, or None where only reading tells."""

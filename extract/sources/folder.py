@@ -8,7 +8,7 @@ PATH/train/daisy/a.jpg    base splits `train`, `validation`, `test`, as far as t
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,19 @@ class FolderSource:
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the pictures of a base split, in the order of their relative paths."""
-        labels = {name: label for label, name in enumerate(self.class_names)}
-        root = self._root(split)
+        self._root(split)
+        return (self._example(split, path) for path in self._files[split][0])
+
+    def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
+        """Yield the pictures of these ids; no other file is read, and none outside the folder."""
+        self._root(split)
         for path in self._files[split][0]:
-            label = labels[path.relative_to(root).parts[0]]
-            yield Example(path.relative_to(self.path).as_posix(), label, path.read_bytes())
+            if path.relative_to(self.path).as_posix() in example_ids:
+                yield self._example(split, path)
+
+    def _example(self, split: str, path: Path) -> Example:
+        label = self.class_names.index(path.relative_to(self._roots[split]).parts[0])
+        return Example(path.relative_to(self.path).as_posix(), label, path.read_bytes())
 
     def count(self, split: str) -> int:
         """Return how many pictures a base split has."""

@@ -1,6 +1,6 @@
 """`tfds:NAME[/CONFIG][:VERSION]`: a TensorFlow Datasets builder, read as it lies on disk."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,16 @@ class TfdsSource:
                     f"{self.name} {split} {example_id}: label {label}, but there are {len(self.class_names)} classes."
                 )
             yield Example(example_id, label, bytes(example[self._image]))
+
+    def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
+        """Yield the examples of these ids, reading no further than the last of them."""
+        wanted = set(example_ids)
+        for example in self.examples(split) if wanted else ():
+            if example.example_id in wanted:
+                yield example
+                wanted.remove(example.example_id)
+                if not wanted:
+                    return
 
     def count(self, split: str) -> int | None:
         """Return how many examples a base split has."""

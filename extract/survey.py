@@ -1,0 +1,187 @@
+"""Reading a base split once: who is there, what the pool has, what cannot be decoded."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from extract.decoding import Header, Undecodable, read_header
+from extract.errors import BadData
+from extract.extractors.extractor import Extractor
+from extract.pipeline import Pending
+from extract.sources.example import DatasetSource, Example
+from store import LEDGER_COLUMNS, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
+
+__all__ = ["STRICT", "Budget", "Candidate", "Survey", "known_verdicts", "set_key"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many pictures may be undecodable before a base split counts as bad data.
+
+    Attributes:
+        pictures: an absolute number, or None.
+        share: of the candidates, 0 to 1, or None.
+    """
+
+    pictures: int | None = 0
+    share: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Parse `N` or `P%`.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        try:
+            if text.endswith("%"):
+                share = float(text[:-1]) / 100
+                if 0 <= share <= 1:
+                    return cls(None, share)
+            elif int(text) >= 0:
+                return cls(int(text))
+        except ValueError:
+            pass
+        raise ValueError(f"{text!r}: a number of pictures (12) or a share (0.5%) expected.")
+
+    def allows(self, bad: int, candidates: int | None) -> bool:
+        """Return whether so many bad pictures are within the budget; a share needs the total."""
+        if self.pictures is not None:
+            return bad <= self.pictures
+        return candidates is None or bad <= (self.share or 0.0) * candidates
+
+
+STRICT = Budget()
+
+
+@dataclass
+class Candidate:
+    """What is remembered of a picture: enough for the ledger, and never its bytes."""
+
+    example_id: str
+    label: int
+    group: str
+    content: bytes
+    header: Header | None
+    size: int
+
+
+class Survey:
+    """Reads a base split once: remembers every candidate, passes on those that the pool lacks.
+
+    Args:
+        source: where the pictures come from.
+        split: the base split.
+        pool: whose rows are known.
+        verdicts: content → reason, of pictures that are known to be undecodable.
+
+    Attributes:
+        candidates: those read until now.
+        verdicts: as given, and what is found since.
+        reused: candidates that needed no computation, until now.
+    """
+
+    def __init__(self, source: DatasetSource, split: str, pool: Pool, verdicts: dict[bytes, str]) -> None:
+        self._source = source
+        self._split = split
+        self._known = pool.index()
+        self._scheduled: set[bytes] = set()
+        self._times: Counter[bytes] = Counter()
+        self.candidates: list[Candidate] = []
+        self.verdicts = verdicts
+        self.reused = 0
+
+    def lacking(self) -> Iterator[Pending]:
+        """Yield the pictures whose rows have to be computed, each content once."""
+        for ordinal, example in enumerate(self._source.examples(self._split)):
+            content = example.content_sha256()
+            header = self._header(example, content)
+            size = len(example.data) if isinstance(example.data, bytes) else example.data.nbytes
+            self.candidates.append(Candidate(example.example_id, example.label, example.group, content, header, size))
+            self._times[content] += 1
+            if content in self._known or content in self._scheduled:
+                self.reused += 1
+            elif content not in self.verdicts and header is not None:
+                self._scheduled.add(content)
+                yield Pending(ordinal, example, content, header)
+
+    def _header(self, example: Example, content: bytes) -> Header | None:
+        if isinstance(example.data, np.ndarray):
+            height, width, channels = example.data.shape
+            return Header("pixels", "L" if channels == 1 else "RGB", width, height)
+        try:
+            return read_header(example.data)
+        except Undecodable as error:
+            self.verdicts.setdefault(content, str(error))
+            return None
+
+    def count_quarantined(self) -> int:
+        """Return how many candidates read until now are undecodable."""
+        return sum(self._times[content] for content in self.verdicts)
+
+    def quarantined(self) -> list[Candidate]:
+        """Return the candidates that are undecodable."""
+        return [candidate for candidate in self.candidates if candidate.content in self.verdicts]
+
+    def ledger(self) -> pd.DataFrame:
+        """Return a row per candidate, in order, with the columns `store.LEDGER_COLUMNS`."""
+        rows = []
+        for candidate in self.candidates:
+            reason = self.verdicts.get(candidate.content)
+            header = candidate.header or Header("", "", 0, 0)
+            rows.append(
+                (
+                    candidate.example_id, candidate.label, candidate.group,
+                    "ok" if reason is None else "quarantined", reason or "", candidate.content.hex(),
+                    header.format, header.mode, header.width, header.height, candidate.size,
+                )
+            )  # fmt: skip
+        return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
+
+
+def known_verdicts(store: FeatureStore, dataset: str, split: str, extractor: Extractor) -> dict[bytes, str]:
+    """Return what the current set of this name found undecodable: a function of the same bytes and rules."""
+    try:
+        current = store.get(dataset, split, extractor.name)
+    except FeatureSetNotFound:
+        return {}
+    if not current.manifest["quarantined"] or current.manifest["pool"] != extractor.pool_key().digest:
+        return {}
+    ledger = current.ledger()
+    bad = ledger[ledger["status"] == "quarantined"]
+    return {
+        bytes.fromhex(content): reason for content, reason in zip(bad["content_sha256"], bad["reason"], strict=True)
+    }
+
+
+def set_key(ledger: pd.DataFrame, source: DatasetSource, split: str, pool: Pool) -> SetKey:
+    """Return the identity of the set that a ledger describes.
+
+    Raises:
+        BadData: it holds nothing, an id stands twice, or no picture can be decoded.
+    """
+    _require_sound(ledger, source.name, split)
+    rows = zip(ledger["example_id"], ledger["content_sha256"], ledger["label"].tolist(), ledger["status"], strict=True)
+    return SetKey(
+        pool=pool.folder.name,
+        split=split,
+        class_names=source.class_names,
+        candidates=len(ledger),
+        rows_sha256=rows_digest(rows),
+        origin=source.origin,
+    )
+
+
+def _require_sound(ledger: pd.DataFrame, source: str, split: str) -> None:
+    if not len(ledger):
+        raise BadData(f"{source} {split}: holds no example.")
+    twice = ledger["example_id"][ledger["example_id"].duplicated()]
+    if len(twice):
+        raise BadData(f"{source} {split}: the example id {twice.iloc[0]!r} stands twice.")
+    if not (ledger["status"] == "ok").any():
+        raise BadData(
+            f"{source} {split}: none of its {len(ledger)} pictures can be decoded ({ledger['reason'].iloc[0]})."
+        )
