@@ -1,0 +1,140 @@
+"""The configuration file, parsed once: behind it there are only typed values."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from jobs.errors import ConfigError
+
+__all__ = ["DatasetConfig", "ExtractorConfig", "GateConfig", "JobConfig", "ProbeConfig", "ReportConfig"]
+
+_Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class DatasetConfig(_Table):
+    """`[[datasets]]`: where pictures come from, and which of them train and test."""
+
+    name: _Name = ""
+    source: _Name
+    splits: tuple[_Name, ...] = ()
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    max_bad: int | str = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_after_source(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "name" not in values and isinstance(values.get("source"), str):
+            return {**values, "name": values["source"]}
+        return values
+
+
+class ExtractorConfig(_Table):
+    """`[[extractors]]`: what to run; what is stated here of a registered one must be true."""
+
+    name: _Name
+    engine: str = "auto"
+    size: int | None = Field(default=None, ge=1, le=4096)
+    value_range: str | None = Field(default=None, alias="range")
+    dim: int | None = Field(default=None, ge=1)
+    output: str | None = None
+
+
+class ProbeConfig(BaseModel):
+    """`[[probes]]`: which head to train; every other key is an option of that head."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    head: _Name
+    seeds: int = Field(default=1, ge=1)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What stands beside `head` and `seeds`."""
+        return dict(self.model_extra or {})
+
+
+class ReportConfig(_Table):
+    """`[report]`: where the report goes."""
+
+    out: Path = Path("linprobe-report")
+
+
+class GateConfig(_Table):
+    """`[gate]`: how much worse than its pinned baseline a result may be."""
+
+    max_drop: float = Field(ge=0, le=1)
+    baselines: tuple[_Name, ...] = Field(min_length=1)
+
+
+class JobConfig(_Table):
+    """A whole job: every dataset through every extractor, every head on each."""
+
+    store: Path | None = None
+    datasets: tuple[DatasetConfig, ...] = ()
+    extractors: tuple[ExtractorConfig, ...] = ()
+    probes: tuple[ProbeConfig, ...] = ()
+    report: ReportConfig = ReportConfig()
+    gate: GateConfig | None = None
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "JobConfig":
+        """Read a configuration file.
+
+        Raises:
+            ConfigError: naming file, key, what was expected and, for an unknown key, the nearest.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise ConfigError(f"{path}: no such configuration file; examples/demo.toml shows one.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}.") from error
+        try:
+            config = cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(f"{path}: {'; '.join(map(_describe, error.errors()))}.") from error
+        for kind, names in (
+            ("dataset", [dataset.name for dataset in config.datasets]),
+            ("extractor", [extractor.name for extractor in config.extractors]),
+        ):
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ConfigError(f"{path}: the {kind} {twice!r} stands twice; give each a name of its own.")
+        return config
+
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "datasets": DatasetConfig,
+    "extractors": ExtractorConfig,
+    "probes": ProbeConfig,
+    "report": ReportConfig,
+    "gate": GateConfig,
+}
+
+
+def _describe(error: Mapping[str, Any]) -> str:
+    where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        table = _TABLES.get(str(error["loc"][0])) if len(error["loc"]) > 1 else JobConfig
+        known = [field.alias or name for name, field in (table or JobConfig).model_fields.items()]
+        return f"{where}: no such key; {nearest(str(error['loc'][-1]), known)}"
+    if error["type"] == "missing":
+        return f"{where}: this key is missing"
+    return f"{where}: {error['msg']}, got {error['input']!r}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint: the nearest known name, if there is one near, and all that are known."""
+    names = list(known)
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return (f"did you mean {found[0]!r}? " if found else "") + f"known: {', '.join(names)}"

@@ -1,0 +1,231 @@
+"""`linprobe extract`: every dataset through every extractor, each base split once."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from extract import (
+    Budget,
+    DatasetSource,
+    Declared,
+    Engine,
+    Extraction,
+    Extractor,
+    Naming,
+    extract_features,
+    open_engine,
+    open_extractor,
+    open_source,
+    plan_extraction,
+)
+from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
+from jobs.console import Console
+from jobs.errors import ConfigError
+from jobs.failures import FORESEEN, Failure
+from jobs.surroundings import Surroundings, installed_versions
+from store import FeatureStore, StoreNotFound
+from store.documents import digest
+
+__all__ = ["ExtractOptions", "ExtractOutcome", "extract_all"]
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What the command line adds to the job.
+
+    Attributes:
+        splits: base splits to extract; none means those that the job needs.
+        engine: instead of the configured one.
+        max_bad: instead of the configured budget, `N` or `P%`.
+        is_dry_run: say what would be done, and do nothing.
+    """
+
+    splits: tuple[str, ...] = ()
+    engine: str | None = None
+    max_bad: str | None = None
+    is_dry_run: bool = False
+
+
+@dataclass
+class ExtractOutcome:
+    """What became of an extract job.
+
+    Attributes:
+        rows: a document per (dataset, split, extractor), in the order of the work.
+        failures: parts that failed.
+        failed_pairs: (dataset, extractor) of those.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    failed_pairs: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One base split of one dataset through one extractor."""
+
+    dataset: DatasetConfig
+    source: DatasetSource
+    split: str
+    extractor: Extractor
+    budget: Budget
+
+
+def extract_all(
+    job: JobConfig,
+    store: Callable[[], FeatureStore],
+    options: ExtractOptions,
+    surroundings: Surroundings,
+    console: Console,
+) -> ExtractOutcome:
+    """Extract what a job lacks; a part that fails does not stop the others.
+
+    Args:
+        job: datasets and extractors.
+        store: opens or makes the store; called when a first part is known to be sound.
+        options: what the command line adds.
+        surroundings: where the job runs.
+        console: who is told.
+    """
+    outcome = ExtractOutcome()
+    surroundings.prepare_frameworks()
+    sources = functools.cache(lambda source: open_source(source, surroundings.tfds_data_dir))
+    for configured in job.extractors:
+        loaded: dict[str, Engine] = {}
+        for dataset in job.datasets:
+            pair = f"{dataset.name} / {configured.name}"
+            try:
+                extractor = _open_extractor(configured, surroundings)
+                source = sources(dataset.source)
+                budget = _budget(options.max_bad, dataset)
+                parts = [_Part(dataset, source, s, extractor, budget) for s in _splits(dataset, source, options.splits)]
+                for part in parts:
+                    if options.is_dry_run:
+                        outcome.rows.append(_planned(part, store))
+                    else:
+                        opened = _engine_opener(extractor, options.engine or configured.engine, loaded, console)
+                        outcome.rows.append(_extract(part, store(), opened, surroundings, console))
+                    console.say(_line(outcome.rows[-1]))
+            except FORESEEN as error:
+                outcome.failures.append(Failure(pair, error))
+                outcome.failed_pairs.add((dataset.name, configured.name))
+                console.say(f"{pair}: {error}")
+    return outcome
+
+
+def _open_extractor(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:
+    declared = Declared(configured.size, configured.value_range, configured.dim, configured.output)
+    return open_extractor(configured.name, surroundings.caches, declared)
+
+
+def _budget(flag: str | None, dataset: DatasetConfig) -> Budget:
+    text = flag if flag is not None else str(dataset.max_bad)
+    try:
+        return Budget.parse(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"{'--max-bad' if flag is not None else f'datasets.{dataset.name}.max_bad'}: {error}"
+        ) from error
+
+
+def _splits(dataset: DatasetConfig, source: DatasetSource, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the base splits to extract: those asked for, configured, or all that there are."""
+    found = asked or dataset.splits or source.splits
+    if not found:
+        raise ConfigError(f"{source.name}: does not say which base splits it has; name them with --split.")
+    return found
+
+
+def _engine_opener(
+    extractor: Extractor, engine: str, loaded: dict[str, Engine], console: Console
+) -> Callable[[], Engine]:
+    def opened() -> Engine:
+        if engine not in loaded:
+            loaded[engine] = open_engine(extractor, engine, console.say)
+            console.say(_summary(extractor, loaded[engine]))
+        return loaded[engine]
+
+    return opened
+
+
+def _summary(extractor: Extractor, engine: Engine) -> str:
+    counts = engine.parameters
+    return (
+        f"{extractor.name}: {extractor.about}; {engine.dim} features, {engine.name} on {engine.device}\n"
+        f"  Total params: {counts.frozen + counts.trainable:,}\n"
+        f"  Trainable params: {counts.trainable:,}\n"
+        f"  Non-trainable params: {counts.frozen:,} (constants of the graph)"
+    )
+
+
+def _extract(
+    part: _Part, store: FeatureStore, opened: Callable[[], Engine], surroundings: Surroundings, console: Console
+) -> dict[str, Any]:
+    naming = Naming(part.dataset.name, surroundings.now(), surroundings.host, installed_versions())
+    title = f"{part.dataset.name}/{part.split} {part.extractor.name}"
+    lock = digest([part.source.name, part.split, part.extractor.pool_key().digest])[:32]
+    with store.lock(f"extract-{lock}", wait=True), console.progress(title) as update:
+        extraction = extract_features(
+            part.source, part.split, part.extractor, store, opened, naming, part.budget, update
+        )
+    return _row(part, extraction)
+
+
+def _row(part: _Part, extraction: Extraction) -> dict[str, Any]:
+    manifest = extraction.feature_set.manifest
+    seconds = extraction.seconds
+    return {
+        "key": extraction.feature_set.key,
+        "dataset": part.dataset.name,
+        "split": part.split,
+        "extractor": part.extractor.name,
+        "dim": manifest["dim"],
+        "rows": manifest["rows"],
+        "quarantined": manifest["quarantined"],
+        "ignored": extraction.ignored,
+        "forward_passes": extraction.forward_passes,
+        "reused": extraction.reused,
+        "status": extraction.status,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(extraction.forward_passes / seconds, 1) if extraction.forward_passes else 0.0,
+        "engine": extraction.engine,
+    }
+
+
+def _planned(part: _Part, store: Callable[[], FeatureStore]) -> dict[str, Any]:
+    try:
+        existing = store()
+    except StoreNotFound:
+        existing = None
+    plan = plan_extraction(part.source, part.split, part.extractor, existing, part.dataset.name)
+    return {
+        "key": plan.key,
+        "dataset": part.dataset.name,
+        "split": part.split,
+        "extractor": part.extractor.name,
+        "dim": part.extractor.dim,
+        "rows": plan.rows,
+        "quarantined": plan.quarantined,
+        "ignored": plan.ignored,
+        "forward_passes": plan.lacking,
+        "reused": plan.rows - plan.lacking,
+        "status": "cached" if plan.key else "planned",
+        "seconds": 0.0,
+        "images_per_second": 0.0,
+        "engine": "",
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    name = f"{row['dataset']}/{row['split']} {row['extractor']}"
+    counts = f"{row['rows']:,} rows"
+    for field_name in ("quarantined", "ignored"):
+        counts += f", {row[field_name]:,} {field_name}" if row[field_name] else ""
+    if row["status"] == "cached":
+        return f"{name}: cached, {counts}, no forward pass"
+    work = f"{row['forward_passes']:,} forward passes, {row['reused']:,} reused"
+    if row["status"] == "planned":
+        return f"{name}: would take {work} ({counts})"
+    return f"{name}: {counts}; {work} in {row['seconds']:.1f} s ({row['images_per_second']:,.0f} images/s)"

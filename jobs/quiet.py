@@ -1,0 +1,77 @@
+"""TensorFlow's native chatter at import, kept from people's terminals.
+
+TensorFlow writes some lines straight to file descriptor 2 before any log level counts. Those that
+are known to mean nothing are dropped; every other line is passed on.
+"""
+
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+__all__ = ["silence_tensorflow_import"]
+
+_MEANINGLESS = re.compile(
+    r"All log messages before absl::InitializeLog"
+    r"|cudart_stub.*Could not find cuda drivers"
+    r"|oneDNN custom operations are on"
+    r"|cpu_feature_guard|TF-TRT Warning|To enable the following instructions"
+    # No driver at all, on a machine without a GPU. Other CUDA errors are worth reading.
+    r"|failed call to cuInit.*(UNKNOWN ERROR \(303\)|no CUDA-capable device)"
+)
+
+
+def silence_tensorflow_import() -> None:
+    """Make the coming import of TensorFlow quiet; without effect once it is imported."""
+    if "tensorflow" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _QuietLoader(spec.loader)
+        return spec
+
+
+class _QuietLoader(Loader):
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        with _filtered_stderr():
+            self._loader.exec_module(module)
+            # The first look for devices is as talkative as the import.
+            module.config.list_physical_devices()
+
+
+@contextmanager
+def _filtered_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            captured.seek(0)
+            for line in captured.read().decode("utf-8", "replace").splitlines():
+                if not _MEANINGLESS.search(line):
+                    print(line, file=sys.stderr)

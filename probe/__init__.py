@@ -1,0 +1,29 @@
+"""Rows to heads: splits, scaling, training, selection and metrics.
+
+Importing this package imports neither TensorFlow nor scikit-learn, so that a run that was trained
+before is found at once by its name.
+"""
+
+from probe.errors import FeatureError, HeadNotFound, LabelError, OptionError, ProbeError, SplitError
+from probe.heads.registry import HEADS, default_options
+from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
+from probe.run import run_probe
+from probe.scaling import predict_proba
+
+__all__ = [
+    "HEADS",
+    "PROTOCOL_VERSION",
+    "FeatureError",
+    "HeadNotFound",
+    "LabelError",
+    "OptionError",
+    "ProbeError",
+    "ProbeRequest",
+    "SplitError",
+    "Splits",
+    "default_options",
+    "predict_proba",
+    "resolve",
+    "run_id",
+    "run_probe",
+]

@@ -1,0 +1,95 @@
+"""Draws that never part what belongs together, and that stay put when a dataset grows.
+
+Where a seed decides, a salted hash of each picture's content, or of its group, gives a position in
+[0, 1). Equal pictures and members of a group share one position, so no draw parts them; and as the
+position depends on nothing else, new pictures move no old one from train to test.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["draw_positions", "draw_validation", "units_of"]
+
+
+def units_of(contents: Sequence[str], groups: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Find the units that no draw may part.
+
+    Two rows belong to one unit if their pictures are equal, if they are of one group, or if a
+    chain of such rows connects them.
+
+    Args:
+        contents: N content hashes.
+        groups: N group names; empty where a row has none.
+
+    Returns:
+        units: (N,) int64, 0 … U-1.
+        tokens: the U units' names, which a draw hashes: the least group or content in them.
+    """
+    of_content = np.unique(np.asarray(contents, dtype=object).astype(str), return_inverse=True)[1]
+    of_group = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)[1]
+    grouped = np.flatnonzero([bool(group) for group in groups])
+    units = of_content.astype(np.int64)
+    while len(grouped):
+        before = units
+        # The least unit spreads over each group, then over equal pictures, until nothing moves.
+        least = np.full(int(of_group.max()) + 1, len(units), np.int64)
+        np.minimum.at(least, of_group[grouped], units[grouped])
+        units = units.copy()
+        units[grouped] = least[of_group[grouped]]
+        least = np.full(int(of_content.max()) + 1, len(units), np.int64)
+        np.minimum.at(least, of_content, units)
+        units = least[of_content]
+        if np.array_equal(units, before):
+            break
+    units = np.unique(units, return_inverse=True)[1].astype(np.int64)
+    return units, _tokens(units, contents, groups)
+
+
+def _tokens(units: np.ndarray, contents: Sequence[str], groups: Sequence[str]) -> list[str]:
+    tokens = [""] * (int(units.max()) + 1 if len(units) else 0)
+    for unit, content, group in zip(units.tolist(), contents, groups, strict=True):
+        token = f"group:{group}" if group else f"picture:{content}"
+        if not tokens[unit] or token < tokens[unit]:
+            tokens[unit] = token
+    return tokens
+
+
+def draw_positions(tokens: Sequence[str], purpose: str, seed: int) -> np.ndarray:
+    """Return each token's position in [0, 1): a hash of purpose, seed and token. (U,) float64."""
+    salt = hashlib.sha256(f"linprobe/{purpose}/{seed}/".encode())
+    positions = np.empty(len(tokens))
+    for at, token in enumerate(tokens):
+        hashed = salt.copy()
+        hashed.update(token.encode("utf-8"))
+        # 53 bits: what a float64 holds exactly, so that the position stays below 1.
+        positions[at] = (int.from_bytes(hashed.digest()[:8], "big") >> 11) / 2**53
+    return positions
+
+
+def draw_validation(
+    labels: np.ndarray, units: np.ndarray, tokens: Sequence[str], seed: int, share: float = 0.1
+) -> np.ndarray:
+    """Draw the rows that a head is selected on, out of those it may train on.
+
+    Args:
+        labels: (N,) int.
+        units: (N,) int, see `units_of`.
+        tokens: the units' names.
+        seed: salts the hash.
+        share: the share of the units to draw.
+
+    Returns:
+        (N,) bool. At least one unit is drawn where there are two, and no class loses its last
+        training row to validation.
+    """
+    positions = draw_positions(tokens, "validation", seed)
+    is_drawn = positions < share
+    if not is_drawn.any() and len(tokens) > 1:
+        is_drawn[np.argmin(positions)] = True
+    for label in np.unique(labels):
+        of_class = np.unique(units[labels == label])
+        if is_drawn[of_class].all():
+            is_drawn[of_class] = False
+    return np.asarray(is_drawn[units])

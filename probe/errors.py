@@ -1,0 +1,46 @@
+"""What can go wrong between features and a head, each error with the builtin a caller would expect."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "FeatureError",
+    "HeadNotFound",
+    "LabelError",
+    "OptionError",
+    "ProbeError",
+    "SplitError",
+    "nearest",
+]
+
+
+class ProbeError(Exception):
+    """Base of everything that `probe` raises on purpose."""
+
+
+class SplitError(ProbeError, ValueError):
+    """A split cannot be read, names nothing, selects nothing, or overlaps another."""
+
+
+class LabelError(ProbeError, ValueError):
+    """Labels or classes with which no honest head can be trained or tested."""
+
+
+class FeatureError(ProbeError, ValueError):
+    """Features with which nothing can be computed."""
+
+
+class HeadNotFound(ProbeError, LookupError):
+    """There is no head of this name."""
+
+
+class OptionError(ProbeError, ValueError):
+    """A head has no such option, or not with this value."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence: the known name nearest to `name`, if one is near, and all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}known: {', '.join(names) or 'none'}"

@@ -1,0 +1,116 @@
+"""What goes into the training of a head, and what comes out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from probe.draws import draw_validation
+
+__all__ = ["CURVE_COLUMNS", "Head", "Progress", "Recipe", "Trained", "TrainingData", "no_curves"]
+
+Progress = Callable[[str], None]
+
+CURVE_COLUMNS = (
+    "epoch",
+    "train_loss_running",
+    "train_accuracy_running",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Everything that a head may see before it is final: train, then validation. Never test.
+
+    Attributes:
+        features: (N, D) float32, finite, not scaled.
+        labels: (N,) int64 in 0 … classes-1; every class is there.
+        units: (N,) int64: rows of one unit (equal pictures, one group) must not be parted.
+        tokens: the units' names, for salted draws.
+        official_validation: how many rows at the end are a validation part that was given.
+        classes: K.
+        seed: of everything that is drawn.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    units: np.ndarray
+    tokens: Sequence[str]
+    official_validation: int
+    classes: int
+    seed: int
+
+    @property
+    def has_shared_units(self) -> bool:
+        """Whether some rows must stay together."""
+        return len(self.tokens) < len(self.labels)
+
+    def holdout(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """Return training rows, validation rows, and in words where validation comes from.
+
+        The official validation part if there is one, else a tenth drawn by `draw_validation`.
+        """
+        if self.official_validation:
+            first = len(self.labels) - self.official_validation
+            return np.arange(first), np.arange(first, len(self.labels)), "the official validation part"
+        is_drawn = draw_validation(self.labels, self.units, self.tokens, self.seed)
+        return np.flatnonzero(~is_drawn), np.flatnonzero(is_drawn), "a tenth of train, drawn by seed"
+
+
+class Head(Protocol):
+    """A trainable head: arrays in, arrays out."""
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Train on (N, D) features, not scaled, and (N,) labels in 0 … K-1."""
+        ...
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Return (N, K) probabilities for (N, D) features, not scaled."""
+        ...
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the trained head as plain arrays; see `probe.scaling`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A head that was selected and refitted, ready for its one test.
+
+    Attributes:
+        head: plain arrays; see `probe.scaling`.
+        n_validation: rows of the holdout that the head was selected on; 0 for cross-validation.
+        selection: `method`, `selected`, `table`, `notes`, and what the head adds.
+        fit: `converged`, `iterations`, and what the head adds.
+        curves: a row per epoch, columns `CURVE_COLUMNS`.
+        warnings: what a reader must know.
+        packages: the distributions whose versions matter.
+    """
+
+    head: Mapping[str, np.ndarray]
+    n_validation: int
+    selection: Mapping[str, Any]
+    fit: Mapping[str, Any]
+    curves: pd.DataFrame
+    packages: tuple[str, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Recipe(Protocol):
+    """Selects, refits and describes a head: the protocol of one kind of head."""
+
+    def __call__(self, data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+        """Train on everything in `data`, under options that are complete and checked."""
+        ...
+
+
+def no_curves() -> pd.DataFrame:
+    """Return the curves of a head that has no epochs: the columns, and no row."""
+    columns = {name: np.empty(0, np.int64 if name == "epoch" else np.float64) for name in CURVE_COLUMNS}
+    return pd.DataFrame(columns)

@@ -1,0 +1,203 @@
+"""The parts of a dataset: rows of one or more sets, and the checks before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from probe.draws import draw_positions, units_of
+from probe.errors import FeatureError, LabelError, SplitError
+from probe.splits import Draw, Slice
+from store import FeatureSet
+
+__all__ = ["Part", "SetTable", "check_labels", "check_overlap", "select_part", "shared_warnings"]
+
+_THIN_CLASS = 5
+_DRAW_PURPOSE = "test"
+
+
+class SetTable:
+    """What a draw or a slice needs to know of one set, read once.
+
+    Args:
+        features: the set.
+
+    Attributes:
+        rows: (candidates,) int64: each candidate's row, -1 where it is quarantined.
+        groups: the rows' groups; empty strings where there is none.
+        contents: the rows' content hashes in hexadecimal.
+    """
+
+    def __init__(self, features: FeatureSet) -> None:
+        self.set = features
+        ledger = features.ledger()
+        is_ok = (ledger["status"] == "ok").to_numpy()
+        self.rows = np.where(is_ok, np.cumsum(is_ok) - 1, -1)
+        self.groups: list[str] = ledger["group"].fillna("").astype(str)[is_ok].tolist()
+        self.contents = [row.tobytes().hex() for row in np.asarray(features.content_sha256)]
+
+    def select(self, term: Slice) -> tuple[np.ndarray, int]:
+        """Return the rows of a term, in the source's order, and how many candidates it lost to quarantine."""
+        if isinstance(term, Draw):
+            units, tokens = units_of(self.contents, self.groups)
+            positions = 100.0 * draw_positions(tokens, _DRAW_PURPOSE, term.seed)[units]
+            return np.flatnonzero((positions >= term.low) & (positions < term.high)), 0
+        rows = self.rows[term.start : term.stop]
+        return rows[rows >= 0], int((rows < 0).sum())
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are used together: train, validation or test.
+
+    Attributes:
+        name: for messages.
+        pieces: (set, its rows (n,) int64), in order.
+        labels: (N,) int64.
+        example_ids: N names.
+        contents: N content hashes in hexadecimal.
+        groups: N groups; empty where there is none.
+        quarantined: how many pictures the part would have besides.
+    """
+
+    name: str
+    pieces: tuple[tuple[FeatureSet, np.ndarray], ...]
+    labels: np.ndarray
+    example_ids: tuple[str, ...]
+    contents: tuple[str, ...]
+    groups: tuple[str, ...]
+    quarantined: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def positions(self) -> set[tuple[str, int]]:
+        """Return the (base split, row) pairs of the part."""
+        return {(piece.split, int(row)) for piece, rows in self.pieces for row in rows}
+
+    def read(self) -> np.ndarray:
+        """Read the features: (N, D) float32, finite.
+
+        Raises:
+            FeatureError: a row is not finite; its example is named.
+        """
+        blocks = [np.asarray(piece.features[rows], np.float32) for piece, rows in self.pieces]
+        dims = {block.shape[1] for block in blocks}
+        if len(dims) > 1:
+            raise FeatureError(f"{self.name}: the sets differ in dim ({', '.join(map(str, sorted(dims)))}).")
+        features = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+        # A sum is finite only if every number in the row is; no (N, D) mask is made.
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_bad = ~np.isfinite(features.sum(axis=1, dtype=np.float64))
+        if is_bad.any():
+            first = self.example_ids[int(np.argmax(is_bad))]
+            raise FeatureError(
+                f"{self.name}: {int(is_bad.sum())} of {len(features)} rows hold NaN or infinity, the first is "
+                f"{first!r}; extract them again, or leave them out with a split."
+            )
+        return features
+
+
+def select_part(name: str, spec: str, terms: Sequence[Slice], tables: Mapping[str, SetTable]) -> Part:
+    """Collect the rows of a split.
+
+    Args:
+        name: train, validation or test.
+        spec: the split as text, for messages.
+        terms: the split's terms.
+        tables: base split → its table.
+
+    Raises:
+        SplitError: no row is left, or one is selected twice.
+    """
+    pieces: list[tuple[FeatureSet, np.ndarray]] = []
+    labels: list[np.ndarray] = []
+    ids: list[str] = []
+    contents: list[str] = []
+    groups: list[str] = []
+    quarantined = 0
+    for term in terms:
+        table = tables[term.base]
+        rows, lost = table.select(term)
+        quarantined += lost
+        pieces.append((table.set, rows))
+        labels.append(np.asarray(table.set.labels)[rows])
+        ids.extend(np.asarray(table.set.example_ids)[rows].tolist())
+        contents.extend(table.contents[row] for row in rows)
+        groups.extend(table.groups[row] for row in rows)
+    part = Part(name, tuple(pieces), np.concatenate(labels), tuple(ids), tuple(contents), tuple(groups), quarantined)
+    if not len(part):
+        lost_text = f" ({quarantined} candidates are quarantined)" if quarantined else ""
+        raise SplitError(f"{name} = {spec!r} selects nothing{lost_text}.")
+    twice = len(part) - len(part.positions())
+    if twice:
+        raise SplitError(f"{name} = {spec!r} selects {twice} rows twice; let its terms not overlap.")
+    return part
+
+
+def check_overlap(parts: Sequence[Part]) -> None:
+    """Check that no row serves in two parts.
+
+    Raises:
+        SplitError: one does.
+    """
+    for at, part in enumerate(parts):
+        for other in parts[:at]:
+            shared = part.positions() & other.positions()
+            if shared:
+                base, row = min(shared)
+                raise SplitError(
+                    f"{other.name} and {part.name} share {len(shared)} rows, such as row {row} of {base!r}; "
+                    "a number measured on rows that were trained on means nothing. Give disjoint splits."
+                )
+
+
+def check_labels(parts: Sequence[Part], class_names: Sequence[str]) -> list[str]:
+    """Check that train and test hold every class of the dataset.
+
+    Returns:
+        Warnings: classes that are thin in train.
+
+    Raises:
+        LabelError: one class only, labels out of range, or a class that a part lacks.
+    """
+    if len(class_names) < 2:
+        raise LabelError(f"one class only ({', '.join(class_names)}): there is nothing to tell apart.")
+    warnings = []
+    for part in parts:
+        wrong = np.flatnonzero((part.labels < 0) | (part.labels >= len(class_names)))
+        if len(wrong):
+            raise LabelError(
+                f"{part.name}: {part.example_ids[wrong[0]]!r} has label {part.labels[wrong[0]]}, "
+                f"0 to {len(class_names) - 1} expected."
+            )
+        counts = np.bincount(part.labels, minlength=len(class_names))
+        absent = [class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
+        if absent and part.name != "validation":
+            raise LabelError(
+                f"{part.name}: {len(part)} rows, and none of {_listed(absent)}; "
+                f"give {part.name} a split that holds every class, or take the class out of the dataset."
+            )
+        thin = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _THIN_CLASS).tolist()]
+        if thin and part.name == "train":
+            warnings.append(f"fewer than {_THIN_CLASS} training rows of {_listed(thin)}")
+    return warnings
+
+
+def shared_warnings(parts: Sequence[Part]) -> list[str]:
+    """Say what a reader must know of the parts: pictures and groups that straddle them, pictures that are missing."""
+    test = parts[-1]
+    seen = {content for part in parts[:-1] for content in part.contents}
+    shared = sum(content in seen for content in test.contents)
+    warnings = [f"{shared} of {len(test)} test pictures stand in train or validation too"] if shared else []
+    seen_groups = {group for part in parts[:-1] for group in part.groups if group}
+    straddling = {group for group in test.groups if group} & seen_groups
+    if straddling:
+        warnings.append(f"{len(straddling)} groups stand on both sides, such as {min(straddling)!r}")
+    warnings += [f"{part.name} lacks {part.quarantined} quarantined pictures" for part in parts if part.quarantined]
+    return warnings
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,165 @@
+"""What is asked of a probe, what that means on the sets at hand, and the name of its run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from probe.errors import ProbeError, SplitError
+from probe.heads.registry import resolve_options
+from probe.splits import Draw, Slice, drawn, parse_split
+from store import FeatureSet
+from store.documents import digest
+
+__all__ = ["PROTOCOL_VERSION", "Plan", "ProbeRequest", "Splits", "plan_probe", "resolve", "run_id"]
+
+# Part of every run id. Raise it when equal inputs give other numbers than before.
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """One probe, as it is asked for.
+
+    Attributes:
+        dataset: what the dataset is called; only for the record.
+        extractor: what the extractor is called; only for the record.
+        head: one of `probe.HEADS`.
+        options: the head's options that differ from `probe.default_options(head)`.
+        train: a split, or None for the default; see `resolve`.
+        validation: a split, or None.
+        test: a split, or None.
+        seed: of everything that is drawn.
+        shots: training examples per class; `"all"`.
+    """
+
+    dataset: str
+    extractor: str
+    head: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    seed: int = 0
+    shots: int | str = "all"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts as text; `validation` is empty where the protocol draws it from train."""
+
+    train: str
+    validation: str
+    test: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that was checked against the sets at hand.
+
+    Attributes:
+        splits: the parts as text.
+        train, validation, test: the parts' terms; no validation has none.
+        options: the head's options, all of them.
+        sets: base split → set key, of the base splits that the parts name.
+        run_id: see `run_id`.
+    """
+
+    splits: Splits
+    train: tuple[Slice, ...]
+    validation: tuple[Slice, ...]
+    test: tuple[Slice, ...]
+    options: Mapping[str, Any]
+    sets: Mapping[str, str]
+    run_id: str
+
+
+def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
+    """Fill in the parts that a request leaves open.
+
+    With a base split `test`: train on `train`, test on `test`, select on `validation` if there is
+    one. With one base split only: the seed draws 80% to train and 20% to test.
+
+    Args:
+        request: the probe.
+        sets: base split → its set.
+
+    Raises:
+        SplitError: the base splits leave open what to train or to test on.
+    """
+    names = sorted(sets)
+    if not names:
+        raise SplitError(f"{request.dataset}: no set of {request.extractor} to train on.")
+    train, test = request.train, request.test
+    if train is None and test is None and len(names) == 1:
+        only = names[0]
+        train, test = drawn(only, request.seed, ":80%"), drawn(only, request.seed, "80%:")
+    listed = f"base splits: {', '.join(names)}"
+    if train is None:
+        if "train" not in names:
+            raise SplitError(f"{request.dataset}: no base split 'train'; say what to train on with --train ({listed}).")
+        train = "train"
+    if test is None:
+        if "test" not in names:
+            raise SplitError(f"{request.dataset}: no base split 'test'; say what to test on with --test ({listed}).")
+        test = "test"
+    validation = request.validation
+    if validation is None and "validation" in names:
+        counts = {name: sets[name].candidates for name in names}
+        used = {term.base for term in parse_split(train, counts) + parse_split(test, counts)}
+        # Someone who trains or tests on rows of `validation` has given it another part.
+        validation = None if "validation" in used else "validation"
+    return Splits(train.strip(), (validation or "").strip(), test.strip())
+
+
+def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Plan:
+    """Check a request against the sets at hand; reads no features, labels or ledgers.
+
+    Raises:
+        SplitError, HeadNotFound, OptionError, ProbeError: see the message.
+    """
+    if request.shots != "all":
+        raise ProbeError(f"shots = {request.shots!r}: 'all' expected.")
+    if isinstance(request.seed, bool) or not isinstance(request.seed, int) or not 0 <= request.seed < 2**32:
+        raise ProbeError(f"seed = {request.seed!r}: an integer from 0 to 4294967295 expected.")
+    options = resolve_options(request.head, request.options)
+    splits = resolve(request, sets)
+    counts = {name: features.candidates for name, features in sets.items()}
+    train = _parse("train", splits.train, counts)
+    validation = _parse("validation", splits.validation, counts) if splits.validation else ()
+    test = _parse("test", splits.test, counts)
+    keys = {term.base: sets[term.base].key for term in train + validation + test}
+    identity = {
+        "head": request.head,
+        "options": dict(options),
+        "protocol": PROTOCOL_VERSION,
+        "seed": request.seed,
+        "sets": keys,
+        "shots": request.shots,
+        "test": _document(test),
+        "train": _document(train),
+        "validation": _document(validation),
+    }
+    return Plan(splits, train, validation, test, options, dict(sorted(keys.items())), digest(identity))
+
+
+def run_id(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> str:
+    """Return the name of the run that a request gives on these sets: 64 hexadecimal digits.
+
+    SHA-256 of set keys, resolved splits, head, options (defaults filled in), seed, shots and
+    protocol version. What dataset and extractor are called is not in it.
+    """
+    return plan_probe(request, sets).run_id
+
+
+def _parse(part: str, spec: str, counts: Mapping[str, int]) -> tuple[Slice, ...]:
+    terms = parse_split(spec, counts)
+    if not terms:
+        raise SplitError(f"{part} = {spec!r} selects nothing.")
+    return terms
+
+
+def _document(terms: tuple[Slice, ...]) -> list[list[Any]]:
+    return [
+        [term.base, term.seed, term.low, term.high] if isinstance(term, Draw) else [term.base, term.start, term.stop]
+        for term in terms
+    ]

@@ -1,0 +1,162 @@
+"""One probe from sets to result: train, select, refit, and only then test, once."""
+
+import importlib.metadata
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from probe.draws import units_of
+from probe.errors import FeatureError, LabelError
+from probe.heads.registry import find_recipe
+from probe.heads.training import Progress, TrainingData
+from probe.metrics import compute_metrics
+from probe.parts import Part, SetTable, check_labels, check_overlap, select_part, shared_warnings
+from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
+from probe.scaling import predict_proba
+from store import FeatureSet, ProbeResult
+from store.results import PREDICTION_COLUMNS
+
+__all__ = ["run_probe"]
+
+
+def run_probe(
+    request: ProbeRequest,
+    sets: Mapping[str, FeatureSet],
+    *,
+    created: str,
+    on_progress: Progress | None = None,
+) -> ProbeResult:
+    """Train a head on cached features and test it once.
+
+    The features of the test part are first read when the final head is fitted. Its labels are looked
+    at before, but only to refuse a test that lacks a class before minutes are spent on training.
+
+    Args:
+        request: the probe.
+        sets: base split → its set, all of one extractor.
+        created: the time to record: UTC, ISO 8601 to the second.
+        on_progress: is told what goes on, a line at a time.
+
+    Raises:
+        SplitError: a split cannot be read, selects nothing or overlaps another.
+        LabelError: one class only, labels out of range, a class that train or test lacks.
+        FeatureError: features that are not finite, or differ in dim.
+        HeadNotFound, OptionError: there is no such head, or option.
+    """
+    plan = plan_probe(request, sets)
+    class_names = _class_names(plan, sets)
+    parts = _select_parts(plan, sets)
+    test = parts[-1]
+    warnings = check_labels(parts, class_names) + shared_warnings(parts)
+    data = _training_data(parts[:-1], len(class_names), request.seed)
+    started = time.perf_counter()
+    trained = find_recipe(request.head)(data, plan.options, on_progress or (lambda _: None))
+    if not all(np.isfinite(trained.head[name]).all() for name in ("kernel", "bias")):
+        raise FeatureError(f"{request.head}: the trained head holds NaN or infinity; lower the learning rate.")
+    probabilities = predict_proba(trained.head, test.read())
+    metrics = compute_metrics(test.labels, probabilities)
+    seconds = time.perf_counter() - started
+    return ProbeResult(
+        run_id=plan.run_id,
+        config=_config(request, plan),
+        counts={
+            "n_train": len(data.labels),
+            "n_validation": trained.n_validation,
+            "n_test": len(test),
+            "dim": int(data.features.shape[1]),
+            "classes": len(class_names),
+        },
+        selection=trained.selection,
+        metrics=metrics,
+        class_names=tuple(class_names),
+        predictions=_predictions(test, probabilities),
+        curves=trained.curves,
+        head=trained.head,
+        fit=trained.fit,
+        warnings=(*warnings, *trained.warnings),
+        seconds=seconds,
+        created=created,
+        versions={name: _version(name) for name in ("linprobe", *trained.packages)},
+    )
+
+
+def _class_names(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[str]:
+    found = {base: sets[base].class_names for base in plan.sets}
+    first = next(iter(found))
+    for base, names in found.items():
+        if names != found[first]:
+            raise LabelError(
+                f"{base!r} has other classes than {first!r}: {', '.join(names[:5])} … against "
+                f"{', '.join(found[first][:5])} …; a head needs one list of classes."
+            )
+    return found[first]
+
+
+def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[Part]:
+    """Return train, validation if there is one, and test."""
+    tables = {base: SetTable(sets[base]) for base in plan.sets}
+    parts = [select_part("train", plan.splits.train, plan.train, tables)]
+    if plan.validation:
+        parts.append(select_part("validation", plan.splits.validation, plan.validation, tables))
+    parts.append(select_part("test", plan.splits.test, plan.test, tables))
+    check_overlap(parts)
+    return parts
+
+
+def _training_data(parts: list[Part], classes: int, seed: int) -> TrainingData:
+    contents = [content for part in parts for content in part.contents]
+    groups = [group for part in parts for group in part.groups]
+    units, tokens = units_of(contents, groups)
+    blocks = [part.read() for part in parts]
+    if len({block.shape[1] for block in blocks}) > 1:
+        dims = ", ".join(f"{part.name} {block.shape[1]}" for part, block in zip(parts, blocks, strict=True))
+        raise FeatureError(f"the parts differ in dim ({dims}); give sets of one extractor.")
+    return TrainingData(
+        features=np.concatenate(blocks) if len(blocks) > 1 else blocks[0],
+        labels=np.concatenate([part.labels for part in parts]),
+        units=units,
+        tokens=tokens,
+        official_validation=len(parts[1]) if len(parts) > 1 else 0,
+        classes=classes,
+        seed=seed,
+    )
+
+
+def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
+    return {
+        "dataset": request.dataset,
+        "extractor": request.extractor,
+        "head": request.head,
+        "options": dict(plan.options),
+        "train": plan.splits.train,
+        "validation": plan.splits.validation,
+        "test": plan.splits.test,
+        "seed": request.seed,
+        "shots": request.shots,
+        "sets": dict(plan.sets),
+        "protocol": PROTOCOL_VERSION,
+    }
+
+
+def _predictions(test: Part, probabilities: np.ndarray) -> pd.DataFrame:
+    predicted = probabilities.argmax(axis=1)
+    columns = {
+        "example_id": list(test.example_ids),
+        "content_sha256": list(test.contents),
+        "label": test.labels,
+        "predicted": predicted,
+        "is_correct": predicted == test.labels,
+        "confidence": probabilities.max(axis=1),
+        "label_probability": probabilities[np.arange(len(test)), test.labels],
+    }
+    return pd.DataFrame(columns)[list(PREDICTION_COLUMNS)]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        # A checkout that is run without being installed.
+        return "unknown"

@@ -1,0 +1,132 @@
+"""What is done to features before a linear head sees them, and the head as plain arrays.
+
+A trained head of any kind is
+
+    scaling   ()  str    zscore | l2 | none
+    mean      (D,) float64   subtracted   (zeros unless zscore)
+    scale     (D,) float64   divided by   (ones unless zscore)
+    kernel    (D, K)
+    bias      (K,)
+
+and predicts softmax(((x - mean) / scale) @ kernel + bias), where `l2` first divides each row by its
+length. Nothing else is needed to predict again, and no library either.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from probe.errors import FeatureError, OptionError, nearest
+
+__all__ = ["SCALINGS", "Scaler", "fit_scaler", "head_arrays", "predict_proba", "softmax"]
+
+SCALINGS = ("zscore", "l2", "none")
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """A fitted scaling.
+
+    Attributes:
+        kind: zscore, l2 or none.
+        mean: (D,) float64.
+        scale: (D,) float64, positive.
+    """
+
+    kind: str
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def transform(self, features: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
+        """Scale features.
+
+        Args:
+            features: (N, D) floating.
+            dtype: of the result; the arithmetic is float64 for float64, else float32.
+
+        Returns:
+            (N, D), always a new array.
+        """
+        scaled = np.array(features, dtype)
+        if self.kind == "zscore":
+            scaled -= self.mean.astype(dtype)
+            scaled /= self.scale.astype(dtype)
+        elif self.kind == "l2":
+            lengths = np.sqrt(np.einsum("nd,nd->n", scaled, scaled))[:, None]
+            # A row of zeros has no direction; it stays zeros.
+            scaled /= np.where(lengths == 0, 1, lengths)
+        return scaled
+
+
+def fit_scaler(kind: str, features: np.ndarray) -> Scaler:
+    """Fit a scaling to training rows.
+
+    Args:
+        kind: zscore (population standard deviation; a constant feature divides by 1), l2 or none.
+        features: (N, D) floating, N ≥ 1.
+    """
+    if kind not in SCALINGS:
+        raise OptionError(f"scaling {kind!r}: {nearest(kind, SCALINGS)}.")
+    dim = features.shape[1]
+    mean, scale = np.zeros(dim), np.ones(dim)
+    if kind == "zscore":
+        mean = features.mean(axis=0, dtype=np.float64)
+        square = np.zeros(dim)
+        for start in range(0, len(features), _BLOCK_ROWS):
+            square += np.square(features[start : start + _BLOCK_ROWS] - mean).sum(axis=0)
+        # Rounding gives a constant feature a tiny deviation: ask for the range instead.
+        is_constant = features.max(axis=0) == features.min(axis=0)
+        scale = np.where(is_constant, 1.0, np.sqrt(square / len(features)))
+    return Scaler(kind, mean, scale)
+
+
+def head_arrays(scaler: Scaler, kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
+    """Return a head as plain arrays; see the module.
+
+    Args:
+        scaler: what is done to the features first.
+        kernel: (D, K) floating.
+        bias: (K,) floating.
+    """
+    return {
+        "scaling": np.array(scaler.kind),
+        "mean": scaler.mean,
+        "scale": scaler.scale,
+        "kernel": np.asarray(kernel),
+        "bias": np.asarray(bias),
+    }
+
+
+def predict_proba(head: Mapping[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """Predict with a head's arrays.
+
+    Args:
+        head: `scaling`, `mean`, `scale`, `kernel`, `bias`; see the module.
+        features: (N, D) array-like, as extracted: not scaled.
+
+    Returns:
+        (N, K) float64; each row sums to 1.
+
+    Raises:
+        FeatureError: the features have another dim than the head.
+    """
+    kernel = np.asarray(head["kernel"], np.float64)
+    bias = np.asarray(head["bias"], np.float64)
+    features = np.asarray(features)
+    if features.ndim != 2 or features.shape[1] != len(kernel):
+        raise FeatureError(f"features (N, {len(kernel)}) expected, {features.shape} found; is it the head's extractor?")
+    scaler = Scaler(str(head["scaling"]), np.asarray(head["mean"]), np.asarray(head["scale"]))
+    probabilities = np.empty((len(features), len(bias)))
+    # Blocks: the float64 copy of the rows stays small, however many there are.
+    for start in range(0, len(features), _BLOCK_ROWS):
+        block = scaler.transform(features[start : start + _BLOCK_ROWS], np.float64)
+        probabilities[start : start + _BLOCK_ROWS] = softmax(block @ kernel + bias)
+    return probabilities
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis; of the same shape, without overflow."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))

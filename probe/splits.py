@@ -1,0 +1,146 @@
+"""The language of splits: TFDS's own slices, and parts that a seed draws.
+
+    train                           a base split, whole
+    train[:80%]                     its first 80%, rounded as TFDS does ("closest")
+    train[10%:20%]+train[50:70]     sums, absolute bounds
+    train[-100:]                    negative bounds count from the end
+    all                             every base split (unless one is called `all`)
+    all/seed0[:80%]                 80% of a base split, drawn by seed 0; see `probe.draws`
+    all/seed0[80%:]                 the other 20%
+
+Positions are positions in the source, quarantined pictures included: a picture that cannot be
+decoded leaves a hole and shifts nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from probe.errors import SplitError, nearest
+
+__all__ = ["Draw", "Range", "Slice", "drawn", "parse_split"]
+
+_TERM = re.compile(r"(?P<base>[\w-]+)(?:/seed(?P<seed>\d+))?(?:\[(?P<selector>[\d\w%:.-]*)\])?")
+_BOUND = re.compile(r"(?:(?P<value>-?[\d_.]+)(?P<unit>%|shard)?)?")
+_HOW = "write it as TFDS does, such as 'train', 'train[:80%]' or 'train[10%:20%]+train[50:70]'"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Candidates `start` to `stop` (exclusive) of a base split; empty where stop ≤ start."""
+
+    base: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The members of a base split whose drawn position lies in [low, high) percent."""
+
+    base: str
+    seed: int
+    low: float
+    high: float
+
+
+Slice = Range | Draw
+
+
+def drawn(base: str, seed: int, bounds: str) -> str:
+    """Return how a drawn part is written, such as `all/seed0[:80%]`."""
+    return f"{base}/seed{seed}[{bounds}]"
+
+
+def parse_split(spec: str, candidates: Mapping[str, int]) -> tuple[Slice, ...]:
+    """Parse a split.
+
+    Args:
+        spec: the split as text.
+        candidates: base split → how many pictures it has, quarantined ones included.
+
+    Returns:
+        The terms of the sum, in order; neighbouring ranges that continue each other are joined, so
+        that `train[:50%]+train[50%:]` and `train` are the same.
+
+    Raises:
+        SplitError: it cannot be read, or names a base split that does not exist.
+    """
+    terms: list[Slice] = []
+    for text in re.split(r"\s*\+\s*", spec.strip()):
+        for term in _parse_term(text, spec, candidates):
+            last = terms[-1] if terms else None
+            if _is_empty(term):
+                continue
+            if isinstance(term, Range) and isinstance(last, Range) and _end(last) == (term.base, term.start):
+                terms[-1] = Range(term.base, last.start, term.stop)
+            else:
+                terms.append(term)
+    return tuple(terms)
+
+
+def _end(term: Range) -> tuple[str, int]:
+    return term.base, term.stop
+
+
+def _is_empty(term: Slice) -> bool:
+    return term.high <= term.low if isinstance(term, Draw) else term.stop <= term.start
+
+
+def _parse_term(text: str, spec: str, candidates: Mapping[str, int]) -> list[Slice]:
+    match = _TERM.fullmatch(text)
+    if match is None:
+        raise SplitError(f"split {spec!r}: {text!r} cannot be read; {_HOW}.")
+    base, seed, selector = match["base"], match["seed"], match["selector"]
+    if base not in candidates:
+        if base == "all" and seed is None and selector is None:
+            return [Range(name, 0, candidates[name]) for name in sorted(candidates)]
+        raise SplitError(f"split {spec!r}: there is no base split {base!r}; {nearest(base, candidates)}.")
+    low, high, unit = _bounds(selector, text, spec)
+    if seed is not None:
+        if unit != "%" and (low, high) != (None, None):
+            raise SplitError(f"split {spec!r}: a drawn part takes percent, such as {drawn(base, int(seed), ':80%')!r}.")
+        return [Draw(base, int(seed), _percent(low, 0.0), _percent(high, 100.0))]
+    return [_range(base, low, high, unit, candidates[base], spec)]
+
+
+def _bounds(selector: str | None, text: str, spec: str) -> tuple[float | None, float | None, str]:
+    """Return lower bound, upper bound (None: open) and unit of a selector such as `10%:-5%`."""
+    if selector is None:
+        return None, None, ""
+    bounds = [_BOUND.fullmatch(bound) for bound in selector.split(":")]
+    if len(bounds) != 2 or None in bounds or selector == ":":
+        raise SplitError(f"split {spec!r}: {text!r} cannot be read; {_HOW}.")
+    matches = [bound for bound in bounds if bound is not None]
+    # As in TFDS, the first unit that is written holds for both bounds.
+    unit = next((bound["unit"] for bound in matches if bound["unit"]), "")
+    if unit == "shard":
+        raise SplitError(f"split {spec!r}: sets know no shards of the source; use percent or positions.")
+    try:
+        values = [None if b["value"] is None else (float if unit else int)(b["value"]) for b in matches]
+    except ValueError as error:
+        raise SplitError(f"split {spec!r}: {text!r} cannot be read ({error}); {_HOW}.") from error
+    if unit and any(abs(value) > 100 for value in values if value is not None):
+        raise SplitError(f"split {spec!r}: percent lie between -100 and 100.")
+    return values[0], values[1], unit
+
+
+def _percent(bound: float | None, default: float) -> float:
+    if bound is None:
+        return default
+    return bound + 100.0 if bound < 0 else float(bound)
+
+
+def _range(base: str, low: float | None, high: float | None, unit: str, count: int, spec: str) -> Range:
+    """Resolve bounds to positions.
+
+    Source: tensorflow_datasets.core.splits, `_rel_to_abs_instr` with rounding "closest".
+    """
+    if unit == "%":
+        low = None if low is None else round(low * count / 100.0)
+        high = None if high is None else round(high * count / 100.0)
+    start = 0 if low is None else int(low)
+    stop = count if high is None else int(high)
+    if abs(start) > count or abs(stop) > count:
+        raise SplitError(f"split {spec!r}: {base!r} has {count} candidates, positions up to {max(start, stop)} asked.")
+    return Range(base, start + count if start < 0 else start, stop + count if stop < 0 else stop)

@@ -1,0 +1,62 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.draws import draw_positions, draw_validation, units_of
+
+few = st.sampled_from("abcdef")
+rows = st.lists(st.tuples(few, st.sampled_from(["", "g", "h", "i"])), min_size=1, max_size=30)
+
+
+@given(rows)
+def test_equal_pictures_and_members_of_a_group_are_one_unit(drawn):
+    contents, groups = zip(*drawn, strict=True)
+    units, tokens = units_of(contents, groups)
+    for i in range(len(drawn)):
+        for j in range(i):
+            if contents[i] == contents[j] or (groups[i] and groups[i] == groups[j]):
+                assert units[i] == units[j]
+    assert sorted(set(units.tolist())) == list(range(len(tokens)))
+
+
+def test_a_chain_of_groups_and_equal_pictures_is_one_unit():
+    # a-g, b-g by group; b-h by picture; c-h by group. d stands alone.
+    units, tokens = units_of(["a", "b", "b", "c", "d"], ["g", "g", "h", "h", ""])
+    assert units.tolist() == [0, 0, 0, 0, 1]
+    assert tokens == ["group:g", "picture:d"]
+
+
+def test_rows_without_a_group_are_not_one_group():
+    assert len(units_of(["a", "b"], ["", ""])[1]) == 2
+
+
+def test_positions_are_uniform_and_differ_by_seed_and_purpose():
+    tokens = [f"picture:{at}" for at in range(4000)]
+    positions = draw_positions(tokens, "test", 0)
+    assert positions.min() >= 0
+    assert positions.max() < 1
+    # The standard deviation of a share of 80% over 4,000 is 0.0063.
+    assert abs((positions < 0.8).mean() - 0.8) < 0.025
+    for other in (draw_positions(tokens, "test", 1), draw_positions(tokens, "validation", 0)):
+        assert abs(np.corrcoef(positions, other)[0, 1]) < 0.06
+
+
+def test_a_picture_keeps_its_position_when_the_dataset_grows():
+    assert draw_positions(["b"], "test", 0)[0] == draw_positions(["a", "b", "c"], "test", 0)[1]
+
+
+def test_validation_leaves_every_class_a_training_row():
+    labels = np.array([0] * 50 + [1])
+    units, tokens = units_of([str(at) for at in range(51)], [""] * 51)
+    for seed in range(40):
+        is_drawn = draw_validation(labels, units, tokens, seed)
+        assert not is_drawn[50]
+        assert is_drawn.any()
+
+
+def test_validation_takes_units_whole():
+    contents = [str(at // 3) for at in range(300)]
+    units, tokens = units_of(contents, [""] * 300)
+    is_drawn = draw_validation(np.arange(300) % 2, units, tokens, 0)
+    assert 0 < is_drawn.sum() < 100
+    assert np.array_equal(is_drawn.reshape(100, 3).all(axis=1), is_drawn.reshape(100, 3).any(axis=1))

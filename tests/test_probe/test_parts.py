@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+
+from probe import FeatureError, LabelError, ProbeRequest, SplitError, run_probe
+from probe.parts import SetTable, select_part
+from probe.splits import parse_split
+from store import FeatureSet
+
+from_arrays = {"created": "2026-11-24T00:00:00Z"}
+REQUEST = ProbeRequest("made", "arrays", "logistic")
+
+
+def select(spec, features):
+    counts = {features.split: features.candidates}
+    return select_part("train", spec, parse_split(spec, counts), {features.split: SetTable(features)})
+
+
+def test_a_quarantined_picture_leaves_a_hole_and_shifts_nothing(lab):
+    features = np.arange(10, dtype=np.float32)[:, None] + 1
+    whole = lab.publish("train", features, [0, 1] * 5)
+    holed = lab.publish("train", features, [0, 1] * 5, quarantined=[2, 7])
+    for spec in ("train[:50%]", "train[50%:]", "train[3:8]", "train[-4:]"):
+        part = select(spec, holed)
+        missing = {"train/0002.png", "train/0007.png"}
+        expected = [name for name in select(spec, whole).example_ids if name not in missing]
+        assert list(part.example_ids) == expected
+        assert part.read()[:, 0].tolist() == [float(name[6:10]) + 1 for name in expected]
+        assert part.quarantined == len(select(spec, whole)) - len(part)
+
+
+def test_drawn_parts_are_complementary_and_part_no_unit(lab):
+    count = 200
+    groups = [f"g{at // 5}" if at < 100 else "" for at in range(count)]
+    contents = [f"p{at // 2}" if at >= 100 else f"q{at}" for at in range(count)]
+    features = lab.publish(
+        "all", np.ones((count, 2)), [at % 2 for at in range(count)], contents=contents, groups=groups
+    )
+    train, test = select("all/seed3[:80%]", features), select("all/seed3[80%:]", features)
+    assert len(train) + len(test) == count
+    assert not set(train.example_ids) & set(test.example_ids)
+    assert not {g for g in train.groups if g} & {g for g in test.groups if g}
+    assert not set(train.contents) & set(test.contents)
+    # 70 units, half of them groups of 5 rows: 80% with a standard deviation of some 6 points.
+    assert 0.6 < len(train) / count < 0.95
+
+
+def test_another_seed_draws_another_part(lab):
+    features = lab.publish("all", np.ones((100, 2)), [0, 1] * 50)
+    assert select("all/seed0[80%:]", features).example_ids != select("all/seed1[80%:]", features).example_ids
+
+
+def test_terms_that_overlap_are_refused(lab):
+    features = lab.publish("train", np.ones((10, 1)), [0, 1] * 5)
+    with pytest.raises(SplitError, match="selects 2 rows twice"):
+        select("train[:5]+train[3:8]", features)
+
+
+def test_a_part_whose_pictures_are_all_quarantined_selects_nothing(lab):
+    features = lab.publish("train", np.ones((10, 1)), [0, 1] * 5, quarantined=[0, 1])
+    with pytest.raises(SplitError, match=r"selects nothing \(2 candidates are quarantined\)"):
+        select("train[:2]", features)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"train": "train[:60]", "test": "train[59:]"}, "train and test share 1 rows, such as row 59 of 'train'"),
+        ({"validation": "train[:10]"}, "train and validation share 10 rows"),
+        ({"validation": "test[:10]"}, "validation and test share 10 rows"),
+        ({"train": "train/seed0[:80%]", "test": "train[:10]"}, "train and test share"),
+    ],
+)
+def test_parts_that_share_rows_are_refused(fields, named, blob_sets):
+    with pytest.raises(SplitError, match=named):
+        run_probe(ProbeRequest("made", "arrays", "logistic", **fields), blob_sets, **from_arrays)
+
+
+def test_a_class_that_train_or_test_lacks_is_named(lab, blobs):
+    features, labels = blobs(40, 4, 8, seed=1)
+    whole = lab.publish("train", features, labels)
+    lacking = lab.publish("test", features[labels != 2] + 1, labels[labels != 2], classes=4)
+    with pytest.raises(LabelError, match="test: 30 rows, and none of class 2"):
+        run_probe(REQUEST, {"train": whole, "test": lacking}, **from_arrays)
+    with pytest.raises(LabelError, match="train: 30 rows, and none of class 2"):
+        run_probe(ProbeRequest("made", "arrays", "logistic", train="test", test="train"),
+                  {"train": whole, "test": lacking}, **from_arrays)  # fmt: skip
+
+
+def test_one_class_only_is_refused(lab):
+    sets = {name: lab.publish(name, np.ones((4, 2)), [0] * 4) for name in ("train", "test")}
+    with pytest.raises(LabelError, match=r"one class only \(class 0\)"):
+        run_probe(REQUEST, sets, **from_arrays)
+
+
+class DoctoredSet(FeatureSet):
+    """A set that holds what the store itself refuses to publish."""
+
+    def __init__(self, honest: FeatureSet, **replaced: np.ndarray) -> None:
+        super().__init__(honest.folder)
+        vars(self).update(replaced)
+
+
+def test_a_label_out_of_range_is_named(lab, blobs):
+    train = lab.publish("train", *blobs(4, 2, 2, seed=1))
+    sets = {
+        "train": DoctoredSet(train, labels=np.array([0, 1, 2, 0])),
+        "test": lab.publish("test", *blobs(4, 2, 2, seed=2)),
+    }
+    with pytest.raises(LabelError, match=r"'train/0002.png' has label 2, 0 to 1 expected"):
+        run_probe(REQUEST, sets, **from_arrays)
+
+
+def test_sets_with_other_classes_are_refused(lab):
+    sets = {
+        "train": lab.publish("train", np.ones((4, 2)), [0, 1, 1, 0], classes=2),
+        "test": lab.publish("test", np.ones((4, 2)), [0, 1, 1, 0], classes=3),
+    }
+    with pytest.raises(LabelError, match="has other classes than"):
+        run_probe(REQUEST, sets, **from_arrays)
+
+
+def test_sets_of_another_dim_are_refused(lab, blobs):
+    sets = {
+        "train": lab.publish("train", *blobs(40, 2, 8, seed=1)),
+        "test": lab.publish("test", *blobs(40, 2, 6, seed=2)),
+    }
+    with pytest.raises(FeatureError, match=r"features \(N, 8\) expected, \(40, 6\) found"):
+        run_probe(REQUEST, sets, **from_arrays)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_name_their_example(bad, lab, blobs):
+    features, _ = blobs(40, 4, 8, seed=1)
+    features[17, 3] = bad
+    train = DoctoredSet(lab.publish("train", *blobs(40, 4, 8, seed=1)), features=features)
+    sets = {"train": train, "test": lab.publish("test", *blobs(40, 4, 8, seed=2))}
+    with pytest.raises(FeatureError, match=r"train: 1 of 40 rows hold NaN or infinity, the first is 'train/0017.png'"):
+        run_probe(REQUEST, sets, **from_arrays)
+
+
+def test_thin_classes_shared_pictures_and_quarantine_are_warned_of(lab, blobs):
+    features, labels = blobs(43, 2, 8, seed=1)
+    labels[labels == 1] = np.where(np.arange((labels == 1).sum()) < 4, 1, 0)
+    contents = [f"picture {at}" for at in range(43)]
+    sets = {
+        "train": lab.publish("train", features, labels, contents=contents),
+        "test": lab.publish("test", *blobs(40, 2, 8, seed=2), contents=["picture 5", *(f"t{at}" for at in range(39))],
+                            quarantined=[39]),
+    }  # fmt: skip
+    found = run_probe(REQUEST, sets, **from_arrays).warnings
+    assert "fewer than 5 training rows of class 1 (4)" in found
+    assert "1 of 39 test pictures stand in train or validation too" in found
+    assert "test lacks 1 quarantined pictures" in found

@@ -1,0 +1,203 @@
+import dataclasses
+import json
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from probe import PROTOCOL_VERSION, FeatureError, ProbeRequest, predict_proba, run_id, run_probe
+from store import FeatureSet
+from store.results import PREDICTION_COLUMNS
+
+REQUEST = ProbeRequest("made", "arrays", "logistic")
+CREATED = "2026-11-24T00:00:00Z"
+
+
+def run(sets, on_progress=None, **fields):
+    return run_probe(dataclasses.replace(REQUEST, **fields), sets, created=CREATED, on_progress=on_progress)
+
+
+class WatchedFeatures:
+    """Features that write down every time they are read."""
+
+    def __init__(self, features, name, events) -> None:
+        self._features, self._name, self._events = features, name, events
+        self.shape, self.dtype = features.shape, features.dtype
+
+    def __getitem__(self, index):
+        rows = np.arange(len(self._features))[index]
+        self._events.append((f"read {self._name}", rows.tolist()))
+        return self._features[index]
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("read as a whole")
+
+
+class WatchedSet(FeatureSet):
+    """A set whose features are watched."""
+
+    def __init__(self, features: FeatureSet, events) -> None:
+        super().__init__(features.folder)
+        self._events = events
+
+    @cached_property
+    def features(self):
+        return WatchedFeatures(super().features, self.split, self._events)
+
+
+def test_a_run_is_told_whole(blob_sets):
+    said: list[str] = []
+    found = run(blob_sets, said.append)
+    assert found.run_id == run_id(REQUEST, blob_sets)
+    assert found.config == {
+        "dataset": "made",
+        "extractor": "arrays",
+        "head": "logistic",
+        "options": {"keep_c": False, "scaling": "zscore"},
+        "train": "train",
+        "validation": "",
+        "test": "test",
+        "seed": 0,
+        "shots": "all",
+        "sets": {"test": blob_sets["test"].key, "train": blob_sets["train"].key},
+        "protocol": PROTOCOL_VERSION,
+    }
+    assert found.counts == {"n_train": 120, "n_validation": 0, "n_test": 60, "dim": 8, "classes": 4}
+    assert found.class_names == ("class 0", "class 1", "class 2", "class 3")
+    assert found.metrics["accuracy"] > 0.75
+    assert found.metrics["accuracy_low"] < found.metrics["accuracy"] <= found.metrics["accuracy_high"]
+    assert found.fit["converged"] is True
+    assert found.created == CREATED
+    assert set(found.versions) == {"linprobe", "numpy", "scipy", "scikit-learn"}
+    assert found.curves.empty
+    assert said
+
+
+def test_predictions_are_those_of_the_heads_arrays(blob_sets):
+    found = run(blob_sets)
+    table, test = found.predictions, blob_sets["test"]
+    assert tuple(table.columns) == PREDICTION_COLUMNS
+    probabilities = predict_proba(found.head, np.asarray(test.features))
+    assert np.array_equal(table["predicted"], probabilities.argmax(axis=1))
+    assert np.array_equal(table["confidence"], probabilities.max(axis=1))
+    assert np.array_equal(table["label_probability"], probabilities[np.arange(60), test.labels])
+    assert table["is_correct"].mean() == found.metrics["accuracy"]
+    assert table["content_sha256"].tolist() == [row.tobytes().hex() for row in test.content_sha256]
+    assert table["example_id"].tolist() == test.example_ids.tolist()
+
+
+@pytest.mark.parametrize("head", ["logistic", "dense"])
+def test_a_run_can_be_kept_and_read_again(head, blob_sets, lab):
+    found = run(blob_sets, head=head)
+    json.dumps({name: getattr(found, name) for name in ("config", "counts", "selection", "metrics", "fit")},
+               allow_nan=False)  # fmt: skip
+    assert lab.store.publish_run(found)
+    again = lab.store.run(found.run_id)
+    assert again.metrics == found.metrics
+    assert dict(again.selection) == json.loads(json.dumps(found.selection))
+    pd.testing.assert_frame_equal(again.predictions, found.predictions)
+    pd.testing.assert_frame_equal(again.curves, found.curves)
+    assert np.array_equal(predict_proba(again.head, np.ones((1, 8))), predict_proba(found.head, np.ones((1, 8))))
+    assert len(lab.store.results()) == 1
+
+
+@pytest.mark.parametrize("head", ["logistic", "dense"])
+def test_two_runs_are_equal(head, blob_sets):
+    first, second = run(blob_sets, head=head), run(blob_sets, head=head)
+    assert first.metrics == second.metrics
+    assert first.selection == second.selection
+    assert first.fit == second.fit
+    pd.testing.assert_frame_equal(first.predictions, second.predictions)
+    pd.testing.assert_frame_equal(first.curves, second.curves)
+    for name in first.head:
+        assert np.array_equal(first.head[name], second.head[name])
+
+
+@pytest.mark.parametrize("head", ["logistic", "dense"])
+def test_test_rows_are_read_once_and_after_the_final_fit(head, lab, blobs):
+    events: list[object] = []
+    watched = WatchedSet(lab.publish("all", *blobs(150, 3, 6, seed=1)), events)
+    found = run({"all": watched}, lambda line: events.append(line), head=head)
+    reads = [
+        (at, rows) for at, (what, rows) in enumerate(e if isinstance(e, tuple) else ("", []) for e in events) if rows
+    ]
+    assert len(reads) == 2
+    (_, trained_on), (last, tested_on) = reads
+    assert last == len(events) - 1
+    assert any("final fit" in str(event) for event in events[:last])
+    assert not set(trained_on) & set(tested_on)
+    assert len(trained_on) == found.counts["n_train"]
+    assert len(tested_on) == found.counts["n_test"]
+
+
+def test_other_test_labels_change_nothing_but_the_tests_figures(lab, blobs):
+    train, (features, labels) = blobs(120, 4, 8, seed=1), blobs(60, 4, 8, seed=2)
+    sets = {"train": lab.publish("train", *train), "test": lab.publish("test", features, labels)}
+    shuffled = lab.publish("test", features, np.random.default_rng(0).permutation(labels))
+    honest, other = run(sets), run({**sets, "test": shuffled})
+    assert honest.selection == other.selection
+    assert honest.fit == other.fit
+    for name in honest.head:
+        assert np.array_equal(honest.head[name], other.head[name])
+    differing = {name for name in PREDICTION_COLUMNS if not honest.predictions[name].equals(other.predictions[name])}
+    assert differing == {"label", "is_correct", "label_probability"}
+    assert other.metrics["accuracy"] < 0.6 < honest.metrics["accuracy"]
+
+
+@pytest.mark.parametrize("head", ["logistic", "dense"])
+def test_shuffled_training_labels_give_chance(head, lab, blobs):
+    features, labels = blobs(400, 4, 8, seed=1, spread=2.0)
+    test = lab.publish("test", *blobs(400, 4, 8, seed=2, spread=2.0))
+    accuracies = []
+    options = {"epochs": 2} if head == "dense" else {}
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(labels)
+        sets = {"train": lab.publish("train", features, shuffled), "test": test}
+        accuracies.append(run(sets, head=head, options=options).metrics["accuracy"])
+    # One in four. Rows of one class are predicted alike, so a single shuffle scatters by some 5 points.
+    assert abs(np.mean(accuracies) - 0.25) < 0.1
+
+
+def test_two_classes_are_probed(lab, blobs):
+    sets = {
+        "train": lab.publish("train", *blobs(60, 2, 6, seed=1)),
+        "test": lab.publish("test", *blobs(40, 2, 6, seed=2)),
+    }
+    found = run(sets)
+    assert found.head["kernel"].shape == (6, 2)
+    assert found.metrics["accuracy"] > 0.75
+    assert "top5" not in found.metrics
+
+
+def test_slices_of_one_set_are_probed(lab, blobs):
+    sets = {"train": lab.publish("train", *blobs(100, 2, 6, seed=1))}
+    found = run(sets, train="train[:60%]", validation="train[60%:80%]", test="train[80%:]")
+    assert found.counts["n_train"] == 80
+    assert found.counts["n_validation"] == 20
+    assert found.counts["n_test"] == 20
+    assert found.selection["method"] == "accuracy on the official validation part"
+    assert found.predictions["example_id"].tolist() == [f"train/{at:04d}.png" for at in range(80, 100)]
+
+
+def test_a_drawn_run_can_be_asked_for_by_its_own_words(lab, blobs):
+    sets = {"all": lab.publish("all", *blobs(150, 3, 6, seed=1))}
+    drawn = run(sets, seed=5)
+    assert drawn.config["train"] == "all/seed5[:80%]"
+    again = run(sets, seed=5, train=drawn.config["train"], test=drawn.config["test"])
+    assert again.run_id == drawn.run_id
+    assert again.metrics == drawn.metrics
+
+
+def test_a_head_that_diverges_is_no_result(blob_sets):
+    with pytest.raises(FeatureError, match="holds NaN or infinity; lower the learning rate"):
+        run(blob_sets, head="dense", options={"learning_rate": 1e38, "epochs": 3})
+
+
+def test_float16_features_are_probed(lab, blobs):
+    features, labels = blobs(120, 4, 8, seed=1)
+    sets = {"train": lab.publish("train", features, labels), "test": lab.publish("test", *blobs(60, 4, 8, seed=2))}
+    reference = run(sets).metrics["accuracy"]
+    halves = {"train": lab.publish("train", features.astype(np.float16), labels), "test": sets["test"]}
+    assert halves["train"].features.dtype == np.float16
+    assert run(halves).metrics["accuracy"] == pytest.approx(reference, abs=0.05)

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from probe.draws import units_of
+from probe.heads.training import TrainingData
+from probe.selection import Score, choose, extend_grid, make_folds, tabulate
+
+
+def training_data(labels, contents=None, groups=None, official=0) -> TrainingData:
+    count = len(labels)
+    contents = contents or [str(at) for at in range(count)]
+    units, tokens = units_of(contents, groups or [""] * count)
+    labels = np.asarray(labels)
+    return TrainingData(np.zeros((count, 1), np.float32), labels, units, tokens, official, int(labels.max()) + 1, 0)
+
+
+def rows(*accuracies, errors=0.0):
+    return [{"C": 10.0**at, "accuracy": a, "standard_error": errors, "nll": -at} for at, a in enumerate(accuracies)]
+
+
+def test_the_strongest_penalty_within_one_standard_error_is_selected():
+    choice = choose(rows(0.5, 0.89, 0.90, 0.92, 0.91, errors=0.03))
+    assert (choice.best, choice.selected, choice.by_nll) == (3, 1, 4)
+
+
+def test_of_equal_candidates_the_strongest_penalty_is_best():
+    assert choose(rows(0.5, 0.9, 0.9)).best == 1
+
+
+def test_standard_error_is_that_of_the_mean_over_folds():
+    table = tabulate([1.0], [[Score(0.8, 1.0, 10), Score(0.9, 2.0, 10), Score(1.0, 3.0, 10)]])
+    # Deviation (ddof 1) of 0.8, 0.9, 1.0 is 0.1.
+    assert table == [
+        {"C": 1.0, "accuracy": pytest.approx(0.9), "standard_error": pytest.approx(0.1 / 3**0.5), "nll": 2.0}
+    ]
+
+
+def test_standard_error_of_one_holdout_is_binomial():
+    table = tabulate([1.0], [[Score(0.8, 1.0, 100)]])
+    assert table[0]["standard_error"] == pytest.approx(0.04)
+
+
+def peak_at(best: int):
+    """Scores that peak at C = 10**best, without a plateau."""
+    return lambda C: [Score(1 - 0.05 * abs(np.log10(C) - best), 1.0, 10**9)]
+
+
+@pytest.mark.parametrize(("best", "end"), [(1, 2.0), (-4, -5.0)])
+def test_the_grid_grows_until_the_best_lies_inside(best, end):
+    grid, scores, notes, unresolved = extend_grid([0.01, 0.1, 1.0], peak_at(best))
+    assert len(grid) == len(scores)
+    assert grid == sorted(grid)
+    assert (np.log10(grid[-1]) if best > 0 else np.log10(grid[0])) == pytest.approx(end)
+    assert len(notes) == 1
+    assert unresolved == []
+
+
+def test_the_grid_stops_growing_and_says_so():
+    grid, _, notes, unresolved = extend_grid([0.01, 0.1, 1.0], peak_at(9))
+    assert grid[-1] == 1000.0
+    assert "3 decades added" in notes[0]
+    assert unresolved == ["the choice still lies on the weak edge of the grid, C = 1000"]
+
+
+def test_a_plateau_at_the_weak_end_is_no_edge():
+    grid, _, notes, _ = extend_grid([0.01, 0.1, 1.0], lambda C: [Score(0.9 if C > 0.05 else 0.1, 1.0, 10**9)])
+    assert grid == [0.01, 0.1, 1.0]
+    assert notes == []
+
+
+def test_small_data_is_cross_validated_with_every_row_held_out_once():
+    folds = make_folds(training_data([0, 1, 2] * 20))
+    assert folds is not None
+    assert len(folds.pairs) == 5
+    assert sorted(np.concatenate([held for _, held in folds.pairs]).tolist()) == list(range(60))
+    for train, held in folds.pairs:
+        assert not set(train) & set(held)
+        assert np.bincount([0, 1, 2] * 4)[0] == 4
+    assert folds.training_rows == 48.0
+    assert folds.n_validation == 0
+
+
+def test_folds_never_part_groups_or_equal_pictures():
+    groups = [f"g{at // 4}" if at < 60 else "" for at in range(120)]
+    contents = [str(at // 2) for at in range(120)]
+    data = training_data([at % 2 for at in range(120)], contents, groups)
+    folds = make_folds(data)
+    assert folds is not None
+    assert "kept together" in folds.method
+    for train, held in folds.pairs:
+        assert not set(data.units[train]) & set(data.units[held])
+
+
+def test_large_data_is_selected_on_a_drawn_tenth():
+    folds = make_folds(training_data([0, 1] * 2500))
+    assert folds is not None
+    assert len(folds.pairs) == 1
+    # 10% of 5,000, with a standard deviation of 21.
+    assert 400 < folds.n_validation < 600
+
+
+def test_an_official_validation_part_is_used_as_it_is():
+    folds = make_folds(training_data([0, 1] * 10, official=6))
+    assert folds is not None
+    train, held = folds.pairs[0]
+    assert (train.tolist(), held.tolist()) == (list(range(14)), list(range(14, 20)))
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2]])
+def test_too_few_rows_give_no_folds(labels):
+    assert make_folds(training_data(labels)) is None
