@@ -14,6 +14,10 @@ __all__ = [
 ]
 
 
+# A list that fills the screen helps nobody.
+_LISTED = 24
+
+
 class ExtractError(Exception):
     """Base of everything that `extract` raises on purpose."""
 
@@ -29,9 +33,10 @@ class UnknownName(ExtractError, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = list(known)
+        listed = ", ".join(known[:_LISTED]) + (f" and {len(known) - _LISTED} more" if len(known) > _LISTED else "")
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        super().__init__(f"{name}: no such {kind}; {hint}known: {', '.join(known) or 'none'}.")
+        super().__init__(f"{name}: no such {kind}; {hint}known: {listed or 'none'}.")
 
 
 class SourceUnavailable(ExtractError, OSError):

@@ -13,7 +13,7 @@ from extract import (
 )
 from probe import HeadNotFound, OptionError, ProbeError
 from reports import NotAReport, ReportError
-from store import FeatureSetNotFound, RunNotFound, StoreBusy, StoreError
+from store import FeatureSetNotFound, RunNotFound, StoreBusy, StoreError, StoreNotFound
 
 __all__ = ["ConfigError", "ExitCode", "GateFailed", "Interrupted", "exit_code", "worst"]
 
@@ -56,6 +56,7 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (ModelUnavailable, ExitCode.UNAVAILABLE),
     (EngineUnavailable, ExitCode.UNAVAILABLE),
     (FeatureSetNotFound, ExitCode.UNAVAILABLE),
+    (StoreNotFound, ExitCode.UNAVAILABLE),
     (BadData, ExitCode.BAD_DATA),
     (ModelMismatch, ExitCode.BAD_DATA),
     (ExtractError, ExitCode.BAD_DATA),

@@ -1,8 +1,10 @@
 """What a job reads from outside itself: environment, clock, host, versions."""
 
 import datetime
+import logging
 import os
 import platform
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -63,6 +65,10 @@ class Surroundings:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TFHUB_CACHE_DIR", str(self.caches.tfhub))
         silence_tensorflow_import()
+        # What fails is told by an error of ours; retries and missing side files of TFDS are noise.
+        for name in ("absl", "urllib3"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
 
 
 def installed_versions() -> dict[str, str]:

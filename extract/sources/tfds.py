@@ -1,5 +1,6 @@
 """`tfds:NAME[/CONFIG][:VERSION]`: a TensorFlow Datasets builder, read as it lies on disk."""
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,18 +102,28 @@ def _open_builder(spec: str, data_dir: Path | None) -> Any:
     except (ValueError, AssertionError) as error:
         raise SourceUnavailable(f"tfds:{spec}: {str(error).splitlines()[0]}") from error
     if not builder.is_prepared():
-        try:
-            builder.download_and_prepare()
-        except (OSError, tfds.download.DownloadError, tfds.download.checksums_lib.NonMatchingChecksumError) as error:
-            raise SourceUnavailable(_unprepared(spec, builder, error)) from error
+        _prepare(spec, builder)
     return builder
 
 
+def _prepare(spec: str, builder: Any) -> None:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        builder.download_and_prepare()
+    # requests' errors are OSErrors.
+    except (OSError, tfds.core.download.DownloadError, NonMatchingChecksumError) as error:
+        raise SourceUnavailable(_unprepared(spec, builder, error)) from error
+
+
 def _unprepared(spec: str, builder: Any, error: BaseException) -> str:
+    reason = str(error).splitlines()[0][:160] if str(error) else "no reason given"
     return (
-        f"tfds:{spec}: not prepared in {builder.data_dir} and not to be downloaded ({type(error).__name__}: "
-        f"{str(error).splitlines()[0] if str(error) else 'no reason given'}); prepare it on a machine with network and "
-        "copy the folder, or name the folder that holds it in TFDS_DATA_DIR."
+        f"tfds:{spec}: not prepared in {builder.data_dir} and not to be downloaded ({type(error).__name__}: {reason}); "
+        "prepare it on a machine with network and copy the folder, or name the folder that holds it in TFDS_DATA_DIR."
     )
 
 

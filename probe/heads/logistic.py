@@ -270,7 +270,7 @@ def _columns(model: Any) -> tuple[np.ndarray, np.ndarray]:
 @contextmanager
 def _few_threads(features: np.ndarray, classes: int) -> Iterator[None]:
     """Hold BLAS to one thread where the products are small."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     limit = 1 if features.size * classes < _ONE_THREAD_BELOW else None
     with threadpool_limits(limit, user_api="blas"):

@@ -1,0 +1,248 @@
+"""Charts as SVG. Imports matplotlib, so only writing a site imports it.
+
+Figures are drawn on plain `Figure` objects (pyplot keeps global state) and on white: pages put them
+on a white card, so that they read the same in light and dark. The same data gives the same bytes.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports.wording import percent, shorten
+
+__all__ = ["confusion_figure", "curves_figure", "intervals_figure", "selection_figure"]
+
+_INK, _MUTED, _LINE = "#1c2024", "#6b7280", "#d8dce2"
+_BLUE, _ORANGE, _GREEN = "#1d4ed8", "#b45309", "#047857"
+_FONT = 9.0
+_COUNTS_SHOWN, _NAMES_SHOWN = 20, 60
+
+_STYLE: Any = {
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": _FONT,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    # Text stays text: small files, and a reader can search and copy it.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "linprobe",
+    "text.color": _INK,
+    # A class may be called "$x$".
+    "text.parse_math": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+
+
+@contextmanager
+def _our_style() -> Iterator[None]:
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Class names in scripts that the measuring font lacks are drawn by the browser all the same.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Inches of a panel and of what stands around it.
+
+    Set by hand: a layout engine of matplotlib draws every figure two more times to find this out.
+    """
+
+    width: float
+    height: float
+    left: float
+    bottom: float = 0.55
+    top: float = 0.3
+    right: float = 0.25
+
+    def panels(self, columns: int = 1, gap: float = 0.0) -> tuple[Figure, list[Axes]]:
+        width = self.left + columns * self.width + (columns - 1) * gap + self.right
+        height = self.bottom + self.height + self.top
+        figure = Figure(figsize=(width, height))
+        boxes = [(self.left + index * (self.width + gap), self.bottom) for index in range(columns)]
+        shares = [(x / width, y / height, self.width / width, self.height / height) for x, y in boxes]
+        return figure, [figure.add_axes(share) for share in shares]
+
+
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _inches(texts: Iterable[str], size: float) -> float:
+    # A reader's font is not ours anyway; 0.62 em per sign is on the wide side of all usual ones.
+    return max(map(len, texts), default=0) * 0.62 * size / 72
+
+
+def _as_percent(value: float, _position: object = None) -> str:
+    return f"{100 * value:.4g}%"
+
+
+def _as_power(value: float, _position: object = None) -> str:
+    return "10" + f"{math.log10(value):.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _rule(axes: Axes) -> None:
+    axes.grid(color=_LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def intervals_figure(rows: Sequence[Mapping[Any, Any]]) -> bytes:
+    """Draw accuracies with their 95% intervals, one line per row, floors muted and hollow.
+
+    Args:
+        rows: leaderboard rows of one dataset, each with a `label`, the first on top.
+    """
+    labels = [shorten(row["label"], 64) for row in rows]
+    with _our_style():
+        figure, (axes,) = _Layout(5.0, 0.1 + 0.36 * len(rows), _inches(labels, _FONT) + 0.2, top=0.15).panels()
+        for y, row in enumerate(rows):
+            colour = _MUTED if row["is_floor"] else _BLUE
+            at = row["accuracy"]
+            axes.plot([row["accuracy_low"], row["accuracy_high"]], [y, y], color=colour, linewidth=2)
+            axes.plot([at], [y], "o", color=colour, markerfacecolor="white" if row["is_floor"] else colour)
+            axes.text(at, y - 0.22, percent(at, row["n_test"]), ha="center", fontsize=8, color=colour)
+        axes.set_yticks(range(len(rows)), labels)
+        axes.set_ylim(len(rows) - 0.5, -0.8)
+        axes.xaxis.set_major_formatter(_as_percent)
+        axes.set_xlabel("test accuracy with its 95% interval (hollow: floor)")
+        _rule(axes)
+        axes.grid(visible=False, axis="y")
+        return _svg(figure)
+
+
+def selection_figure(table: Sequence[Mapping[str, Any]], parameter: str, selected: float | None) -> bytes:
+    """Draw the accuracy of every candidate that was tried, with its standard error.
+
+    Args:
+        table: records with the parameter, `accuracy` and perhaps `standard_error`.
+        parameter: the option on the horizontal axis, logarithmic where all values are positive.
+        selected: the value that was taken, if it is known.
+    """
+    frame = pd.DataFrame(table).sort_values(parameter, kind="stable")
+    x, y = (frame[name].to_numpy(float) for name in (parameter, "accuracy"))
+    is_log = bool((x > 0).all())
+    with _our_style():
+        figure, (axes,) = _Layout(6.6, 2.3, 0.75).panels()
+        # A line joins candidates that differ in nothing else.
+        axes.plot(x, y, "o-" if len(set(x)) == len(x) else "o", color=_BLUE, markersize=3, linewidth=1.3)
+        if "standard_error" in frame and frame["standard_error"].notna().any():
+            error = frame["standard_error"].to_numpy(float)
+            axes.fill_between(x, y - error, y + error, color=_BLUE, alpha=0.15, linewidth=0, label="± standard error")
+        if is_log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(_as_power)
+            axes.xaxis.set_minor_formatter("")
+        _mark_candidates(axes, x, y, selected)
+        axes.yaxis.set_major_formatter(_as_percent)
+        axes.set_xlabel(shorten(parameter, 40) + (" (log scale)" if is_log else ""))
+        axes.set_ylabel("accuracy in selection")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=3, handlelength=1.2)
+        _rule(axes)
+        return _svg(figure)
+
+
+def _mark_candidates(axes: Axes, x: npt.NDArray[Any], y: npt.NDArray[Any], selected: float | None) -> None:
+    if np.isfinite(y).any():
+        best = int(np.nanargmax(y))
+        axes.plot([x[best]], [y[best]], "^", color=_GREEN, markersize=7, label=_named("most accurate", x[best], x))
+    if selected is not None:
+        # What was selected went through arithmetic (λ held in the refit): the nearest one is meant.
+        is_log = selected > 0 and (x > 0).all()
+        distances = np.abs(np.log(x) - math.log(selected)) if is_log else np.abs(x - selected)
+        near = int(np.argmin(distances))
+        axes.axvline(x[near], color=_ORANGE, linestyle="--", linewidth=1)
+        axes.plot([x[near]], [y[near]], "D", color=_ORANGE, markersize=5, label=_named("selected", x[near], x))
+
+
+def _named(label: str, value: float, x: npt.NDArray[Any]) -> str:
+    is_edge = len(x) > 1 and value in (x.min(), x.max())
+    return f"{label}: {value:.3g}" + (" (edge of the grid)" if is_edge else "")
+
+
+_CURVES = (
+    ("train_{}_running", "training, running mean over the epoch", _BLUE, "--", "o"),
+    ("train_{}", "training, at the epoch's end", _BLUE, "-", "s"),
+    ("validation_{}", "validation, at the epoch's end", _ORANGE, "-", "^"),
+)
+
+
+def curves_figure(curves: pd.DataFrame) -> bytes:
+    """Draw accuracy and loss per epoch, for training and validation.
+
+    Args:
+        curves: a row per epoch, columns `epoch` and those of a run's curves; one that is missing,
+            or has no value, is not drawn.
+    """
+    with _our_style():
+        figure, panels = _Layout(3.4, 2.3, 0.6, bottom=0.85).panels(columns=2, gap=0.6)
+        for axes, name in zip(panels, ("accuracy", "loss"), strict=True):
+            for column, label, colour, line, marker in _CURVES:
+                key = column.format(name)
+                if key in curves and curves[key].notna().any():
+                    x, y = curves["epoch"], curves[key]
+                    axes.plot(
+                        x, y, color=colour, linestyle=line, marker=marker, markersize=4, linewidth=1.4, label=label
+                    )
+            axes.set_title(name, fontsize=10, loc="left")
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _rule(axes)
+        panels[0].yaxis.set_major_formatter(_as_percent)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="lower center", ncols=max(len(labels), 1))
+        return _svg(figure)
+
+
+def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> bytes:
+    """Draw the confusion matrix, each row's colours by its shares.
+
+    Up to 20 classes the counts are written into the cells, up to 60 every class is named, beyond
+    that every so many.
+
+    Args:
+        counts: shape (classes, classes), a row per true class, a column per predicted class.
+        class_names: in label order.
+    """
+    size = len(class_names)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    is_small = size <= _COUNTS_SHOWN
+    font = 8.5 if is_small else 6.0
+    step = 1 if size <= _NAMES_SHOWN else math.ceil(size / 50)
+    names = [shorten(name, 20) for name in class_names[::step]]
+    side = max(1.2, 0.4 * size) if is_small else 0.13 * min(size, _NAMES_SHOWN)
+    around = _inches(names, font) + 0.4
+    with _our_style():
+        figure, (axes,) = _Layout(side, side, around, bottom=around, top=0.1).panels()
+        # interpolation="none" stores one pixel per cell, whatever the size of the figure.
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none", aspect="equal")
+        ticks = range(0, size, step)
+        axes.set_xticks(ticks, names, fontsize=font, rotation=90 if max(map(len, names), default=0) > 2 else 0)
+        axes.set_yticks(ticks, names, fontsize=font)
+        axes.tick_params(length=0 if is_small else 2)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+        if is_small:
+            for (i, j), count in np.ndenumerate(counts):
+                if count:
+                    ink = "white" if shares[i, j] > 0.55 else _INK
+                    axes.text(j, i, str(count), ha="center", va="center", fontsize=8, color=ink)
+        return _svg(figure)

@@ -1,0 +1,143 @@
+"""The report's place on disk: a whole site or none, and nobody else's files replaced.
+
+OUT/linprobe-report.json   the marker: the format and the names of all files that we wrote
+    index.html …
+"""
+
+import ctypes
+import errno
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from reports.errors import NotAReport
+
+__all__ = ["MARKER", "replace_report", "require_report"]
+
+MARKER = "linprobe-report.json"
+_FORMAT = "linprobe-report 1"
+# What file managers leave behind wherever somebody has looked.
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_STALE_SECONDS = 24 * 3600
+
+
+def require_report(out: Path) -> None:
+    """Check that a report may be written to a place.
+
+    Args:
+        out: the report's folder.
+
+    Raises:
+        NotAReport: if anything stands there but an empty folder or a report of ours, without a
+            single file that we did not write.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise NotAReport(f"{out}: a folder for the report expected, a file found; choose another --out.")
+    files = [path for path in out.rglob("*") if not path.is_dir() and path.name not in _LITTER]
+    found = {path.relative_to(out).as_posix() for path in files}
+    if not found:
+        return
+    written = _written_files(out)
+    if written is None:
+        raise NotAReport(
+            f"{out}: a report of linprobe or an empty folder expected, {len(found)} other files found "
+            f"(such as {min(found)!r}); nothing was changed. Choose another --out."
+        )
+    if foreign := sorted(found - written - {MARKER}):
+        raise NotAReport(
+            f"{out}: {len(foreign)} files found that the report did not write (such as {foreign[0]!r}); nothing was "
+            "changed, because a new report replaces the whole folder. Move them away, or choose another --out."
+        )
+
+
+def _written_files(out: Path) -> set[str] | None:
+    try:
+        marker = json.loads((out / MARKER).read_text("utf-8"))
+        return set(marker["files"]) if marker["format"] == _FORMAT else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextmanager
+def replace_report(out: Path) -> Iterator[Path]:
+    """Give a folder to fill, and put it in the report's place when it has been filled.
+
+    The old report stands until the new one is whole. When the filling fails, it stays.
+
+    Args:
+        out: the report's folder.
+
+    Yields:
+        An empty folder beside it.
+
+    Raises:
+        NotAReport: see `require_report`; asked before the filling and again after it.
+    """
+    require_report(out)
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temp = out.parent / f".{out.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
+    temp.mkdir()
+    try:
+        _remove_stale(out, temp)
+        yield temp
+        files = sorted(path.relative_to(temp).as_posix() for path in temp.rglob("*") if not path.is_dir())
+        (temp / MARKER).write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1) + "\n", "utf-8")
+        require_report(out)
+        _put_in_place(temp, out)
+    finally:
+        # After an exchange the old report lies here; after a failure, what was filled so far.
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+def _put_in_place(temp: Path, out: Path) -> None:
+    # No fsync: pages are made from the store again at any time, and hundreds of small files would
+    # wait for the disk one by one.
+    try:
+        os.rename(temp, out)  # which works on a missing and on an empty folder
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if _exchange(temp, out):
+            return
+        aside = temp.with_name(f"{temp.name}-old")
+        os.rename(out, aside)
+        try:
+            os.rename(temp, out)
+        finally:
+            if not out.exists():
+                os.rename(aside, out)
+        shutil.rmtree(aside)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders at one instant; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+    if rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(second))
+
+
+def _remove_stale(out: Path, temp: Path) -> None:
+    # What a killed process left. Age by the file server's clock, which made the new folder too; a
+    # day is far longer than any report takes, so that nobody's living folder is taken away.
+    now = temp.stat().st_mtime
+    for other in os.scandir(out.parent):
+        # Without a report in its place, what lies beside it may be the only one there is.
+        if not other.name.startswith(f".{out.name}.tmp-") or not out.exists():
+            continue
+        with suppress(FileNotFoundError):
+            if now - other.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(other.path, ignore_errors=True)

@@ -1,0 +1,158 @@
+"""The page of one run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.classes import class_rows, confused_pairs, confusion
+from reports.examples import confident_mistakes, grid_examples
+from reports.figures import confusion_figure, curves_figure, selection_figure
+from reports.leaderboard import is_floor
+from reports.rendering import Page, render
+from reports.thumbnails import Thumbnail
+from store import ProbeResult
+
+__all__ = ["run_page"]
+
+_MEANINGS = {
+    "accuracy": ("Accuracy", "Share of test examples whose most likely class is the true one."),
+    "balanced_accuracy": ("Balanced accuracy", "Mean of the classes' recalls: every class counts the same."),
+    "macro_f1": ("Macro F1", "Mean over classes of F1, the harmonic mean of precision and recall."),
+    "top5": ("Top-5 accuracy", "Share of test examples whose true class is among the five most likely."),
+    "nll": ("NLL", "Mean negative log-probability of the true class, in nats; lower is better."),
+    "ece": ("ECE", "Expected calibration error: how far confidence and accuracy lie apart; lower is better."),
+}
+_INTERVAL_ENDS = ("accuracy_low", "accuracy_high")
+_RESULTS_OF_CANDIDATES = frozenset({"accuracy", "standard_error", "nll"})
+_PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
+
+
+def run_page(run: ProbeResult, frame: pd.DataFrame, pictures: Mapping[str, Thumbnail], created: str) -> Page:
+    """Build the page of a run.
+
+    Args:
+        run: the run.
+        frame: the leaderboard of the site, which knows the floor to compare with.
+        pictures: example id → thumbnail, for those that are at hand.
+        created: when, as the page shall say it.
+    """
+    rows = frame[frame["run_id"] == run.run_id].to_dict("records")
+    counts = confusion(run)
+    prefix = run.run_id[:12]
+    figures = {f"{prefix}-confusion.svg": confusion_figure(counts, run.class_names)}
+    selection = _selection(run)
+    if selection["parameter"]:
+        chosen = selection["chosen"]
+        figures[f"{prefix}-selection.svg"] = selection_figure(selection["table"], selection["parameter"], chosen)
+    if not run.curves.empty:
+        figures[f"{prefix}-curves.svg"] = curves_figure(run.curves)
+    html = render(
+        "run.html",
+        title=f"{run.config['extractor']} · {run.config['head']} on {run.config['dataset']}",
+        run=run,
+        prefix=prefix,
+        row=rows[0] if rows else None,
+        is_floor=is_floor(run.config["extractor"]),
+        right=int(np.trace(counts)),
+        warnings=_warnings(run),
+        metrics=_metrics(run),
+        config=_configuration(run),
+        selection=selection,
+        summary=_model_summary(run.fit),
+        fit={name: value for name, value in run.fit.items() if name not in _PARAMETER_COUNTS},
+        classes=class_rows(run),
+        pairs=confused_pairs(run),
+        grid=_tiles(run, grid_examples(run), pictures),
+        mistakes=_tiles(run, confident_mistakes(run), pictures),
+        created=created,
+    )
+    return Page(html, figures)
+
+
+def _warnings(run: ProbeResult) -> list[str]:
+    is_told = run.fit["converged"] or any("converge" in warning.lower() for warning in run.warnings)
+    return [*([] if is_told else ["The final fit did not converge."]), *run.warnings]
+
+
+def _metrics(run: ProbeResult) -> list[tuple[str, float, str]]:
+    unknown = [name for name in run.metrics if name not in _MEANINGS and name not in _INTERVAL_ENDS]
+    names = [name for name in _MEANINGS if name in run.metrics] + sorted(unknown)
+    rows = []
+    for name in names:
+        title, meaning = _MEANINGS.get(name, (name, ""))
+        if name == "nll":
+            meaning += f" Guessing all {len(run.class_names)} classes alike gives {np.log(len(run.class_names)):.4f}."
+        rows.append((title, float(run.metrics[name]), meaning))
+    return rows
+
+
+def _configuration(run: ProbeResult) -> dict[str, Any]:
+    first = ("dataset", "extractor", "head", "options", "train", "validation", "test", "shots", "seed")
+    rest = sorted(name for name in run.config if name not in first and name != "sets")
+    return {name: run.config[name] for name in (*first, *rest) if name in run.config}
+
+
+def _selection(run: ProbeResult) -> dict[str, Any]:
+    table: Sequence[Mapping[str, Any]] = run.selection.get("table") or ()
+    selected: Mapping[str, Any] = run.selection.get("selected") or {}
+    columns = list(dict.fromkeys(name for record in table for name in record))
+    options = [name for name in columns if name not in _RESULTS_OF_CANDIDATES]
+    numeric = [name for name in options if all(_is_number(record.get(name)) for record in table)]
+    parameter = next((name for name in (*selected, *numeric) if name in numeric), None)
+    has_accuracy = all(_is_number(record.get("accuracy")) for record in table)
+    chosen = selected.get(parameter) if parameter else None
+    return {
+        "method": run.selection.get("method") or "",
+        "selected": selected,
+        "notes": run.selection.get("notes") or (),
+        "table": table,
+        "columns": columns,
+        "parameter": parameter if has_accuracy else None,
+        "chosen": float(chosen) if isinstance(chosen, int | float) else None,
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _model_summary(fit: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """Return the lines that Keras' `model.summary()` ends with, as far as the counts are known."""
+    trainable, frozen = (fit.get(name) for name in _PARAMETER_COUNTS)
+    lines = []
+    if trainable is not None and frozen is not None:
+        lines.append(("Total params", int(trainable) + int(frozen)))
+    if trainable is not None:
+        lines.append(("Trainable params", int(trainable)))
+    if frozen is not None:
+        lines.append(("Non-trainable params", int(frozen)))
+    return [(name, count, _size(4 * count)) for name, count in lines]
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KB", "MB"):
+        if size < 1024:
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GB"
+
+
+def _tiles(run: ProbeResult, names: Sequence[str], pictures: Mapping[str, Thumbnail]) -> list[dict[str, Any]]:
+    rows = {str(row["example_id"]): row for row in run.predictions.to_dict("records")}
+    tiles = []
+    for name in names:
+        row = rows[name]
+        tiles.append(
+            {
+                "name": name,
+                "picture": pictures.get(name),
+                "is_right": bool(row["is_correct"]),
+                "predicted": run.class_names[int(row["predicted"])],
+                "label": run.class_names[int(row["label"])],
+                "confidence": float(row["confidence"]),
+            }
+        )
+    return tiles

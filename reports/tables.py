@@ -1,0 +1,137 @@
+"""The leaderboard as text: for spreadsheets, for programs, for people, for the end of a job."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from reports.leaderboard import leaderboard
+from reports.wording import MISSING, percent, points, visible
+from store import ProbeResult
+
+__all__ = ["summary_lines", "to_csv", "to_json", "to_markdown"]
+
+_HEADINGS = {
+    "dataset": "dataset",
+    "extractor": "extractor",
+    "head": "head",
+    "shots": "shots",
+    "train": "train",
+    "test": "test",
+    "accuracy": "accuracy",
+    "accuracy_low": "95% low",
+    "accuracy_high": "95% high",
+    "above_floor": "above floor",
+    "seeds": "seeds",
+    "seed_mean": "seed mean",
+    "seed_sd": "seed sd",
+    "balanced_accuracy": "balanced",
+    "macro_f1": "macro F1",
+    "top5": "top-5",
+    "nll": "NLL",
+    "ece": "ECE",
+    "n_train": "n train",
+    "n_test": "n test",
+    "dim": "dim",
+    "is_floor": "floor",
+    "converged": "converged",
+    "warnings": "warnings",
+    "run_id": "run",
+}
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Return the leaderboard as CSV: every column, numbers in full precision, missing ones empty."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_json(frame: pd.DataFrame) -> str:
+    """Return the leaderboard as a JSON list of records: every column, missing values null."""
+    records = [{str(name): _json_value(value) for name, value in row.items()} for row in frame.to_dict("records")]
+    return json.dumps(records, indent=2, allow_nan=False) + "\n"
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """Return the leaderboard as a Markdown table, numbers rounded to four digits.
+
+    Columns that are missing in every row are left out.
+    """
+    shown = [name for name in _HEADINGS if name in frame and (frame.empty or frame[name].notna().any())]
+    right = {name for name in shown if pd.api.types.is_numeric_dtype(frame[name]) and frame[name].dtype != bool}
+    lines = [
+        _table_line(_HEADINGS[name] for name in shown),
+        _table_line("---:" if name in right else "---" for name in shown),
+    ]
+    for row in frame.to_dict("records"):
+        lines.append(_table_line(_markdown_cell(name, row[name]) for name in shown))
+    return "\n".join(lines) + "\n"
+
+
+def summary_lines(runs: Iterable[ProbeResult]) -> list[str]:
+    """Return the lines that end a job: one per leaderboard row, in aligned columns.
+
+    Args:
+        runs: the runs of the job.
+
+    Returns:
+        Dataset, extractor, head, accuracy with its 95% interval, and what a reader must know:
+        that the row is a floor or how far above one it stands, seeds, warnings.
+    """
+    rows = leaderboard(runs).to_dict("records")
+    has_shots = any(row["shots"] != "all" for row in rows)
+    cells = [_summary_cells(row, has_shots) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]  # fmt: skip
+
+
+def _summary_cells(row: Mapping[Any, Any], has_shots: bool) -> list[str]:
+    n = row["n_test"]
+    notes = []
+    if row["is_floor"]:
+        notes.append("floor")
+    elif row["floor"] is not None:
+        notes.append(f"{points(row['above_floor'], n)} points over {visible(row['floor'])}")
+    if row["seeds"] > 1:
+        notes.append(f"{row['seeds']} seeds: {percent(row['seed_mean'], n)} ± {percent(row['seed_sd'], n)}")
+    if not row["converged"]:
+        notes.append("did not converge")
+    if row["warnings"]:
+        notes.append(f"{row['warnings']} warning{'s' if row['warnings'] > 1 else ''}")
+    return [
+        *(visible(row[name]) for name in ("dataset", "extractor", "head")),
+        *([f"shots {row['shots']}"] if has_shots else []),
+        percent(row["accuracy"], n).rjust(6),
+        f"95%: {percent(row['accuracy_low'], n)} to {percent(row['accuracy_high'], n)}, n = {n}",
+        ", ".join(notes),
+    ]
+
+
+def _table_line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_cell(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value != value:  # NaN is the one value that differs from itself
+        return MISSING
+    if name == "above_floor":
+        return f"{value:+.4f}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if name == "run_id":
+        return visible(value)[:12]
+    # Markdown reads HTML, so a name must not bring any; a line break would end the row.
+    text = re.sub(r"([\\`*\[\]<>|~#&])", r"\\\1", visible(value))
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", text)
+
+
+def _json_value(value: object) -> object:
+    if value is None or value != value:
+        return None
+    return value.item() if hasattr(value, "item") else value
