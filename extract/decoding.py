@@ -7,8 +7,11 @@ alone. A change of any rule here changes numbers: raise `DECODING_RULES`.
 
 import io
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +29,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "AVIF")
 # What Pillow and its codecs raise on broken files.
 _PILLOW_ERRORS = (
     OSError,
+    RuntimeError,  # AVIF's
     SyntaxError,
     ValueError,
     TypeError,
@@ -37,6 +41,9 @@ _PILLOW_ERRORS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+
+# `warnings.catch_warnings` changes the filters of the whole process, and two threads read pictures.
+_WARNINGS = threading.Lock()
 
 
 class Undecodable(ValueError):
@@ -86,7 +93,8 @@ def decode_carefully(data: bytes) -> np.ndarray:
     """Decode a picture with Pillow.
 
     Rules: the first frame; alpha is dropped; palettes are applied; 16-bit grey is scaled to 8;
-    CMYK by Pillow's plain conversion; colour profiles and EXIF orientation are ignored.
+    CMYK by Pillow's plain conversion; colour profiles and EXIF orientation are ignored. In a TIFF
+    the orientation belongs to how the rows are stored, and is applied.
 
     Args:
         data: the encoded file.
@@ -100,17 +108,24 @@ def decode_carefully(data: bytes) -> np.ndarray:
     read_header(data)
     with _opened(data) as image:
         try:
-            image.load()
-            return np.asarray(_to_rgb(image))
+            with _quiet_pillow():
+                image.load()
+                return np.asarray(_to_rgb(image))
         except _PILLOW_ERRORS as error:
             raise Undecodable(_reason(error)) from error
 
 
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def _opened(data: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)
+        with _quiet_pillow():
             return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise Undecodable("not a picture of a known format") from error

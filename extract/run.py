@@ -187,7 +187,7 @@ def plan_extraction(
     survey = Survey(source, split, pool, known_verdicts(store, dataset, split, extractor) if store else {})
     lacking = sum(1 for _ in survey.lacking())
     digest = set_key(survey.ledger(), source, split, pool).digest
-    bad = survey.count_quarantined()
+    bad = survey.bad
     published = digest if store and not lacking and store.has_set(digest) else ""
     return Plan(published, len(survey.candidates) - bad, bad, source.ignored(split), lacking)
 
@@ -231,11 +231,13 @@ class _Work:
             for batch in batches:
                 self._take(batch, self.engine)
             self._commit()
+        # A share can be held against the total at last, where only reading tells it.
+        self.progress = replace(self.progress, candidates=len(self._survey.candidates))
         self._report()
 
     def _take(self, batch: Batch, engine: Engine) -> None:
         for picture, reason in batch.failed:
-            self._survey.verdicts[picture.content] = reason
+            self._survey.refuse(picture.content, reason)
         if batch.pending:
             features = engine(batch.images)
             _require_finite(features, batch, engine)
@@ -255,7 +257,7 @@ class _Work:
             self._rows, self._contents = [], []
 
     def _report(self) -> None:
-        bad = self._survey.count_quarantined()
+        bad = self._survey.bad
         self.progress = replace(
             self.progress, read=len(self._survey.candidates), reused=self._survey.reused, quarantined=bad
         )

@@ -1,5 +1,6 @@
 """Reading a base split once: who is there, what the pool has, what cannot be decoded."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.pipeline import Pending
 from extract.sources.example import DatasetSource, Example
-from store import LEDGER_COLUMNS, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
+from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
 
 __all__ = ["STRICT", "Budget", "Candidate", "Survey", "known_verdicts", "set_key"]
 
@@ -51,7 +52,8 @@ class Budget:
         """Return whether so many bad pictures are within the budget; a share needs the total."""
         if self.pictures is not None:
             return bad <= self.pictures
-        return candidates is None or bad <= (self.share or 0.0) * candidates
+        # A little more, because 0.29 * 100 is less than 29 in floating point.
+        return candidates is None or bad <= (self.share or 0.0) * candidates + 1e-6
 
 
 STRICT = Budget()
@@ -72,6 +74,8 @@ class Candidate:
 class Survey:
     """Reads a base split once: remembers every candidate, passes on those that the pool lacks.
 
+    A thread of the pipeline reads while another takes what came of it.
+
     Args:
         source: where the pictures come from.
         split: the base split.
@@ -82,6 +86,7 @@ class Survey:
         candidates: those read until now.
         verdicts: as given, and what is found since.
         reused: candidates that needed no computation, until now.
+        bad: candidates read until now that are undecodable.
     """
 
     def __init__(self, source: DatasetSource, split: str, pool: Pool, verdicts: dict[bytes, str]) -> None:
@@ -90,41 +95,48 @@ class Survey:
         self._known = pool.index()
         self._scheduled: set[bytes] = set()
         self._times: Counter[bytes] = Counter()
+        self._lock = threading.Lock()
         self.candidates: list[Candidate] = []
         self.verdicts = verdicts
         self.reused = 0
+        self.bad = 0
 
     def lacking(self) -> Iterator[Pending]:
         """Yield the pictures whose rows have to be computed, each content once."""
         for ordinal, example in enumerate(self._source.examples(self._split)):
             content = example.content_sha256()
-            header = self._header(example, content)
-            size = len(example.data) if isinstance(example.data, bytes) else example.data.nbytes
-            self.candidates.append(Candidate(example.example_id, example.label, example.group, content, header, size))
-            self._times[content] += 1
-            if content in self._known or content in self._scheduled:
-                self.reused += 1
-            elif content not in self.verdicts and header is not None:
-                self._scheduled.add(content)
+            header, reason = _header(example)
+            if self._remember(example, content, header, reason) and header is not None:
                 yield Pending(ordinal, example, content, header)
 
-    def _header(self, example: Example, content: bytes) -> Header | None:
-        if isinstance(example.data, np.ndarray):
-            height, width, channels = example.data.shape
-            return Header("pixels", "L" if channels == 1 else "RGB", width, height)
-        try:
-            return read_header(example.data)
-        except Undecodable as error:
-            self.verdicts.setdefault(content, str(error))
-            return None
+    def _remember(self, example: Example, content: bytes, header: Header | None, reason: str) -> bool:
+        """Count a candidate; True if its row has to be computed."""
+        size = len(example.data) if isinstance(example.data, bytes) else example.data.nbytes
+        with self._lock:
+            self.candidates.append(Candidate(example.example_id, example.label, example.group, content, header, size))
+            self._times[content] += 1
+            if reason:
+                self.verdicts.setdefault(content, reason)
+            if content in self.verdicts:
+                self.bad += 1
+                return False
+            if content in self._known or content in self._scheduled:
+                self.reused += 1
+                return False
+            self._scheduled.add(content)
+            return True
 
-    def count_quarantined(self) -> int:
-        """Return how many candidates read until now are undecodable."""
-        return sum(self._times[content] for content in self.verdicts)
+    def refuse(self, content: bytes, reason: str) -> None:
+        """Remember that a picture that was passed on turned out to be undecodable, and so all its equals."""
+        with self._lock:
+            self.verdicts[content] = reason
+            self.bad += self._times[content]
+            self.reused -= self._times[content] - 1
 
     def quarantined(self) -> list[Candidate]:
-        """Return the candidates that are undecodable."""
-        return [candidate for candidate in self.candidates if candidate.content in self.verdicts]
+        """Return the candidates read until now that are undecodable."""
+        with self._lock:
+            return [candidate for candidate in self.candidates if candidate.content in self.verdicts]
 
     def ledger(self) -> pd.DataFrame:
         """Return a row per candidate, in order, with the columns `store.LEDGER_COLUMNS`."""
@@ -142,15 +154,27 @@ class Survey:
         return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
 
 
+def _header(example: Example) -> tuple[Header | None, str]:
+    """Return what a picture claims to be, or None and why it cannot be one."""
+    if isinstance(example.data, np.ndarray):
+        height, width, channels = example.data.shape
+        return Header("pixels", "L" if channels == 1 else "RGB", width, height), ""
+    try:
+        return read_header(example.data), ""
+    except Undecodable as error:
+        return None, str(error)
+
+
 def known_verdicts(store: FeatureStore, dataset: str, split: str, extractor: Extractor) -> dict[bytes, str]:
     """Return what the current set of this name found undecodable: a function of the same bytes and rules."""
     try:
         current = store.get(dataset, split, extractor.name)
-    except FeatureSetNotFound:
+        if not current.manifest["quarantined"] or current.manifest["pool"] != extractor.pool_key().digest:
+            return {}
+        ledger = current.ledger()
+    except (FeatureSetNotFound, DamagedStore):
+        # Without the old verdicts the pictures are decoded again; a damaged set is published anew.
         return {}
-    if not current.manifest["quarantined"] or current.manifest["pool"] != extractor.pool_key().digest:
-        return {}
-    ledger = current.ledger()
     bad = ledger[ledger["status"] == "quarantined"]
     return {
         bytes.fromhex(content): reason for content, reason in zip(bad["content_sha256"], bad["reason"], strict=True)

@@ -1,7 +1,9 @@
 """The catalogue: one folder that holds pools, sets, names and runs."""
 
+import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -10,16 +12,21 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from store.aliases import Alias, Aliases
-from store.commit import make_folder, publish_new_file
+from store.commit import TEMP_PREFIX, list_folder, make_folder, publish_new_file, sync_folder
+from store.documents import digest
 from store.errors import FeatureSetNotFound, RunNotFound, StoreBusy, StoreFormatError, StoreNotFound
 from store.keys import PoolKey, Provenance, SetKey
 from store.pool import Pool
 from store.results import ProbeResult, RunFolder, publish_run
+from store.results import find_damage as find_run_damage
 from store.sets import FeatureSet, publish_set
+from store.sets import find_damage as find_set_damage
 
 __all__ = ["FORMAT", "FeatureStore"]
 
 FORMAT = "linprobe-store 1"
+_PUBLISHED = re.compile(r"[0-9a-f]+")
+_logger = logging.getLogger(__name__)
 _CATALOG_COLUMNS = (
     "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "bytes", "created", "is_current"
 )  # fmt: skip
@@ -44,19 +51,25 @@ class FeatureStore:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        # Absolute: what is read later must not depend on the working directory then.
+        self.path = Path(path).absolute()
         try:
+            # Before FORMAT is read: another process may be making the store, and FORMAT comes first.
+            names = list_folder(self.path)
             found = (self.path / "FORMAT").read_text(encoding="utf-8").strip()
         except FileNotFoundError as error:
-            if self.path.is_dir() and any(self.path.iterdir()):
+            # A crash of `create` may leave its temp file: that is still no store, and may become one.
+            if any(not name.startswith(TEMP_PREFIX) for name in names):
                 raise StoreFormatError(
                     f"{self.path}: not a store, it has no FORMAT file; name another folder with --store."
                 ) from error
             raise StoreNotFound(
                 f"{self.path}: no store here; 'linprobe extract --store {self.path}' makes one."
             ) from error
-        except (NotADirectoryError, UnicodeDecodeError) as error:
-            raise StoreFormatError(f"{self.path}: not a store; name a folder with --store.") from error
+        except (NotADirectoryError, IsADirectoryError, UnicodeDecodeError) as error:
+            raise StoreFormatError(
+                f"{self.path}: a folder with a file FORMAT expected, {error} found; name another folder with --store."
+            ) from error
         if found != FORMAT:
             raise StoreFormatError(
                 f"{self.path}/FORMAT: {FORMAT!r} expected, {found!r} found; "
@@ -88,7 +101,7 @@ class FeatureStore:
         rows = []
         for features in self.sets():
             alias, provenance, manifest = current.get(features.key), features.provenance, features.manifest
-            shape = features.features
+            stored = features.features
             rows.append(
                 {
                     "key": features.key,
@@ -98,30 +111,18 @@ class FeatureStore:
                     "dim": manifest["dim"],
                     "rows": manifest["rows"],
                     "quarantined": manifest["quarantined"],
-                    "bytes": shape.shape[0] * shape.shape[1] * shape.dtype.itemsize,
+                    "bytes": stored.nbytes,
                     "created": pd.Timestamp(provenance.created),
                     "is_current": alias is not None,
                 }
             )
-        columns = [
-            "key",
-            "dataset",
-            "split",
-            "extractor",
-            "dim",
-            "rows",
-            "quarantined",
-            "bytes",
-            "created",
-            "is_current",
-        ]
         frame = pd.DataFrame(rows, columns=list(_CATALOG_COLUMNS))
         return frame.sort_values(["dataset", "extractor", "split", "created"], ignore_index=True)
 
     def sets(self) -> Iterator[FeatureSet]:
         """Yield every published set, in the order of their keys."""
-        for folder in sorted(self.path.glob("sets/[0-9a-f]*")):
-            yield FeatureSet(folder)
+        for key in self._published("sets"):
+            yield FeatureSet(self.path / "sets" / key)
 
     def get(
         self,
@@ -148,8 +149,11 @@ class FeatureStore:
             return FeatureSet(self.path / "sets" / self._complete(key))
         if dataset is None or split is None or extractor is None:
             raise FeatureSetNotFound("dataset, split and extractor name a set together; or give key.")
-        history = self._aliases.history(dataset, split, extractor)
-        if as_of is not None:
+        if as_of is None:
+            # Only the newest entry is read: an older one that is damaged stands in nobody's way.
+            history = self._aliases.newest(dataset, split, extractor)
+        else:
+            history = self._aliases.history(dataset, split, extractor)
             moment = pd.Timestamp(as_of)
             moment = moment.tz_localize("UTC") if moment.tzinfo is None else moment
             history = [alias for alias in history if pd.Timestamp(alias.created) <= moment]
@@ -160,15 +164,24 @@ class FeatureStore:
             raise FeatureSetNotFound(
                 f"{dataset} / {split} / {extractor}: no such set{when} in {self.path}; sets here: {listed}."
             )
-        return self.get(key=history[-1].set_key)
+        found = history[-1].set_key
+        if found not in self._published("sets"):
+            raise FeatureSetNotFound(
+                f"{dataset} / {split} / {extractor}: its set {found} is not in {self.path}/sets; extract it again."
+            )
+        return FeatureSet(self.path / "sets" / found)
 
     def splits(self, dataset: str, extractor: str) -> list[str]:
         """Return the base splits under which a dataset has sets of an extractor, sorted."""
         return sorted({a.split for a in self._aliases.current() if (a.dataset, a.extractor) == (dataset, extractor)})
 
     def has_set(self, key: str) -> bool:
-        """Return whether a set of this key is published."""
-        return (self.path / "sets" / key / "manifest.json").exists()
+        """Return whether a set of this key is published and unharmed; damage is logged.
+
+        Reads every byte of the set, and of its shards once per process: an extraction that this
+        answers with False publishes the set anew.
+        """
+        return self._is_sound("sets", key, find_set_damage)
 
     def publish_set(self, key: SetKey, ledger: pd.DataFrame, pool: Pool, provenance: Provenance) -> FeatureSet:
         """Publish a set whose rows lie in the pool; see `store.sets.publish_set`."""
@@ -177,12 +190,20 @@ class FeatureStore:
         return FeatureSet(folder)
 
     def name_set(self, dataset: str, split: str, extractor: str, key: str, created: str) -> None:
-        """Make a name mean a published set from now on."""
+        """Make a name mean a published set from now on.
+
+        Raises:
+            FeatureSetNotFound: there is no set of this key.
+        """
+        if key not in self._published("sets"):
+            raise FeatureSetNotFound(f"{dataset} / {split} / {extractor}: no set {key} in {self.path} to be named so.")
+        # The name must not outlive the set, which another writer may not have synced yet.
+        sync_folder(self.path / "sets")
         self._aliases.put(Alias(dataset, split, extractor, key, created))
 
     def pool(self, key: PoolKey) -> Pool:
-        """Open the pool of a key, making it where there is none."""
-        return Pool.create(self.path / "pools" / key.digest, key)
+        """Return the pool of a key, which may hold nothing yet."""
+        return Pool(self.path / "pools" / key.digest, key)
 
     # Runs
 
@@ -207,8 +228,8 @@ class FeatureStore:
             yield RunFolder(folder).result()
 
     def has_run(self, run_id: str) -> bool:
-        """Return whether a run of exactly this id is published."""
-        return (self.path / "runs" / run_id / "manifest.json").exists()
+        """Return whether a run of exactly this id is published and unharmed; damage is logged."""
+        return self._is_sound("runs", run_id, find_run_damage)
 
     def publish_run(self, result: ProbeResult) -> bool:
         """Publish a run; False if it was there already."""
@@ -220,10 +241,10 @@ class FeatureStore:
         Raises:
             RunNotFound: no run answers, or several do.
         """
-        ids = [folder.name for folder in self._run_folders()]
+        ids = self._published("runs")
         found = [run_id for run_id in ids if name and run_id.startswith(name)]
-        if len(found) == 1:
-            return found[0]
+        if len(found) == 1 or name in found:
+            return name if name in found else found[0]
         if len(found) > 1:
             raise RunNotFound(f"{name}: {len(found)} runs begin so; give more of the id.")
         results = self.results()
@@ -251,11 +272,14 @@ class FeatureStore:
         """
         folder = self.path / "cache" / "locks"
         make_folder(folder)
-        lock = FileLock(folder / f"{name}.lock")
+        # Names come from datasets and never become paths themselves.
+        lock = FileLock(folder / f"{digest(name)}.lock")
         try:
             lock.acquire(timeout=-1 if wait else 0)
         except Timeout as error:
-            raise StoreBusy(f"{lock.lock_file}: held by another process; run it again when that is done.") from error
+            raise StoreBusy(
+                f"{name}: held by another process ({lock.lock_file}); run it again when that is done."
+            ) from error
         try:
             yield
         finally:
@@ -266,12 +290,21 @@ class FeatureStore:
         return Aliases(self.path / "aliases")
 
     def _run_folders(self) -> list[Path]:
-        return sorted(self.path.glob("runs/[0-9a-f]*"))
+        return [self.path / "runs" / run_id for run_id in self._published("runs")]
+
+    def _published(self, kind: str) -> list[str]:
+        return [name for name in list_folder(self.path / kind) if _PUBLISHED.fullmatch(name)]
+
+    def _is_sound(self, kind: str, name: str, find_damage: Callable[[Path, str], str | None]) -> bool:
+        if name not in self._published(kind):
+            return False
+        damage = find_damage(self.path / kind / name, name)
+        if damage:
+            _logger.warning("%s", damage)
+        return damage is None
 
     def _complete(self, prefix: str) -> str:
-        found = [
-            folder.name for folder in self.path.glob("sets/[0-9a-f]*") if prefix and folder.name.startswith(prefix)
-        ]
+        found = [key for key in self._published("sets") if prefix and key.startswith(prefix)]
         if len(found) != 1:
             raise FeatureSetNotFound(
                 f"{prefix}: {len(found)} sets in {self.path} have this key or begin so, one expected."

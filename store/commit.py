@@ -9,23 +9,69 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["TEMP_PREFIX", "make_folder", "publish_file", "publish_folder", "publish_new_file"]
+__all__ = [
+    "DAMAGED_PREFIX",
+    "TEMP_PREFIX",
+    "list_folder",
+    "make_folder",
+    "publish_file",
+    "publish_folder",
+    "publish_new_file",
+    "sync_folder",
+]
 
 TEMP_PREFIX = ".tmp-"
+DAMAGED_PREFIX = ".damaged-"
+_ROOT_MARK = "FORMAT"
+
+# Folders whose names this process has seen made durable.
+_durable: set[Path] = set()
+
+
+def list_folder(path: Path) -> list[str]:
+    """Return the sorted names in a folder, none if there is no folder.
+
+    Raises:
+        OSError: the folder cannot be read. (`Path.glob` would say that it is empty.)
+    """
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
 
 
 def make_folder(path: Path) -> None:
     """Create a folder and its missing parents, each made durable in the folder above it."""
-    missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+    path = path.absolute()
+    if path in _durable and path.is_dir():
+        return
+    missing, folder = [], path
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        sync_folder(new.parent)
+        _durable.add(new)
+    _settle(folder)
+
+
+def _settle(folder: Path) -> None:
+    # A folder that another process made may not have been synced yet, and what is published in it
+    # would go with it. So its name is synced here too, up to the store's own, once per process.
+    is_inside = any((above / _ROOT_MARK).is_file() for above in (folder, *folder.parents))
+    while folder not in _durable and folder != folder.parent:
+        try:
+            sync_folder(folder.parent)
+        except PermissionError:
+            return  # a folder above the store that we may only pass through
+        _durable.add(folder)
+        if not is_inside or (folder / _ROOT_MARK).is_file():
+            return
+        folder = folder.parent
 
 
 def publish_file(path: Path, data: bytes) -> bool:
@@ -39,50 +85,81 @@ def publish_file(path: Path, data: bytes) -> bool:
     """
     if publish_new_file(path, data):
         return True
-    if path.read_bytes() == data:
+    if _holds(path, data):
         return False
     temp = _write_temp(path, data)
-    os.replace(temp, path)
-    _sync_folder(path.parent)
+    try:
+        os.replace(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
     return True
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:  # a symbolic link to nowhere
+        return False
 
 
 def publish_new_file(path: Path, data: bytes) -> bool:
     """Publish a file only if nothing of that name exists.
 
     Returns:
-        True if the file was written, False if the name was taken (whatever it holds).
+        True if the file was written, False if the name was taken (whatever it holds). Either way
+        the name survives a crash from now on.
     """
     make_folder(path.parent)
-    if path.exists():
-        return False
+    is_written = not os.path.lexists(path) and _link_new(path, data)
+    # The name is durable only when the folder is: a crash must leave the whole file or no name.
+    # Also when another writer was first: it may not have come to this line yet, and what our
+    # caller publishes next relies on the file.
+    sync_folder(path.parent)
+    return is_written
+
+
+def _link_new(path: Path, data: bytes) -> bool:
     temp = _write_temp(path, data)
     try:
         # link() refuses an existing name, rename() would overwrite it: of two writers one wins.
         os.link(temp, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            message = "this file system has no hard links, which a store needs; put the store on another"
+            raise OSError(error.errno, message, str(path)) from error
+        raise
     finally:
-        temp.unlink()
-    # The name is durable only when the folder is: a crash must leave the whole file or no name.
-    _sync_folder(path.parent)
+        temp.unlink(missing_ok=True)
     return True
 
 
-def publish_folder(path: Path, files: Mapping[str, bytes]) -> bool:
-    """Publish a folder of files at one instant, only if nothing of that name exists.
+def publish_folder(path: Path, files: Mapping[str, bytes], is_sound: Callable[[Path], bool] | None = None) -> bool:
+    """Publish a folder of files at one instant, only if nothing sound of that name exists.
 
-    The folder is filled beside its place and renamed, so that no reader ever sees half of it.
+    The folder is filled beside its place and renamed, so that no reader ever sees half of it. A
+    damaged one in its place is moved aside, to `.damaged-<name>-<random>`, and kept.
 
     Args:
         path: the folder's final place.
         files: its files, in the order in which they are written (the manifest last).
+        is_sound: whether a folder holds what was published under this name; without it,
+            whatever exists is left alone.
 
     Returns:
-        True if the folder was published, False if the name was taken.
+        True if the folder was published, False if the name was taken. Either way the name
+        survives a crash from now on.
     """
     make_folder(path.parent)
-    if path.exists():
+
+    def is_taken() -> bool:
+        return os.path.lexists(path) and (is_sound is None or is_sound(path))
+
+    if is_taken():
+        sync_folder(path.parent)
         return False
     _require_space(path.parent, sum(map(len, files.values())))
     temp = _temp_beside(path)
@@ -90,18 +167,48 @@ def publish_folder(path: Path, files: Mapping[str, bytes]) -> bool:
     try:
         for name, data in files.items():
             _write_synced(temp / name, data)
-        _sync_folder(temp)
-        try:
-            os.rename(temp, path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            return False
+        sync_folder(temp)
+        is_published = False
+        while not (is_published or is_taken()):
+            if is_sound is not None and os.path.lexists(path):
+                _move_aside(path, is_sound)
+            is_published = _rename_new(temp, path)
     finally:
-        if temp.exists():
-            shutil.rmtree(temp)
-    _sync_folder(path.parent)
+        # An error here would hide the one that brought us here; what stays is a `.tmp-` folder.
+        shutil.rmtree(temp, ignore_errors=True)
+    sync_folder(path.parent)
+    return is_published
+
+
+def _rename_new(temp: Path, path: Path) -> bool:
+    try:
+        os.rename(temp, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        return False
     return True
+
+
+def _move_aside(path: Path, is_sound: Callable[[Path], bool]) -> None:
+    aside = path.parent / f"{DAMAGED_PREFIX}{path.name}-{secrets.token_hex(6)}"
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return  # another writer moved it
+    # Another writer may have put a sound one there after we looked. Then it goes back; if a third
+    # one stands there already, ours stays aside: both are the same set.
+    if is_sound(aside):
+        _rename_new(aside, path)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _temp_beside(path: Path) -> Path:
@@ -113,7 +220,7 @@ def _write_temp(path: Path, data: bytes) -> Path:
     temp = _temp_beside(path)
     try:
         _write_synced(temp, data)
-    except OSError:
+    except BaseException:
         temp.unlink(missing_ok=True)
         raise
     return temp
@@ -130,17 +237,9 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _require_space(folder: Path, size: int) -> None:
-    # Twice the size: the rest of the machine lives on this disk too, and HDF5-free as we are, a
-    # disk that fills up in the middle of a night is cheaper to refuse than to clean up after.
+    # Twice the size: the rest of the machine lives on this disk too, and a disk that fills up in
+    # the middle of a night is cheaper to refuse than to clean up after.
     free = shutil.disk_usage(folder).free
     if free < 2 * size:
         raise OSError(errno.ENOSPC, f"{2 * size} free bytes needed, {free} found", str(folder))

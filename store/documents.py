@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from store.errors import DamagedStore
+from store.errors import REPAIR, DamagedStore
 
 __all__ = ["canonical_json", "digest", "read_sealed", "seal", "unseal"]
+
+# Built once: `json.dumps` would build one for each row of a set.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical_json(document: Any) -> bytes:
@@ -21,9 +24,20 @@ def canonical_json(document: Any) -> bytes:
         TypeError, ValueError: anything else stands in the document. There is no fallback on
             purpose: a value that JSON does not know has no stable identity.
     """
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
-        "utf-8"
-    )
+    _require_string_keys(document)
+    return _ENCODER.encode(document).encode("utf-8")
+
+
+def _require_string_keys(document: Any) -> None:
+    # The encoder would spell 1 and "1", or None and "null", alike.
+    if isinstance(document, dict):
+        for key, value in document.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{key!r}: a string expected as key of a document, {type(key).__name__} found.")
+            _require_string_keys(value)
+    elif isinstance(document, list | tuple):
+        for value in document:
+            _require_string_keys(value)
 
 
 def digest(document: Any) -> str:
@@ -51,15 +65,23 @@ def unseal(data: bytes, path: Path) -> dict[str, Any]:
         sealed = json.loads(data)
         document, expected = sealed["document"], sealed["sha256"]
         found = digest(document)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedStore(f"{path}: not a sealed document ({error}).") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedStore(f"{path}: a sealed document expected, found none ({error}); {REPAIR}.") from error
     if found != expected or not isinstance(document, dict) or set(sealed) != {"document", "sha256"}:
         raise DamagedStore(
-            f"{path}: sha256 {expected} expected, {found} found; the file was changed after it was written."
+            f"{path}: sha256 {expected} expected, {found} found; the file was changed after it was written; {REPAIR}."
         )
     return document
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """Read a sealed file; see `unseal`."""
-    return unseal(path.read_bytes(), path)
+    """Read a sealed file; see `unseal`.
+
+    Raises:
+        DamagedStore: it is missing too.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DamagedStore(f"{path}: a sealed document expected, no file found; {REPAIR}.") from error
+    return unseal(data, path)

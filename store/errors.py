@@ -10,6 +10,9 @@ __all__ = [
     "StoreNotFound",
 ]
 
+# The next step in every message about damage: `FeatureStore.has_set` and `has_run` see it too.
+REPAIR = "run the extract or probe that made it again, it replaces what is damaged; or move it out of the store"
+
 
 class StoreError(Exception):
     """Base of everything that `store` raises on purpose."""

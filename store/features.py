@@ -21,21 +21,47 @@ class Segment:
 def segments_of(addresses: Sequence[tuple[str, int]]) -> list[Segment]:
     """Join (shard, row) addresses in order to the fewest segments."""
     segments: list[Segment] = []
-    for shard, row in addresses:
-        last = segments[-1] if segments else None
-        if last and last.shard == shard and last.first + last.rows == row:
-            segments[-1] = Segment(shard, last.first, last.rows + 1)
-        else:
-            segments.append(Segment(shard, row, 1))
+    shard, first, rows = "", 0, 0
+    for name, row in addresses:
+        if rows and name == shard and row == first + rows:
+            rows += 1
+            continue
+        if rows:
+            segments.append(Segment(shard, first, rows))
+        shard, first, rows = name, row, 1
+    if rows:
+        segments.append(Segment(shard, first, rows))
     return segments
 
 
-class Features:
-    """The features of a set: (N, D) float32 (or float16), mapped from disk, read-only.
+def _numbers(index: Any, length: int) -> np.ndarray:
+    """Return an integer, an integer or a boolean selection as int64 array within [0, length)."""
+    selection = np.asarray(index)
+    if isinstance(index, list) and not selection.size:
+        selection = selection.astype(np.int64)  # NumPy takes [] for integers too
+    if selection.dtype == bool:
+        if selection.shape != (length,):
+            raise IndexError(f"a boolean selection of shape ({length},) expected, {selection.shape} found.")
+        return np.flatnonzero(selection)
+    if not np.issubdtype(selection.dtype, np.integer):
+        raise IndexError(f"integers, slices or booleans expected as index, {selection.dtype} found.")
+    is_outside = (selection < -length) | (selection >= length)
+    if is_outside.any():
+        raise IndexError(f"an index from {-length} to {length - 1} expected, {selection[is_outside].flat[0]} found.")
+    selection = selection.astype(np.int64)
+    return np.where(selection < 0, selection + length, selection)
 
-    Takes an integer, a slice, a boolean or an integer selection as first index, and anything that
-    NumPy takes as second. A shard is verified when a row of it is first asked for, so that the
-    first slice of a large set waits for its own shards only.
+
+class Features:
+    """The features of a set: (N, D) float32 (or float16), mapped from disk.
+
+    Indexing means what it means to NumPy, for at most one index per dimension: integers, slices,
+    `...`, boolean (N,) and (D,) and integer selections; `np.newaxis` and (N, D) masks are refused.
+    Integers and slices of rows give read-only arrays, without a copy where the rows lie in one
+    piece; selections give arrays of the caller's own, as in NumPy.
+
+    A shard is verified when a row of it is first asked for, so that the first slice of a large set
+    waits for its own shards only.
 
     Args:
         segments: the set's segments, in row order.
@@ -51,6 +77,10 @@ class Features:
     ) -> None:
         self._segments = list(segments)
         self._starts = np.concatenate([[0], np.cumsum([s.rows for s in segments], dtype=np.int64)]).astype(np.int64)
+        self._firsts = np.array([s.first for s in segments], np.int64)
+        self._names = list(dict.fromkeys(s.shard for s in segments))
+        number = {name: at for at, name in enumerate(self._names)}
+        self._numbers = np.array([number[s.shard] for s in segments], np.int64)
         self._open = open_features
         self._shards: dict[str, np.ndarray] = {}
         self.shape = (int(self._starts[-1]), dim)
@@ -62,54 +92,87 @@ class Features:
     def __repr__(self) -> str:
         return f"<Features {self.shape[0]} x {self.shape[1]} {self.dtype}, {len(self._segments)} segments>"
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all numbers."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        rows = self[:]
-        return np.array(rows, dtype=dtype) if copy else np.asarray(rows, dtype=dtype)
+        if copy is False and (len(self._segments) > 1 or np.dtype(dtype or self.dtype) != self.dtype):
+            raise ValueError(f"{self!r} cannot be one {np.dtype(dtype or self.dtype)} array without a copy.")
+        if copy:
+            # One copy, not two: joined rows are a copy already.
+            return self._joined(0, len(self)).astype(dtype or self.dtype, copy=False)
+        rows: np.ndarray = self[:]
+        return rows.astype(dtype or self.dtype, copy=False)
 
-    def __getitem__(self, index: Any) -> np.ndarray:
-        rows, columns = index if isinstance(index, tuple) else (index, None)
-        found = self._rows(rows)
-        if columns is None:
-            return found
-        return found[columns] if found.ndim == 1 else found[:, columns]
-
-    def _rows(self, rows: Any) -> np.ndarray:
+    def __getitem__(self, index: Any) -> Any:
+        rows, columns = self._parsed(index)
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
-            if step == 1:
-                return self._range(start, max(start, stop))
-            return self._selection(np.arange(start, stop, step))
-        selection = np.asarray(rows)
-        if selection.dtype == bool:
-            if selection.shape != (len(self),):
-                raise IndexError(f"a boolean selection of shape ({len(self)},) expected, {selection.shape} found.")
-            selection = np.flatnonzero(selection)
-        if selection.size and not np.issubdtype(selection.dtype, np.integer):
-            raise IndexError(f"integers, slices or booleans select rows, not {selection.dtype}.")
-        selection = selection.astype(np.int64)
-        selection = np.where(selection < 0, selection + len(self), selection)
-        if selection.size and (selection.min() < 0 or selection.max() >= len(self)):
-            raise IndexError(f"row out of range for {len(self)} rows.")
-        return self._selection(selection.reshape(-1))[0] if selection.ndim == 0 else self._selection(selection)
+            found = self._range(start, stop) if step == 1 else self._selection(np.arange(start, stop, step))
+            found.flags.writeable = False
+            return found[:, columns]
+        if rows.ndim == 0:
+            row = self._range(int(rows), int(rows) + 1)[0]
+            row.flags.writeable = False
+            return row[columns]
+        if isinstance(columns, slice):
+            found = self._selection(rows.reshape(-1)).reshape(*rows.shape, self.shape[1])
+            return found if columns == slice(None) else found[..., columns]
+        # Two selections are paired, as NumPy does, not crossed.
+        try:
+            rows, chosen = np.broadcast_arrays(rows, columns)
+        except ValueError as error:
+            raise IndexError(f"selections of rows and columns of one shape expected: {error}") from error
+        found = self._selection(rows.reshape(-1))
+        return found[np.arange(rows.size), chosen.reshape(-1)].reshape(rows.shape)
+
+    def _parsed(self, index: Any) -> tuple[Any, Any]:
+        """Return what selects rows and columns, each a slice or an int64 array within bounds."""
+        given = list(index) if isinstance(index, tuple) else [index]
+        if any(part is None for part in given):
+            raise IndexError("np.newaxis is not taken by features; take the rows first: features[:][None].")
+        dots = [at for at, part in enumerate(given) if part is Ellipsis]
+        if len(dots) > 1 or len(given) - len(dots) > 2:
+            raise IndexError(f"at most one index per dimension of {self.shape} and one '...' expected, {index} found.")
+        for at in dots:
+            given[at : at + 1] = [slice(None)] * (3 - len(given))
+        rows, columns = [*given, slice(None), slice(None)][:2]
+        return (
+            rows if isinstance(rows, slice) else _numbers(rows, len(self)),
+            columns if isinstance(columns, slice) else _numbers(columns, self.shape[1]),
+        )
 
     def _range(self, start: int, stop: int) -> np.ndarray:
-        pieces = []
         at = int(np.searchsorted(self._starts, start, "right")) - 1
-        while start < stop:
+        if start < stop <= self._starts[at + 1]:
             segment, offset = self._segments[at], start - int(self._starts[at])
-            rows = min(segment.rows - offset, stop - start)
-            pieces.append(self._shard(segment.shard)[segment.first + offset : segment.first + offset + rows])
-            start, at = start + rows, at + 1
-        if len(pieces) == 1:
-            return pieces[0]  # mapped, not copied
-        return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), self.dtype)
+            # Mapped, not copied.
+            return self._shard(segment.shard)[segment.first + offset : segment.first + offset + stop - start]
+        return self._joined(start, max(start, stop))
+
+    def _joined(self, start: int, stop: int) -> np.ndarray:
+        first, last = np.searchsorted(self._starts, [start, stop - 1], "right") - 1 if start < stop else (0, -1)
+        if (stop - start) < 16 * (last - first + 1):
+            return self._selection(np.arange(start, stop))
+        found = np.empty((stop - start, self.shape[1]), self.dtype)
+        for at in range(first, last + 1):
+            segment, begin = self._segments[at], int(self._starts[at])
+            low, high = max(start, begin), min(stop, begin + segment.rows)
+            shift = segment.first - begin
+            found[low - start : high - start] = self._shard(segment.shard)[low + shift : high + shift]
+        return found
 
     def _selection(self, selection: np.ndarray) -> np.ndarray:
         found = np.empty((len(selection), self.shape[1]), self.dtype)
         owner = np.searchsorted(self._starts, selection, "right") - 1
-        for at in np.unique(owner):
-            segment, chosen = self._segments[at], owner == at
-            found[chosen] = self._shard(segment.shard)[selection[chosen] - self._starts[at] + segment.first]
+        shards, rows = self._numbers[owner], selection - self._starts[owner] + self._firsts[owner]
+        # Shard by shard, each once, however many segments point into it.
+        order = np.argsort(shards, kind="stable")
+        for chosen in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+            if len(chosen):
+                found[chosen] = self._shard(self._names[shards[chosen[0]]])[rows[chosen]]
         return found
 
     def _shard(self, name: str) -> np.ndarray:

@@ -96,10 +96,16 @@ def rows_digest(rows: Iterable[tuple[str, str, int, str]]) -> str:
 
     Args:
         rows: (example id, content hash in hexadecimal, label, status) of each candidate in order.
+
+    Raises:
+        ValueError: an example id is not Unicode text (a file name in another encoding).
     """
     sha = hashlib.sha256()
     for row in rows:
-        sha.update(canonical_json(row) + b"\n")
+        try:
+            sha.update(canonical_json(row) + b"\n")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{row[0]!r}: Unicode text expected as example id; rename the file.") from error
     return sha.hexdigest()
 
 

@@ -5,14 +5,16 @@ pools/<pool-key>/pool.json            the document whose SHA-256 is <pool-key>
 """
 
 import hashlib
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from store.commit import publish_file
-from store.documents import read_sealed, seal
+from store.commit import list_folder, publish_file, sync_folder
+from store.documents import seal
 from store.errors import DamagedStore
 from store.hdf5 import build_file, check_datasets, open_checked
 from store.keys import PoolKey
@@ -20,7 +22,10 @@ from store.keys import PoolKey
 __all__ = ["Pool", "RowAddress", "open_shard"]
 
 CONTENT_BYTES = 32
-_SCHEMA = {"features": ("f", 2), "content_sha256": ("u", 2)}
+_SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
+DTYPES = "<f4|<f2"
+_SCHEMA = {"features": (DTYPES, 2), "content_sha256": (r"\|u1", 2)}
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,34 +58,34 @@ def open_shard(path: Path) -> Shard:
     with open_checked(path, path.stem) as file:
         check_datasets(file, path, _SCHEMA)
         features, contents = file["features"], file["content_sha256"]
-        if contents.shape != (features.shape[0], CONTENT_BYTES):
-            raise DamagedStore(f"{path}: {features.shape[0]} rows of features, but content_sha256 is {contents.shape}.")
+        expected = (features.shape[0], CONTENT_BYTES)
+        if contents.shape != expected:
+            raise DamagedStore(f"{path}: content_sha256 of shape {expected} expected, {contents.shape} found.")
         mapped = np.memmap(path, features.dtype, "r", features.id.get_offset(), features.shape)
-        return Shard(mapped, contents[()])
+        return Shard(mapped.view(np.ndarray), contents[()])
 
 
 class Pool:
     """The rows of one extractor.
 
+    Nothing is written before there is a row: a job that fails earlier leaves the store as it was.
+
     Args:
         folder: `STORE/pools/<pool-key>`.
+        key: what the folder's name is the digest of.
+
+    Attributes:
+        dtype: of the features, as the key says.
+        damaged: shard name → what is wrong with it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: PoolKey) -> None:
         self.folder = folder
+        self.key = key
+        self.dtype = np.dtype(key.dtype)
+        self.damaged: dict[str, str] = {}
         self._index: dict[bytes, RowAddress] = {}
         self._known_shards: set[str] = set()
-
-    @classmethod
-    def create(cls, folder: Path, key: PoolKey) -> "Pool":
-        """Open the pool of a key, and write its `pool.json` if it is new."""
-        publish_file(folder / "pool.json", seal(key.document()))
-        return cls(folder)
-
-    @property
-    def key(self) -> PoolKey:
-        """The document that the pool's name is the digest of."""
-        return PoolKey(**read_sealed(self.folder / "pool.json"))
 
     def shard_path(self, name: str) -> Path:
         """Return the path of a shard by its name."""
@@ -90,34 +95,60 @@ class Pool:
         """Return content hash (32 bytes) → address of every row, shards of other writers included.
 
         Where two shards hold a row for one picture, the first by name counts, for every reader.
+        A damaged shard is left out, logged and kept in `damaged`: its rows count as not computed,
+        and `add` replaces it when they are computed again.
         """
-        names = sorted(path.stem for path in self.folder.glob("shards/*.h5"))
-        for name in names:
-            if name not in self._known_shards:
+        for name in (Path(file).stem for file in list_folder(self.folder / "shards") if _SHARD_NAME.fullmatch(file)):
+            if name in self._known_shards:
+                continue
+            try:
                 self._remember(name, open_shard(self.shard_path(name)).content_sha256)
+            except DamagedStore as error:
+                if name not in self.damaged:
+                    _logger.warning("%s Its rows count as not computed.", error)
+                self.damaged[name] = str(error)
         return self._index
+
+    def settle(self) -> None:
+        """Make the shards of other writers durable too, before a set refers to them."""
+        sync_folder(self.folder / "shards")
 
     def add(self, features: np.ndarray, contents: list[bytes]) -> str:
         """Commit rows as one shard.
 
         Args:
-            features: (n, D), n ≥ 1, finite; stored in its own dtype.
+            features: (n, D), n ≥ 1, D ≥ 1, finite, in the dtype of the pool's key.
             contents: the n SHA-256 digests of the pictures, 32 bytes each.
 
         Returns:
             The shard's name. When this returns, the rows survive a crash.
+
+        Raises:
+            ValueError: the arguments are others.
         """
+        if features.ndim != 2 or len(contents) != len(features) or not features.size:
+            raise ValueError(f"(n, D) features for n pictures expected, {features.shape} for {len(contents)} found.")
+        if features.dtype != self.dtype:
+            raise ValueError(f"{self.dtype} features expected by the pool's key, {features.dtype} found.")
+        if any(len(content) != CONTENT_BYTES for content in contents):
+            raise ValueError(
+                f"content hashes of {CONTENT_BYTES} bytes expected, {sorted(set(map(len, contents)))} found."
+            )
+        is_finite = np.isfinite(features).all(axis=1)
+        if not is_finite.all():
+            row = int(np.argmin(is_finite))
+            raise ValueError(f"finite features expected, found others for {contents[row].hex()} (row {row}).")
         hashes = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, CONTENT_BYTES)
-        if len(hashes) != len(features) or features.ndim != 2 or not len(features):
-            raise ValueError(f"(n, D) features for n pictures expected, {features.shape} for {len(hashes)} found.")
 
         def fill(file: h5py.File) -> None:
             file.create_dataset("features", data=features, track_times=False)
             file.create_dataset("content_sha256", data=hashes, track_times=False)
 
+        publish_file(self.folder / "pool.json", seal(self.key.document()))
         data = build_file(fill)
         name = hashlib.sha256(data).hexdigest()
         publish_file(self.shard_path(name), data)
+        self.damaged.pop(name, None)
         self._remember(name, hashes)
         return name
 

@@ -9,6 +9,7 @@ runs/<run-id>/run.json             configuration, selection, metrics, warnings, 
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,10 @@ import pandas as pd
 
 from store.commit import publish_folder
 from store.documents import read_sealed, seal, unseal
-from store.errors import DamagedStore
-from store.hdf5 import verify_file
+from store.errors import REPAIR, DamagedStore
+from store.hdf5 import read_checked
 
-__all__ = ["PREDICTION_COLUMNS", "ProbeResult", "RunFolder", "publish_run"]
+__all__ = ["PREDICTION_COLUMNS", "ProbeResult", "RunFolder", "find_damage", "publish_run"]
 
 PREDICTION_COLUMNS = (
     "example_id", "content_sha256", "label", "predicted", "is_correct", "confidence", "label_probability"
@@ -90,8 +91,14 @@ def publish_run(folder: Path, result: ProbeResult) -> bool:
         result: the run.
 
     Returns:
-        True if the run was published, False if it was there already.
+        True if the run was published, False if it was there already. A damaged one in its place
+        is moved aside.
+
+    Raises:
+        ValueError: the run's id is not in lower-case hexadecimal digits.
     """
+    if not re.fullmatch("[0-9a-f]+", result.run_id):
+        raise ValueError(f"{result.run_id!r}: lower-case hexadecimal digits expected as run id.")
     arrays = io.BytesIO()
     np.savez(arrays, allow_pickle=False, **dict(result.head))
     files = {
@@ -101,7 +108,19 @@ def publish_run(folder: Path, result: ProbeResult) -> bool:
         "head.npz": arrays.getvalue(),
     }
     parts = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    return publish_folder(folder, {**files, "manifest.json": seal({"parts": parts, "run": result.run_id})})
+    files["manifest.json"] = seal({"parts": parts, "run": result.run_id})
+    return publish_folder(folder, files, lambda found: find_damage(found, result.run_id) is None)
+
+
+def find_damage(folder: Path, run_id: str) -> str | None:
+    """Return what is wrong with a published run, None if nothing is."""
+    try:
+        run = RunFolder(folder, run_id)
+        for name in run.parts:
+            run.part(name)
+    except DamagedStore as error:
+        return str(error)
+    return None
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
@@ -115,32 +134,34 @@ class RunFolder:
 
     Args:
         folder: `STORE/runs/<run-id>`.
+        run_id: if the folder is called otherwise.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run_id: str = "") -> None:
         self.folder = folder
-        self._manifest = read_sealed(folder / "manifest.json")
-        if self._manifest["run"] != folder.name:
-            raise DamagedStore(f"{folder}: the manifest is of run {self._manifest['run']}.")
+        manifest = read_sealed(folder / "manifest.json")
+        if manifest["run"] != (run_id or folder.name):
+            raise DamagedStore(f"{folder}: run {run_id or folder.name} expected, {manifest['run']} found; {REPAIR}.")
+        self.parts: dict[str, str] = manifest["parts"]
 
     def result(self) -> ProbeResult:
         """Return the whole run."""
-        document = unseal(self._part("run.json"), self.folder / "run.json")
+        document = unseal(self.part("run.json"), self.folder / "run.json")
         document["class_names"] = tuple(document["class_names"])
         document["warnings"] = tuple(document["warnings"])
-        with np.load(io.BytesIO(self._part("head.npz")), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(self.part("head.npz")), allow_pickle=False) as arrays:
             head = {name: arrays[name] for name in arrays.files}
         return ProbeResult(
             run_id=self.folder.name,
             predictions=self.predictions(),
-            curves=pd.read_parquet(io.BytesIO(self._part("curves.parquet"))),
+            curves=pd.read_parquet(io.BytesIO(self.part("curves.parquet"))),
             head=head,
             **document,
         )
 
     def row(self) -> dict[str, Any]:
         """Return the run as one flat row of `FeatureStore.results()`; its tables are not read."""
-        document = unseal(self._part("run.json"), self.folder / "run.json")
+        document = unseal(self.part("run.json"), self.folder / "run.json")
         shown = ("dataset", "extractor", "head", "seed", "shots", "train", "validation", "test")
         return {
             "run_id": self.folder.name,
@@ -156,9 +177,8 @@ class RunFolder:
 
     def predictions(self) -> pd.DataFrame:
         """Return a row per test example."""
-        return pd.read_parquet(io.BytesIO(self._part("predictions.parquet")))
+        return pd.read_parquet(io.BytesIO(self.part("predictions.parquet")))
 
-    def _part(self, name: str) -> bytes:
-        path = self.folder / name
-        verify_file(path, self._manifest["parts"][name])
-        return path.read_bytes()
+    def part(self, name: str) -> bytes:
+        """Return the checked bytes of a part."""
+        return read_checked(self.folder / name, self.parts[name])

@@ -4,7 +4,6 @@ import dataclasses
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -335,26 +334,3 @@ def test_a_lookup_that_fails_leaves_the_old_site(tmp_path, make_run):
         write([make_run("new")], tmp_path / "site", look, CREATED)
     assert index.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
-
-
-def test_six_runs_of_360_tests_are_written_in_five_seconds_of_processor_time(
-    tmp_path, make_run, make_predictions, make_png, curves, table
-):
-    rng = np.random.default_rng(0)
-    labels = np.arange(360) % 10
-    selection = {"method": "m", "selected": {"C": 0.01}, "table": table * 15, "notes": []}
-    pictures = {f"test/{i:04d}": make_png(rng.integers(0, 256, (8, 8), np.uint8)) for i in range(360)}
-    runs = []
-    for index in range(6):
-        predicted = np.where(rng.random(360) < 0.9, labels, rng.integers(0, 10, 360))
-        frame = make_predictions(labels, predicted)
-        names = tuple("abcdefghij")
-        runs.append(
-            make_run(str(index), frame=frame, class_names=names, head=str(index), curves=curves, selection=selection)
-        )
-    spent = []
-    for _ in range(2):
-        start = time.process_time()
-        write(runs, tmp_path / "site", lambda run, names: {name: pictures[name] for name in names}, CREATED)
-        spent.append(time.process_time() - start)
-    assert max(spent) < 5

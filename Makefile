@@ -1,0 +1,53 @@
+# The two commands of the README are 'make demo' and 'make test'; both set everything up first.
+# Needed on the machine: make, and python3 (3.11 to 3.13) with venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench campaign lock clean
+
+help: ## Say what there is to make.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## Set up .venv with everything that demo, test and bench need.
+
+$(STAMP): requirements.lock requirements-nodeps.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+		"linprobe needs Python 3.11 to 3.13, %s is %d.%d; name another: make PYTHON=python3.12 ..." % (sys.executable, *v))'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-nodeps.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## Run the main job on bundled data, and say where the report is.
+	@$(BIN)/linprobe nightly examples/demo.toml
+
+test: install ## Run the tests (installs a browser and a dataset from Debian's packages if they are missing).
+	@sh tests/system-packages.sh
+	$(BIN)/python -m pytest
+
+check: install ## Check format, lint and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: install ## Measure speed as ratios, side by side in one run; see benchmarks/README.md.
+	$(BIN)/python -m benchmarks.extraction
+
+campaign: install ## Run the long forms of the fault tests and the full-size experiments (hours).
+	@sh tests/system-packages.sh
+	$(BIN)/python -m pytest -m campaign --timeout=36000
+
+lock: ## Resolve the dependencies anew into the lock files.
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra cpu --extra ray --extra dev \
+		--generate-hashes --no-emit-index-url --no-header pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header requirements-nodeps.in --output-file requirements-nodeps.lock
+
+clean: ## Remove what was built; the store and the report stay.
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

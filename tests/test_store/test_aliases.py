@@ -1,0 +1,136 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from store import DamagedStore, FeatureSetNotFound
+from store.aliases import Alias, Aliases
+
+NAME = ("flowers", "train", "toy")
+
+
+def alias(number, name=NAME):
+    return Alias(*name, set_key=f"{number:064x}", created=f"2026-01-{number:02d}T00:00:00Z")
+
+
+@pytest.fixture
+def aliases(tmp_path):
+    return Aliases(tmp_path / "aliases")
+
+
+def test_newest_entry_is_current_and_the_others_are_kept(aliases):
+    for number in (1, 2, 1):
+        aliases.put(alias(number))
+    assert [entry.set_key[-1] for entry in aliases.history(*NAME)] == ["1", "2", "1"]
+    assert [entry.set_key[-1] for entry in aliases.newest(*NAME)] == ["1"]
+    assert [entry.set_key[-1] for entry in aliases.current()] == ["1"]
+
+
+def test_what_a_name_means_already_is_not_written_again(aliases, tree):
+    aliases.put(alias(1))
+    before = tree(aliases.folder)
+    aliases.put(Alias(*NAME, set_key=f"{1:064x}", created="2030-01-01T00:00:00Z"))
+    assert tree(aliases.folder) == before
+
+
+def test_entry_that_another_writer_made_is_durable_when_naming_returns(aliases, monkeypatch):
+    aliases.put(alias(1))
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    aliases.put(alias(1))
+    assert synced == [str(aliases.folder / alias(1).name_digest)]
+
+
+def test_tenth_entry_comes_after_the_ninth(aliases):
+    for number in range(1, 12):
+        aliases.put(alias(number))
+    assert [int(entry.set_key, 16) for entry in aliases.history(*NAME)] == list(range(1, 12))
+
+
+def test_names_never_become_paths(aliases):
+    names = [("../../x", "..", "/etc"), ("a/b", "c", "d"), ("a", "b/c", "d"), ("", "", ""), ("é" * 300, "x", "y")]
+    for number, name in enumerate(names, 1):
+        aliases.put(alias(number, name))
+    folders = [p.name for p in aliases.folder.iterdir()]
+    assert len(folders) == 5
+    assert all(len(name) == 64 and set(name) <= set("0123456789abcdef") for name in folders)
+    assert [entry.set_key for name in names for entry in aliases.newest(*name)] == [f"{n:064x}" for n in range(1, 6)]
+
+
+def test_damaged_newest_entry_is_reported_and_the_next_naming_takes_its_place(aliases):
+    aliases.put(alias(1))
+    aliases.put(alias(2))
+    path = aliases.folder / alias(2).name_digest / "2.json"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DamagedStore, match=r"2\.json: a sealed document expected"):
+        aliases.newest(*NAME)
+    aliases.put(alias(2))
+    assert [entry.set_key[-1] for entry in aliases.newest(*NAME)] == ["2"]
+    assert (path.parent / "3.json").exists()
+    with pytest.raises(DamagedStore, match=r"2\.json: a sealed document expected"):
+        aliases.history(*NAME)
+
+
+def test_entry_copied_from_another_name_is_refused(aliases):
+    aliases.put(alias(1))
+    aliases.put(alias(2, ("birds", "train", "toy")))
+    other = aliases.folder / alias(2, ("birds", "train", "toy")).name_digest / "1.json"
+    (aliases.folder / alias(1).name_digest / "1.json").write_bytes(other.read_bytes())
+    with pytest.raises(DamagedStore, match=r"an entry of the name .* expected, one of .* found"):
+        aliases.newest(*NAME)
+
+
+def test_other_files_in_the_folders_are_no_entries(aliases):
+    aliases.put(alias(1))
+    folder = aliases.folder / alias(1).name_digest
+    for name in (".tmp-1-ab", "1x.json", "01.json", "notes.txt"):
+        (folder / name).write_bytes(b"junk")
+    (aliases.folder / "notes").mkdir()
+    assert [entry.set_key[-1] for entry in aliases.history(*NAME)] == ["1"]
+    assert len(list(aliases.current())) == 1
+
+
+def test_two_processes_that_name_at_once_lose_no_entry(aliases):
+    code = (
+        "import sys, pathlib; from store.aliases import Alias, Aliases\n"
+        "aliases = Aliases(pathlib.Path(sys.argv[1]))\n"
+        "for n in range(15):\n"
+        "    aliases.put(Alias('flowers', 'train', 'toy', f'{sys.argv[2]}-{n}', '2026-01-01T00:00:00Z'))"
+    )
+    jobs = [subprocess.Popen([sys.executable, "-c", code, str(aliases.folder), name]) for name in ("p", "q")]
+    assert [job.wait(timeout=60) for job in jobs] == [0, 0]
+    keys = [entry.set_key for entry in aliases.history(*NAME)]
+    assert len(keys) == 30
+    assert [key for key in keys if key[0] == "p"] == [f"p-{n}" for n in range(15)]
+    assert [key for key in keys if key[0] == "q"] == [f"q-{n}" for n in range(15)]
+    assert sorted(p.name for p in (aliases.folder / alias(1).name_digest).iterdir()) == sorted(
+        f"{n}.json" for n in range(1, 31)
+    )
+
+
+def test_as_of_gives_what_the_name_meant_then(corpus):
+    corpus.add("abc")
+    first, second = corpus.publish("ab"), corpus.publish("abc")
+    store = corpus.store
+    # The fixture names at one instant; name them again, dated.
+    store.name_set("dated", "train", "toy", first.key, "2026-02-01T00:00:00Z")
+    store.name_set("dated", "train", "toy", second.key, "2026-03-01T00:00:00Z")
+    assert store.get("dated", "train", "toy").key == second.key
+    assert store.get("dated", "train", "toy", as_of="2026-02-15").key == first.key
+    assert store.get("dated", "train", "toy", as_of="2026-02-01T00:00:00Z").key == first.key
+    assert store.get("dated", "train", "toy", as_of="2026-03-01T01:00:00+01:00").key == second.key
+    with pytest.raises(FeatureSetNotFound, match="no such set as of 2026-01-31 in"):
+        store.get("dated", "train", "toy", as_of="2026-01-31")
+
+
+def test_older_damaged_entry_stands_in_nobodys_way(corpus):
+    corpus.add("abc")
+    corpus.publish("ab")
+    second = corpus.publish("abc")
+    path = corpus.store.path / "aliases" / alias(1).name_digest / "1.json"
+    path.write_bytes(b"junk")
+    assert corpus.store.get(*NAME).key == second.key
+    assert len(corpus.store.catalog()) == 2
+    with pytest.raises(DamagedStore, match=r"1\.json"):
+        corpus.store.get(*NAME, as_of="2030-01-01")

@@ -1,0 +1,236 @@
+import hashlib
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+from store import DamagedStore, Pool, PoolKey
+from store.pool import RowAddress, open_shard
+
+
+def test_nothing_is_written_before_there_is_a_row(store, corpus):
+    assert corpus.pool.index() == {}
+    assert [p.name for p in store.path.iterdir()] == ["FORMAT"]
+
+
+def test_shard_is_named_by_its_bytes_and_holds_rows_and_contents(corpus):
+    name = corpus.add("abc")
+    path = corpus.pool.shard_path(name)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == name == path.stem
+    with h5py.File(path) as file:
+        assert sorted(file) == ["content_sha256", "features"]
+        assert file["features"].dtype == np.dtype("<f4")
+        assert file["features"][()].tolist() == [[0, 0.5, 0], [1, 1.5, -1], [2, 2.5, -2]]
+        assert [row.tobytes() for row in file["content_sha256"][()]] == [corpus.content(c) for c in "abc"]
+        assert file["features"].chunks is None
+        assert file["features"].compression is None
+
+
+def test_the_same_rows_make_the_same_shard(corpus):
+    first = corpus.add("abc")
+    inode = corpus.pool.shard_path(first).stat().st_ino
+    assert corpus.add("abc") == first
+    assert corpus.pool.shard_path(first).stat().st_ino == inode
+
+
+def test_index_finds_each_row_also_of_other_writers(corpus):
+    other = Pool(corpus.pool.folder, corpus.pool_key)
+    assert other.index() == {}
+    name = corpus.add("ab")
+    assert other.index() == {corpus.content("a"): RowAddress(name, 0), corpus.content("b"): RowAddress(name, 1)}
+
+
+def test_where_two_shards_hold_a_picture_the_first_by_name_counts_for_all(corpus):
+    first, second = corpus.add("ab"), corpus.add("bc")
+    expected = {
+        "a": RowAddress(first, 0),
+        "b": RowAddress(first, 1) if first < second else RowAddress(second, 0),
+        "c": RowAddress(second, 1),
+    }
+    for pool in (corpus.pool, Pool(corpus.pool.folder, corpus.pool_key)):
+        assert pool.index() == {corpus.content(letter): address for letter, address in expected.items()}
+
+
+def test_pool_document_is_the_one_that_the_folder_is_named_by(corpus):
+    from store.documents import digest, read_sealed
+
+    corpus.add("a")
+    document = read_sealed(corpus.pool.folder / "pool.json")
+    assert PoolKey(**document) == corpus.pool_key
+    assert digest(document) == corpus.pool.folder.name
+
+
+def test_shard_is_mapped_and_read_only(corpus):
+    features = open_shard(corpus.pool.shard_path(corpus.add("ab"))).features
+    assert type(features) is np.ndarray
+    with pytest.raises(ValueError, match="read-only"):
+        features[0, 0] = 1
+
+
+def test_half_precision_is_stored_as_such(store, corpus):
+    pool = store.pool(replace(corpus.pool_key, dtype="float16"))
+    name = pool.add(np.ones((1, 3), np.float16), [b"x" * 32])
+    assert open_shard(pool.shard_path(name)).features.dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("features", "contents", "message"),
+    [
+        (np.ones((2, 3), np.float32), [b"x" * 32], r"\(2, 3\) for 1 found"),
+        (np.ones(3, np.float32), [b"x" * 32] * 3, r"\(3,\) for 3 found"),
+        (np.ones((0, 3), np.float32), [], r"\(0, 3\) for 0 found"),
+        (np.ones((1, 0), np.float32), [b"x" * 32], r"\(1, 0\) for 1 found"),
+        (np.ones((1, 3), np.float64), [b"x" * 32], "float32 features expected by the pool's key, float64 found"),
+        (np.ones((1, 3), ">f4"), [b"x" * 32], "float32 features expected by the pool's key, >f4 found"),
+        (np.ones((2, 3), np.float32), [b"x" * 31, b"x" * 33], r"content hashes of 32 bytes expected, \[31, 33\]"),
+        (np.array([[1, 2], [3, np.nan]], np.float32), [b"x" * 32, b"\xab" * 32], r"found others for (ab){32} \(row 1"),
+        (np.array([[np.inf]], np.float32), [b"x" * 32], r"finite features expected, found others for (78){32}"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_and_nothing_is_written(store, corpus, features, contents, message):
+    with pytest.raises(ValueError, match=message):
+        corpus.pool.add(features, contents)
+    assert [p.name for p in store.path.iterdir()] == ["FORMAT"]
+
+
+def damage(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "flipped":
+        data[len(data) // 2] ^= 1
+    path.write_bytes(data[:100] if how == "cut" else b"" if how == "empty" else data)
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty"])
+def test_damaged_shard_is_left_out_named_and_replaced_by_adding_its_rows_again(corpus, how, caplog):
+    kept, lost = corpus.add("a"), corpus.add("bc")
+    damage(corpus.pool.shard_path(lost), how)
+    pool = Pool(corpus.pool.folder, corpus.pool_key)
+    assert pool.index() == {corpus.content("a"): RowAddress(kept, 0)}
+    assert list(pool.damaged) == [lost]
+    assert f"{lost}.h5: sha256 {lost} expected" in caplog.text
+    assert pool.add(corpus.features("bc"), [corpus.content("b"), corpus.content("c")]) == lost
+    assert pool.damaged == {}
+    assert set(Pool(corpus.pool.folder, corpus.pool_key).index()) == {corpus.content(letter) for letter in "abc"}
+
+
+def test_files_beside_the_shards_are_not_taken_for_shards(corpus):
+    corpus.add("a")
+    shards = corpus.pool.folder / "shards"
+    (shards / ".tmp-1-ab").write_bytes(b"half")
+    (shards / ".damaged-x.h5").write_bytes(b"old")
+    (shards / "notes.h5").write_bytes(b"mine")
+    pool = Pool(corpus.pool.folder, corpus.pool_key)
+    assert list(pool.index()) == [corpus.content("a")]
+    assert pool.damaged == {}
+
+
+def test_unreadable_folder_of_shards_is_not_taken_for_an_empty_one(corpus, monkeypatch):
+    corpus.add("a")
+
+    def listdir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.listdir", listdir)
+    with pytest.raises(PermissionError, match=r"Permission denied.*shards"):
+        Pool(corpus.pool.folder, corpus.pool_key).index()
+
+
+def hostile(tmp_path, fill):
+    """Returns a file that `fill` fills, under the name that its bytes deserve."""
+    path = tmp_path / "new.h5"
+    with h5py.File(path, "w") as file:
+        fill(file)
+    return path.rename(tmp_path / f"{hashlib.sha256(path.read_bytes()).hexdigest()}.h5")
+
+
+def contents(file, rows=2):
+    file["content_sha256"] = np.zeros((rows, 32), np.uint8)
+
+
+def external_storage(file):
+    contents(file)
+    file.create_dataset("features", (2, 3), "<f4", external=[("/etc/passwd", 0, 24)])
+
+
+def external_link(file):
+    contents(file)
+    file["features"] = h5py.ExternalLink("/etc/hostname", "x")
+
+
+def soft_link(file):
+    contents(file)
+    file["hidden"] = np.zeros((2, 3), np.float32)
+    file["features"] = h5py.SoftLink("/hidden")
+
+
+def virtual(file):
+    contents(file)
+    layout = h5py.VirtualLayout((2, 3), "<f4")
+    layout[:] = h5py.VirtualSource("/tmp/secret.h5", "x", (2, 3))
+    file.create_virtual_dataset("features", layout)
+
+
+def terabytes(file):
+    contents(file)
+    file.create_dataset("features", (2, 10**12), "<f4")
+
+
+def compressed(file):
+    contents(file)
+    file.create_dataset("features", data=np.zeros((2, 3), np.float32), compression="gzip")
+
+
+def objects(file):
+    contents(file)
+    file.create_dataset("features", data=np.array([["a", "b"]], object), dtype=h5py.string_dtype())
+
+
+def double(file):
+    contents(file)
+    file["features"] = np.zeros((2, 3), np.float64)
+
+
+def group(file):
+    contents(file)
+    file.create_group("features")
+
+
+def one_more(file):
+    contents(file)
+    file["features"] = np.zeros((2, 3), np.float32)
+    file["labels"] = np.zeros(2)
+
+
+def other_count(file):
+    contents(file, rows=3)
+    file["features"] = np.zeros((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("fill", "message"),
+    [
+        (external_storage, "unexpected storage layout, a filter or external storage"),
+        (external_link, "hard links only"),
+        (soft_link, "datasets .* expected, .*hidden"),
+        (virtual, "unexpected storage layout"),
+        (terabytes, r"features: 8000000000000 bytes expected, 0 stored"),
+        (compressed, "unexpected storage layout"),
+        (objects, r"features: <f4\|<f2 in 2 dimensions expected"),
+        (double, r"features: <f4\|<f2 in 2 dimensions expected, <f8 \(2, 3\) found"),
+        (group, "features: a dataset expected, Group found"),
+        (one_more, "datasets .* expected, .*labels"),
+        (other_count, r"content_sha256 of shape \(2, 32\) expected, \(3, 32\) found"),
+    ],
+)
+def test_hostile_shard_with_a_true_name_is_refused(tmp_path, fill, message):
+    path = hostile(tmp_path, fill)
+    with pytest.raises(DamagedStore, match=message):
+        open_shard(path)
+
+
+def test_file_that_is_no_hdf5_is_refused_even_with_a_true_name(tmp_path):
+    path = tmp_path / f"{hashlib.sha256(b'junk').hexdigest()}.h5"
+    path.write_bytes(b"junk")
+    with pytest.raises(DamagedStore, match="an HDF5 file expected, found none"):
+        open_shard(path)

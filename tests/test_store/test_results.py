@@ -1,0 +1,113 @@
+import errno
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from store import DamagedStore, RunNotFound
+
+PARTS = ["run.json", "predictions.parquet", "curves.parquet", "head.npz", "manifest.json"]
+
+
+def test_run_comes_back_whole(store, probe_result):
+    assert store.publish_run(probe_result)
+    found = store.run(probe_result.run_id)
+    for name in ("config", "counts", "selection", "metrics", "class_names", "fit", "warnings", "seconds", "created"):
+        assert getattr(found, name) == getattr(probe_result, name)
+    pd.testing.assert_frame_equal(found.predictions, probe_result.predictions)
+    pd.testing.assert_frame_equal(found.curves, probe_result.curves)
+    assert sorted(found.head) == ["bias", "kernel"]
+    np.testing.assert_array_equal(found.head["kernel"], [[0, 1], [2, 3], [4, 5]])
+    assert found.head["kernel"].dtype == np.float32
+
+
+def test_run_is_published_once(store, probe_result, tree):
+    assert store.publish_run(probe_result)
+    before = tree(store.path)
+    assert not store.publish_run(replace(probe_result, seconds=99.0))
+    assert tree(store.path) == before
+    assert store.has_run(probe_result.run_id)
+    assert not store.has_run(probe_result.run_id[:8])
+
+
+def test_results_have_a_row_per_run_the_newest_last(store, probe_result):
+    store.publish_run(replace(probe_result, run_id="aa", created="2026-03-01T00:00:00Z", metrics={"accuracy": 0.75}))
+    store.publish_run(probe_result)
+    results = store.results()
+    assert results["run_id"].tolist() == [probe_result.run_id, "aa"]
+    assert results["accuracy"].tolist() == [0.5, 0.75]
+    assert results["head"].tolist() == ["logistic", "logistic"]
+    assert results["n_test"].tolist() == [2, 2]
+    assert results["converged"].tolist() == [True, True]
+    assert results["warnings"].tolist() == [1, 1]
+
+
+def test_results_of_no_runs_are_an_empty_frame(store):
+    assert len(store.results()) == 0
+    assert {"run_id", "dataset", "extractor", "head", "accuracy"} <= set(store.results().columns)
+
+
+def test_predictions_have_a_row_per_test_example(store, probe_result):
+    store.publish_run(probe_result)
+    assert store.predictions(probe_result.run_id)["example_id"].tolist() == ["a.png", "b.png"]
+
+
+def test_run_answers_to_prefix_and_to_the_newest_of_its_name(store, probe_result):
+    store.publish_run(replace(probe_result, run_id="aa11", created="2026-01-01T00:00:00Z"))
+    store.publish_run(replace(probe_result, run_id="aa22", created="2026-02-01T00:00:00Z"))
+    store.publish_run(replace(probe_result, run_id="aa", created="2025-01-01T00:00:00Z"))
+    assert store.find_run("aa1") == "aa11"
+    assert store.find_run("aa") == "aa"  # an exact id, though others begin so
+    assert store.find_run("flowers/toy/logistic") == "aa22"
+    with pytest.raises(RunNotFound, match="a: 3 runs begin so; give more of the id"):
+        store.find_run("a")
+    with pytest.raises(RunNotFound, match="flowers/toy/dense: none of the 3 runs"):
+        store.find_run("flowers/toy/dense")
+    with pytest.raises(RunNotFound, match="none of the 3 runs"):
+        store.find_run("")
+
+
+@pytest.mark.parametrize("run_id", ["", "../x", "XYZ", ".tmp-1", "ab/cd"])
+def test_run_id_that_is_no_digest_is_refused(store, probe_result, run_id):
+    with pytest.raises(ValueError, match="lower-case hexadecimal digits expected as run id"):
+        store.publish_run(replace(probe_result, run_id=run_id))
+
+
+def test_metric_that_is_no_number_is_refused(store, probe_result):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.publish_run(replace(probe_result, metrics={"accuracy": float("nan")}))
+    assert list(store.runs()) == []
+
+
+def test_head_with_objects_is_refused(store, probe_result):
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        store.publish_run(replace(probe_result, head={"kernel": np.array([object()])}))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_damaged_run_is_found_and_publishing_it_again_moves_it_aside(store, probe_result, part, caplog):
+    store.publish_run(probe_result)
+    folder = store.path / "runs" / probe_result.run_id
+    data = bytearray((folder / part).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / part).write_bytes(data)
+    with pytest.raises(DamagedStore, match=rf"{part}: "):
+        store.run(probe_result.run_id)
+    assert not store.has_run(probe_result.run_id)
+    assert part in caplog.text
+    assert store.publish_run(probe_result)
+    assert store.run(probe_result.run_id).metrics == probe_result.metrics
+    assert len(store.results()) == 1
+    assert [p.name[:9] for p in folder.parent.iterdir() if p.name != folder.name] == [".damaged-"]
+
+
+def test_unreadable_folder_of_runs_is_not_taken_for_an_empty_one(store, probe_result, monkeypatch):
+    store.publish_run(probe_result)
+
+    def listdir(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.listdir", listdir)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        store.results()
