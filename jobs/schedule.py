@@ -59,7 +59,6 @@ WorkingDirectory={_systemd_escape(str(folder))}
 ExecStart={start}
 # Interrupted or locked: the work that was done is kept, so once more is cheap.
 Restart=on-failure
-RestartForceExitStatus=75
 RestartPreventExitStatus=2 3 65 69 70 74
 RestartSec=15min
 # SIGTERM ends the night after the rows that are being computed.

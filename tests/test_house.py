@@ -1,0 +1,131 @@
+"""The house: which way imports run, what is public, what the documents say."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "store": set(),
+    "extract": {"store"},
+    "probe": {"store"},
+    "reports": {"store"},
+    "jobs": {"store", "extract", "probe", "reports"},
+}
+HEAVY = {"tensorflow", "keras", "tf_keras", "tensorflow_hub", "tensorflow_datasets", "openvino", "ray"}
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only: they show where they lead"
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_run_one_way_lazy_ones_included(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        forbidden = set(imported(ast.parse(path.read_text()))) & (set(MAY_IMPORT) - MAY_IMPORT[package] - {package})
+        assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}"
+
+
+@pytest.mark.parametrize("module", ["store", "reports", "jobs.cli", "jobs.config", "extract", "probe"])
+def test_importing_loads_no_framework(module):
+    code = f"import {module}, sys; print(sorted(set(sys.modules) & {HEAVY!r}))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"
+
+
+def test_help_loads_neither_framework_nor_pandas_nor_scikit_learn():
+    code = (
+        "import sys; from jobs.cli import main; main(['--help']); "
+        f"print(sorted(set(sys.modules) & {HEAVY | {'pandas', 'sklearn', 'scipy', 'matplotlib', 'rich'}!r}))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+PUBLIC = {
+    "store": {
+        "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features", "Pool", "PoolKey",
+        "ProbeResult", "Provenance", "RunNotFound", "SetKey", "StoreBusy", "StoreError", "StoreFormatError",
+        "StoreNotFound", "rows_digest",
+    },
+    "extract": {
+        "ENGINES", "VALUE_RANGES", "BadData", "Budget", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
+        "ExtractError", "Extraction", "Extractor", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming",
+        "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable", "UnknownName", "extract_features",
+        "extractor_names", "open_engine", "open_extractor", "open_source", "plan_extraction",
+    },
+    "probe": {
+        "HEADS", "PROTOCOL_VERSION", "FeatureError", "HeadNotFound", "LabelError", "OptionError", "ProbeError",
+        "ProbeRequest", "SplitError", "Splits", "default_options", "predict_proba", "resolve", "run_id", "run_probe",
+    },
+    "reports": {
+        "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "PictureLookup", "ReportError", "grid_examples",
+        "leaderboard", "summary_lines", "to_csv", "to_json", "to_markdown", "write_site",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_are_these_and_no_others(package):
+    module = __import__(package)
+    assert set(module.__all__) == PUBLIC[package]
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+def commands():
+    code = (
+        "import typer; from jobs.cli import app; c = typer.main.get_command(app); "
+        "[print(n if not hasattr(s, 'commands') else '\\n'.join(f'{n} {k}' for k in s.commands)) "
+        "for n, s in c.commands.items()]"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return found.stdout.split("\n")[:-1]
+
+
+def test_every_command_is_in_the_documents():
+    text = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    names = commands()
+    assert {"extract", "probe", "report", "nightly", "schedule", "doctor", "store ls", "store show"} <= set(names)
+    for name in names:
+        assert f"linprobe {name}" in text, name
+
+
+def test_every_command_in_the_documents_exists():
+    text = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    named = set(re.findall(r"\blinprobe ((?:store )?[a-z]+)\b", re.sub(r"linprobe-\w+", "", text)))
+    prose = {name for name in named if f"`linprobe {name}" in text or f"\nlinprobe {name}" in text}
+    assert prose - set(commands()) - {"store"} == set()
+
+
+def test_every_example_is_a_valid_configuration():
+    from jobs.config import JobConfig
+
+    examples = sorted((ROOT / "examples").glob("*.toml"))
+    assert {path.name for path in examples} >= {
+        "demo.toml", "fashion_mnist.toml", "cats_vs_dogs.toml", "tf_flowers.toml"
+    }  # fmt: skip
+    for path in examples:
+        config = JobConfig.from_toml(path)
+        assert config.datasets
+        assert config.extractors
+        assert config.probes
+
+
+def test_the_lock_names_no_registry_and_pins_every_package_by_hash():
+    for name in ("requirements.lock", "requirements-nodeps.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        pins = re.findall(r"^[A-Za-z0-9_.\[\]-]+==", text, re.MULTILINE)
+        assert pins
+        assert text.count("--hash=sha256:") >= len(pins)

@@ -1,0 +1,92 @@
+import pytest
+
+from jobs.config import JobConfig
+from jobs.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "job.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_full_configuration_is_read(write):
+    config = JobConfig.from_toml(
+        write(
+            """
+            store = "s"
+            [[datasets]]
+            name = "d"
+            source = "folder:/data"
+            train = "all[:80%]"
+            test = "all[80%:]"
+            max_bad = "1%"
+            [[extractors]]
+            name = "savedmodel:/m"
+            size = 128
+            range = "-1..1"
+            dim = 64
+            output = "features"
+            engine = "tensorflow"
+            [[probes]]
+            head = "dense"
+            epochs = 12
+            seeds = 3
+            [report]
+            out = "r"
+            [gate]
+            max_drop = 0.01
+            baselines = ["abc"]
+            """
+        )
+    )
+    assert str(config.store) == "s"
+    assert (config.datasets[0].name, config.datasets[0].max_bad) == ("d", "1%")
+    extractor = config.extractors[0]
+    assert (extractor.size, extractor.value_range, extractor.dim, extractor.output) == (128, "-1..1", 64, "features")
+    assert (config.probes[0].head, config.probes[0].seeds, config.probes[0].options) == ("dense", 3, {"epochs": 12})
+    assert str(config.report.out) == "r"
+    assert config.gate.max_drop == 0.01
+
+
+def test_a_dataset_without_a_name_is_called_after_its_source(write):
+    config = JobConfig.from_toml(write('[[datasets]]\nsource = "bundled:digits"\n'))
+    assert config.datasets[0].name == "bundled:digits"
+    assert config.datasets[0].max_bad == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stor = 's'", r"job\.toml: stor: no such key; did you mean 'store'\? known: store, datasets"),
+        (
+            "[[datasets]]\nsource = 's'\ntrian = 'all'",
+            r"datasets\.1\.trian: no such key; did you mean 'train'\? known: name, source",
+        ),
+        ("[[datasets]]\nname = 'd'", r"datasets\.1\.source: this key is missing"),
+        ("[[extractors]]\nname = 'e'\nrnge = '0..1'", r"extractors\.1\.rnge: no such key; did you mean 'range'\?"),
+        ("[[extractors]]\nname = 'e'\nsize = 0", r"extractors\.1\.size: .*greater than or equal to 1, got 0"),
+        ("[gate]\nmax_drop = 2\nbaselines = ['x']", r"gate\.max_drop: .*less than or equal to 1, got 2"),
+        ("store = ", r"job\.toml: not TOML: "),
+        (
+            "[[datasets]]\nname = 'd'\nsource = 'a'\n[[datasets]]\nname = 'd'\nsource = 'b'",
+            r"job\.toml: the dataset 'd' stands twice",
+        ),
+        (
+            "[[extractors]]\nname = 'e'\n[[extractors]]\nname = 'e'",
+            r"job\.toml: the extractor 'e' stands twice",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_file_key_and_what_was_expected(write, text, message):
+    with pytest.raises(ConfigError, match=message):
+        JobConfig.from_toml(write(text))
+
+
+def test_a_missing_file_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"nope\.toml: no such configuration file; examples/demo\.toml shows one"):
+        JobConfig.from_toml(tmp_path / "nope.toml")

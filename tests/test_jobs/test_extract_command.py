@@ -1,0 +1,99 @@
+import shutil
+
+import pytest
+
+SET_FIELDS = {
+    "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "ignored", "forward_passes", "reused", "status",
+    "seconds", "images_per_second", "engine",
+}  # fmt: skip
+
+
+def sets(document):
+    return {row["split"]: row for row in document["feature_sets"]}
+
+
+def test_json_has_the_fields_of_the_design_and_stdout_nothing_else(run):
+    code, document, _ = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")
+    assert code == 0
+    assert [set(row) for row in document["feature_sets"]] == [SET_FIELDS] * 2
+    train, test = document["feature_sets"]
+    assert (train["split"], train["rows"], train["forward_passes"], train["reused"]) == ("train", 1437, 1437, 0)
+    assert (test["split"], test["rows"], test["forward_passes"], test["dim"]) == ("test", 360, 360, 768)
+    assert {train["status"], test["status"]} == {"extracted"}
+    assert train["images_per_second"] == pytest.approx(1437 / train["seconds"], rel=0.01)
+    assert document["errors"] == []
+
+
+def test_a_second_run_makes_no_forward_pass(run):
+    arguments = ("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--split", "test", "--json")
+    first = sets(run(*arguments)[1])["test"]
+    second = sets(run(*arguments)[1])["test"]
+    assert (second["status"], second["forward_passes"], second["reused"]) == ("cached", 0, 360)
+    assert second["key"] == first["key"]
+
+
+def test_the_same_pictures_in_another_folder_make_no_forward_pass_and_are_the_same_set(run, pictures, tmp_path):
+    first = sets(run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")[1])["all"]
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(pictures, elsewhere)
+    second = sets(run("extract", "--dataset", f"folder:{elsewhere}", "--extractor", "pixels", "--json")[1])["all"]
+    assert first["forward_passes"] == 24
+    assert (second["forward_passes"], second["status"], second["key"]) == (0, "cached", first["key"])
+
+
+def test_another_slice_of_the_same_base_split_makes_no_forward_pass(run, extracted):
+    code, document, _ = run(
+        "probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:50%]", "--json"
+    )
+    assert code == 0
+    assert document["runs"][0]["n_train"] == 718
+    again = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")[1]
+    assert [row["forward_passes"] for row in again["feature_sets"]] == [0, 0]
+
+
+def test_dry_run_computes_and_writes_nothing(run, pictures, tmp_path):
+    arguments = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")
+    code, document, _ = run(*arguments, "--dry-run")
+    planned = sets(document)["all"]
+    assert (code, planned["status"], planned["forward_passes"], planned["rows"]) == (0, "planned", 24, 24)
+    assert not (tmp_path / "linprobe-store").exists()
+    run(*arguments)
+    assert sets(run(*arguments, "--dry-run")[1])["all"]["status"] == "cached"
+
+
+def test_a_broken_picture_is_quarantined_within_the_budget_and_refused_beyond_it(run, pictures):
+    (pictures / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    (pictures / "dark" / "notes.txt").write_text("no picture")
+    arguments = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")
+    code, document, err = run(*arguments)
+    assert code == 65
+    assert document["feature_sets"] == []
+    assert "1 of the" in err
+    assert "dark/torn.jpg" in err
+    assert "raise --max-bad" in err
+    code, document, _ = run(*arguments, "--max-bad", "1")
+    found = sets(document)["all"]
+    assert (code, found["rows"], found["quarantined"], found["ignored"]) == (0, 24, 1, 1)
+    _, shown, _ = run("store", "show", found["key"][:10], "--json")
+    assert [entry["example_id"] for entry in shown["quarantined"]] == ["dark/torn.jpg"]
+
+
+def test_one_dataset_that_fails_does_not_stop_the_others(run, pictures, tmp_path):
+    job = tmp_path / "job.toml"
+    job.write_text(
+        f"""
+        [[datasets]]
+        name = "gone"
+        source = "folder:{tmp_path}/gone"
+        [[datasets]]
+        name = "here"
+        source = "folder:{pictures}"
+        [[extractors]]
+        name = "pixels"
+        """
+    )
+    code, document, err = run("extract", job, "--json")
+    assert code == 69
+    assert [row["dataset"] for row in document["feature_sets"]] == ["here"]
+    assert [(e["part"], e["exit_code"]) for e in document["errors"]] == [("gone / pixels", 69)]
+    assert "gone / pixels: " in err

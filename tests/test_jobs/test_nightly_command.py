@@ -1,0 +1,86 @@
+import pytest
+
+from store import FeatureStore
+
+
+@pytest.fixture
+def job(tmp_path, pictures):
+    def write(extra=""):
+        path = tmp_path / "job.toml"
+        path.write_text(
+            f"""
+            store = "{tmp_path}/s"
+            [[datasets]]
+            name = "shades"
+            source = "folder:{pictures}"
+            [[extractors]]
+            name = "pixels"
+            [[probes]]
+            head = "logistic"
+            [report]
+            out = "{tmp_path}/report"
+            {extra}
+            """
+        )
+        return path
+
+    return write
+
+
+def test_a_night_extracts_probes_and_reports(run, job, tmp_path):
+    code, document, _ = run("nightly", job(), "--json")
+    assert code == 0
+    assert [row["status"] for row in document["feature_sets"]] == ["extracted"]
+    assert [row["status"] for row in document["runs"]] == ["trained"]
+    assert document["report"] == str(tmp_path / "report" / "index.html")
+    assert "shades" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_a_second_night_computes_nothing(run, job):
+    run("nightly", job())
+    code, document, _ = run("nightly", job(), "--json")
+    assert code == 0
+    assert [row["forward_passes"] for row in document["feature_sets"]] == [0]
+    assert [row["status"] for row in document["runs"]] == ["cached"]
+
+
+def test_people_are_told_accuracies_floors_and_where_the_report_is(run, job, tmp_path):
+    _, out, _ = run("nightly", job())
+    assert "pixels" in out
+    assert "floor" in out
+    assert f"Report: {tmp_path}/report/index.html" in out
+
+
+def test_a_night_that_finds_another_running_ends_with_75(run, job, tmp_path):
+    store = FeatureStore.create(tmp_path / "s")
+    with store.lock("nightly", wait=False):
+        code, _, err = run("nightly", job())
+    assert code == 75
+    assert "run it again" in err
+
+
+def test_a_drop_below_the_pinned_baseline_fails_the_gate(run, job, tmp_path):
+    first = run("nightly", job(), "--json")[1]["runs"][0]
+    gate = f"[gate]\nmax_drop = 0.01\nbaselines = ['{first['run_id']}']"
+    assert run("nightly", job(gate))[0] == 0
+    # Half of the labels are exchanged: the next night's accuracy must fall.
+    for number in range(6):
+        bright, dark = tmp_path / f"pictures/bright/{number:02d}.png", tmp_path / f"pictures/dark/{number:02d}.png"
+        one, other = bright.read_bytes(), dark.read_bytes()
+        bright.write_bytes(other)
+        dark.write_bytes(one)
+    code, document, err = run("nightly", job(gate), "--json")
+    assert code == 3
+    assert "below the baseline" in err
+    assert document["errors"][0]["exit_code"] == 3
+    assert document["runs"][0]["accuracy"] < first["accuracy"] - 0.01
+
+
+def test_a_gate_whose_baseline_is_not_answered_fails(run, job):
+    first = run("nightly", job(), "--json")[1]["runs"][0]
+    options = ("--dataset", "shades", "--extractor", "pixels", "--head", "dense", "--store", "s", "--json")
+    other = run("probe", job(), *options)[1]["runs"][0]
+    gate = f"[gate]\nmax_drop = 0.01\nbaselines = ['{first['run_id']}', '{other['run_id']}']"
+    code, _, err = run("nightly", job(gate))
+    assert code == 3
+    assert "no run of tonight answers the same question" in err

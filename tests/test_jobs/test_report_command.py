@@ -1,0 +1,51 @@
+import csv
+import io
+import json
+
+import pytest
+
+
+@pytest.fixture
+def probed(run, extracted):
+    return run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")[1]["runs"][0]
+
+
+def test_the_site_has_pictures_from_the_dataset(run, probed, tmp_path):
+    code, document, _ = run("report", "--out", tmp_path / "r", "--json")
+    assert code == 0
+    assert document == {"report": str(tmp_path / "r" / "index.html")}
+    page = (tmp_path / "r" / "runs" / f"{probed['run_id'][:12]}.html").read_text()
+    thumbnails = list((tmp_path / "r" / "thumbnails").glob("*.png"))
+    assert len(thumbnails) >= 30
+    assert page.count("../thumbnails/") >= 30
+
+
+def test_a_dataset_that_is_gone_leaves_placeholders(run, pictures, tmp_path):
+    import shutil
+
+    run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
+    run("probe", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
+    shutil.rmtree(pictures)
+    code, _, _ = run("report", "--out", tmp_path / "r")
+    assert code == 0
+    assert list((tmp_path / "r").glob("thumbnails/*.png")) == []
+
+
+def test_a_picture_that_was_changed_since_is_not_shown(run, pictures, tmp_path):
+    run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
+    run("probe", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
+    for path in pictures.rglob("*.png"):
+        path.write_bytes(path.read_bytes() + b"\0")
+    run("report", "--out", tmp_path / "r")
+    assert list((tmp_path / "r").glob("thumbnails/*.png")) == []
+
+
+def test_the_table_has_the_same_numbers_in_every_format(run, probed):
+    markdown = run("report", "--format", "markdown")[1]
+    table = run("report", "--format", "csv")[1]
+    documents = json.loads(run("report", "--format", "json")[1])
+    (row,) = csv.DictReader(io.StringIO(table))
+    assert float(row["accuracy"]) == pytest.approx(probed["accuracy"])
+    assert documents[0]["accuracy"] == pytest.approx(probed["accuracy"])
+    assert "pixels" in markdown
+    assert run("report", "--format", "csv", "--json")[1]["leaderboard"] == documents

@@ -1,0 +1,26 @@
+import json
+
+
+def test_ls_lists_every_set(run, extracted):
+    code, out, _ = run("store", "ls")
+    assert code == 0
+    assert [line.split()[1:3] for line in out.splitlines()[1:]] == [
+        ["bundled:digits", "test"],
+        ["bundled:digits", "train"],
+    ]
+    rows = run("store", "ls", "--json")[1]["sets"]
+    assert [(row["split"], row["rows"], row["dim"], row["is_current"]) for row in rows] == [
+        ("test", 360, 768, True),
+        ("train", 1437, 768, True),
+    ]
+
+
+def test_show_gives_a_set_or_a_run_by_a_prefix(run, extracted):
+    key = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")[1]["feature_sets"][0]["key"]
+    shown = json.loads(run("store", "show", key[:8])[1])
+    assert (shown["key"], shown["rows"], shown["class_names"]) == (key, 1437, list("0123456789"))
+    assert shown["provenance"]["source"] == "bundled:digits"
+    run_id = run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")[1]["runs"][0]["run_id"]
+    shown = run("store", "show", run_id[:8], "--json")[1]
+    assert (shown["run_id"], shown["config"]["head"]) == (run_id, "logistic")
+    assert run("store", "show", "bundled:digits/pixels/logistic", "--json")[1]["run_id"] == run_id
