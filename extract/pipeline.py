@@ -1,4 +1,4 @@
-"""The stream from encoded pictures to uint8 batches: decode and resize on all cores, in order.
+"""The stream from encoded pictures to batches of pixels: decode and resize on all cores, in order.
 
 Decoding and resizing are `tf.data`'s; what it cannot decode is taken up again by the careful path.
 """
@@ -43,7 +43,7 @@ class Batch:
 
     Attributes:
         pending: the N pictures.
-        images: (N, size, size, 3) uint8.
+        images: (N, size, size, 3), 0 to 255, in the preprocessing's pixel type.
         failed: pictures that no decoder could read, with the reason.
     """
 
@@ -91,7 +91,8 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
         yield feed.match(ordinals, images, preprocessing)
     if feed.error is not None:
         raise feed.error
-    rest = feed.match(np.empty(0, np.int64), np.empty((0, *_shape(preprocessing)), np.uint8), preprocessing, last=True)
+    none = np.empty((0, *_shape(preprocessing)), preprocessing.pixels)
+    rest = feed.match(np.empty(0, np.int64), none, preprocessing, last=True)
     if rest.pending or rest.failed:
         yield rest
 
@@ -196,13 +197,13 @@ def resize(pixels: Any, preprocessing: Preprocessing) -> Any:
         preprocessing: how.
 
     Returns:
-        TensorFlow (size, size, 3) uint8, rounded.
+        TensorFlow (size, size, 3), 0 to 255, in the preprocessing's pixel type.
     """
     import tensorflow as tf
 
     size = preprocessing.size
     resized = tf.image.resize(pixels, (size, size), preprocessing.resize, antialias=preprocessing.antialias)
-    image = tf.saturate_cast(tf.round(resized), tf.uint8)
+    image = tf.saturate_cast(tf.round(resized), tf.uint8) if preprocessing.pixels == "uint8" else resized
     image.set_shape(_shape(preprocessing))
     return image
 

@@ -36,6 +36,8 @@ class Preprocessing:
         resize: the method of `tf.image.resize`.
         antialias: whether shrinking averages over all pixels (the lesson does not).
         crop: `none`: the aspect is not kept, as in the lesson.
+        pixels: `float32`: resized pixels are 0 to 255, not rounded, as in the lesson; `uint8`: rounded,
+            a quarter of the bytes on their way to the device.
         orientation: `ignore`: EXIF orientation is not applied, as TFDS and the lesson do.
         rules: `extract.decoding.DECODING_RULES`.
     """
@@ -45,25 +47,28 @@ class Preprocessing:
     resize: str = "bilinear"
     antialias: bool = False
     crop: str = "none"
+    pixels: str = "float32"
     orientation: str = "ignore"
     rules: int = DECODING_RULES
 
     def __post_init__(self) -> None:
         if self.value_range not in VALUE_RANGES:
             raise UnknownName("value range", self.value_range, VALUE_RANGES)
+        if self.pixels not in ("float32", "uint8"):
+            raise UnknownName("pixel type", self.pixels, ("float32", "uint8"))
         if not 1 <= self.size <= 4096:
             raise ValueError(f"size {self.size}: 1 to 4096 pixels expected.")
 
     def document(self) -> dict[str, Any]:
         """Return the fields as they stand in a pool's key, with the numbers behind the range."""
         scale, offset, channels = VALUE_RANGES[self.value_range]
-        return {**asdict(self), "scale": list(scale), "offset": list(offset), "channels": channels, "pixels": "uint8"}
+        return {**asdict(self), "scale": list(scale), "offset": list(offset), "channels": channels}
 
 
 def lesson(size: int, value_range: str) -> Preprocessing:
     """Return the lesson's preset: `tf.image.resize(image, (size, size))`, then scaling.
 
-    One difference: resized pixels are rounded to uint8 before they are scaled, so that a batch is
-    a quarter of the bytes on its way to the device.
+    Resized pixels are not rounded, because the lesson does not round them: on 8 by 8 digits that were
+    enlarged to 224 pixels, rounding moved MobileNetV2's features by 9% (relative L2).
     """
     return Preprocessing(size, value_range)

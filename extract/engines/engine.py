@@ -44,7 +44,7 @@ class Engine(Protocol):
         """Compute features.
 
         Args:
-            images: (N, H, W, 3) uint8, RGB, N ≥ 1.
+            images: (N, H, W, 3), RGB, 0 to 255, in the preprocessing's pixel type, N ≥ 1.
 
         Returns:
             (N, D) float32; a row depends on its picture alone.

@@ -1,4 +1,4 @@
-"""Freezing, literally: the network's weights become constants of a graph that takes uint8 pictures."""
+"""Freezing, literally: the network's weights become constants of a graph that takes pixels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,8 @@ class FrozenGraph:
     """A network as one function of constants.
 
     Attributes:
-        function: TensorFlow concrete function, (N, H, W, 3) uint8 → (N, D) float32.
+        function: TensorFlow concrete function, (N, H, W, 3) pixels, 0 to 255, in the
+            preprocessing's pixel type → (N, D) float32.
         dim: D.
         parameters: of the network, all frozen.
     """
@@ -47,8 +48,9 @@ def freeze(extractor: Extractor) -> FrozenGraph:
             values = tf.reverse(values, axis=[-1])
         return network(values * tf.constant(scale) + tf.constant(offset))
 
-    pictures = tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")
-    concrete = tf.function(features).get_concrete_function(pictures)
+    pictures = tf.TensorSpec((None, size, size, 3), extractor.preprocessing.pixels, name="images")
+    # Without autograph, which wraps an error of ours into a page of text about its source code.
+    concrete = tf.function(features, autograph=False).get_concrete_function(pictures)
     frozen = convert_variables_to_constants_v2(concrete)
     shape = frozen.outputs[0].shape
     if shape.rank != 2 or shape[1] is None:

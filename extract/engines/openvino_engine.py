@@ -39,6 +39,7 @@ class OpenVinoEngine:
     def __init__(self, graph: FrozenGraph) -> None:
         try:
             import openvino as ov
+            from openvino import frontend
         except ImportError as error:
             raise EngineUnavailable(
                 "openvino: not installed; 'pip install linprobe[cpu]', or --engine tensorflow."
@@ -52,10 +53,17 @@ class OpenVinoEngine:
                 # bfloat16 would be taken unasked where the CPU has it, and change the numbers.
                 {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"},
             )
-        except RuntimeError as error:
-            raise EngineUnavailable(
-                f"openvino: cannot read this model ({str(error)[:200]}); use --engine tensorflow."
-            ) from error
+        except (
+            RuntimeError,
+            # None of these is a RuntimeError, nor have they a base of their own.
+            frontend.GeneralFailure,
+            frontend.InitializationFailure,
+            frontend.NotImplementedFailure,
+            frontend.OpConversionFailure,
+            frontend.OpValidationFailure,
+        ) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise EngineUnavailable(f"openvino: cannot read this model ({reason}); use --engine tensorflow.") from error
         self.dim = graph.dim
         self.parameters = graph.parameters
         self.threads = os.cpu_count() or 1

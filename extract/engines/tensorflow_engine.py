@@ -60,7 +60,7 @@ class TensorFlowEngine:
     def _batch(self, images: np.ndarray) -> np.ndarray:
         missing = self.batch_size - len(images)
         if missing:
-            images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
+            images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
         with self._tf.device(self.device):
             found = self._function(self._tf.constant(images))
         features = (found[0] if isinstance(found, list | tuple) else found).numpy()

@@ -30,7 +30,7 @@ class Extractor:
         preprocessing: how pictures become its input, part of the pool's key.
         dim: D, or None where only loading tells.
         load: loads the network; None for a floor that has none.
-        pixel_function: NumPy (N, H, W, 3) uint8 → (N, D) float32, for a floor without a network.
+        pixel_function: NumPy (N, H, W, 3), 0 to 255 → (N, D) float32, for a floor without a network.
         is_floor: whether it is a yardstick rather than a candidate.
         about: one line for people.
     """

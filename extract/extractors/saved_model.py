@@ -140,18 +140,27 @@ def _require_declared(what: str, fields: Mapping[str, tuple[Any, Any]]) -> None:
 
 def _folder_sha256(path: Path) -> str:
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != "fingerprint.pb")
-    return digest([[f.relative_to(path).as_posix(), hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])
+    return digest([[file.relative_to(path).as_posix(), _file_sha256(file)] for file in files])
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _load(path: Path, size: int, output: str | None) -> Network:
     import tensorflow as tf
 
-    model = tf.saved_model.load(str(path))
+    try:
+        model = tf.saved_model.load(str(path))
+    except (OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:
+        raise ModelMismatch(f"{path}: TensorFlow cannot load this SavedModel: {str(error)[:300]}") from error
     signatures = model.signatures
-    if callable(model) and output is None:
+    signature = signatures.get("serving_default") or signatures.get("default")
+    if callable(model) and (output is None or signature is None):
         call: Any = model
-    elif "serving_default" in signatures or "default" in signatures:
-        call = signatures["serving_default" if "serving_default" in signatures else "default"]
+    elif signature is not None:
+        call = signature
         _require_input(path, call, size)
     else:
         raise ModelMismatch(f"{path}: neither callable nor with a signature serving_default; found {list(signatures)}.")
@@ -163,7 +172,13 @@ def _load(path: Path, size: int, output: str | None) -> Network:
             raise ModelMismatch(
                 f"{path}: does not take float32 ({size}, {size}, 3) pictures: {str(error)[:300]}"
             ) from error
-        return _choose_output(path, found, output)
+        outputs = _named_outputs(found)
+        if output is None and len(outputs) > 1:
+            names = signature.structured_outputs if signature is not None else outputs
+            raise ModelMismatch(f"{path}: {len(outputs)} outputs, {sorted(names)}; name one as output.")
+        if output is not None and output not in outputs:
+            raise ModelMismatch(f"{path}: no output {output!r}; it has {sorted(outputs)}.")
+        return outputs[output] if output else next(iter(outputs.values()))
 
     return function
 
@@ -173,16 +188,19 @@ def _require_input(path: Path, signature: Any, size: int) -> None:
     if len(specs) != 1:
         raise ModelMismatch(f"{path}: one input expected, {[spec.name for spec in specs]} found.")
     shape = specs[0].shape
+    if specs[0].dtype.name != "float32":
+        raise ModelMismatch(f"{path}: takes {specs[0].dtype.name} pictures, float32 expected.")
+    if shape.rank is None:
+        return
     if shape.rank != 4 or shape[1] not in (None, size) or shape[2] not in (None, size) or shape[3] not in (None, 3):
         raise ModelMismatch(
             f"{path}: takes pictures of shape {tuple(shape)[1:]}, size {size} was declared; declare its size."
         )
 
 
-def _choose_output(path: Path, found: Any, output: str | None) -> Any:
-    outputs = found if isinstance(found, Mapping) else {"default": found}
-    if output is None and len(outputs) > 1:
-        raise ModelMismatch(f"{path}: {len(outputs)} outputs, {sorted(outputs)}; name one as output.")
-    if output is not None and output not in outputs:
-        raise ModelMismatch(f"{path}: no output {output!r}; it has {sorted(outputs)}.")
-    return outputs[output] if output else next(iter(outputs.values()))
+def _named_outputs(found: Any) -> Mapping[str, Any]:
+    if isinstance(found, Mapping):
+        return found
+    if isinstance(found, list | tuple):
+        return {str(at): tensor for at, tensor in enumerate(found)}
+    return {"default": found}

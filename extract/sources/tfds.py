@@ -130,15 +130,17 @@ def _unprepared(spec: str, builder: Any, error: BaseException) -> str:
 def _supervised_features(info: Any, name: str) -> tuple[str, str]:
     import tensorflow_datasets as tfds
 
+    # A FeaturesDict is no Mapping: it has no `get`.
+    features = dict(info.features.items())
     keys = info.supervised_keys
     if not keys:
-        images = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.Image)]
-        labels = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.ClassLabel)]
+        images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+        labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
         keys = (images[0], labels[0]) if len(images) == 1 and len(labels) == 1 else (None, None)
     image, label = keys[0], keys[1]
     if not (
-        isinstance(info.features.get(image), tfds.features.Image)
-        and isinstance(info.features.get(label), tfds.features.ClassLabel)
+        isinstance(features.get(image), tfds.features.Image)
+        and isinstance(features.get(label), tfds.features.ClassLabel)
     ):
-        raise BadData(f"{name}: one Image and one ClassLabel expected, found {dict(info.features)}.")
+        raise BadData(f"{name}: one Image and one ClassLabel expected, found {features}.")
     return image, label
