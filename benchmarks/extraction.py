@@ -1,0 +1,214 @@
+"""How fast extraction is, beside the lesson, Keras and its own bounds: ratios of one run.
+
+    python -m benchmarks.extraction [--pictures 256] [--rounds 3] [--network mobilenet_v2|inception_v3]
+
+Every contestant works on the same JPEG files of 500 x 375 pixels in the same process. Rounds are
+interleaved (A B C, A B C, ...) and medians compared, since the machine's speed drifts.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from PIL import Image
+
+from extract import Engine, Extractor, ModelCaches, Naming, extract_features, open_engine, open_extractor, open_source
+from extract.decoding import read_header
+from extract.pipeline import Pending, stream_batches
+from extract.sources import DatasetSource
+from store import FeatureStore
+
+CLASSES = ("a", "b")
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """Write JPEG files of 500 x 375 pixels, cut from two real photographs."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = [np.asarray(picture) for picture in load_sample_images().images]
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        photograph = photographs[number % 2]
+        top = generator.integers(0, photograph.shape[0] - 375 + 1)
+        left = generator.integers(0, photograph.shape[1] - 500 + 1)
+        cut = photograph[top : top + 375, left : left + 500]
+        target = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(cut).save(target, quality=90)
+
+
+def ours(source: DatasetSource, extractor: Extractor, engine: Engine, scratch: Path) -> Callable[[], float]:
+    def run() -> float:
+        shutil.rmtree(scratch, ignore_errors=True)
+        store = FeatureStore.create(scratch)
+        return extract_features(
+            source, "all", extractor, store, lambda: engine, Naming("bench", "2000-01-01T00:00:00Z")
+        ).seconds
+
+    return run
+
+
+def decode_bound(source: DatasetSource, extractor: Extractor) -> Callable[[], float]:
+    """Our reading, decoding and resizing, with nothing behind it."""
+
+    def pictures() -> Iterator[Pending]:
+        for ordinal, example in enumerate(source.examples("all")):
+            assert isinstance(example.data, bytes)
+            yield Pending(ordinal, example, example.content_sha256(), read_header(example.data))
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in stream_batches(pictures(), extractor.preprocessing, 64):
+            pass
+        return time.perf_counter() - start
+
+    return run
+
+
+def forward_bound(engine: Engine, size: int, count: int) -> Callable[[], float]:
+    """The engine alone, on arrays that lie in memory."""
+    images = np.random.default_rng(0).uniform(0, 255, (64, size, size, 3)).astype(np.float32)
+
+    def run() -> float:
+        start = time.perf_counter()
+        for at in range(0, count, 64):
+            engine(images[: min(64, count - at)])
+        return time.perf_counter() - start
+
+    return run
+
+
+def keras_contestants(folder: Path, network: str, size: int) -> dict[str, Callable[[], float]]:
+    """The lesson's epoch and Keras's predict, as people write them."""
+    import keras
+    import tensorflow as tf
+
+    application = {"mobilenet_v2": keras.applications.MobileNetV2, "inception_v3": keras.applications.InceptionV3}[
+        network
+    ]
+    base = application(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+    base.trainable = False
+    lesson = keras.Sequential(
+        [
+            keras.Input((size, size, 3)),
+            keras.layers.Rescaling(2.0, -1.0),
+            base,
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    lesson.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    paths = sorted(str(path) for path in folder.rglob("*.jpg"))
+    labels = [CLASSES.index(Path(path).parent.name) for path in paths]
+
+    def load(path: object, label: object) -> tuple[object, object]:
+        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        return tf.image.resize(image, (size, size)) / 255, label
+
+    dataset = tf.data.Dataset.from_tensor_slices((paths, labels)).map(load, tf.data.AUTOTUNE).batch(32).prefetch(1)
+
+    def timed(call: Callable[[], object]) -> Callable[[], float]:
+        def run() -> float:
+            start = time.perf_counter()
+            call()
+            return time.perf_counter() - start
+
+        return run
+
+    return {
+        "Keras predict": timed(lambda: lesson.predict(dataset, verbose=0)),
+        "the lesson, one epoch": timed(lambda: lesson.fit(dataset, epochs=1, verbose=0)),
+    }
+
+
+def matrix_rate() -> float:
+    """The machine's float32 matrix-product rate now, in GFLOP/s."""
+    a = np.ones((2000, 2000), np.float32)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return 2 * 2000**3 / best / 1e9
+
+
+def measure(network: str, count: int, rounds: int, scratch: Path) -> dict[str, object]:
+    folder = scratch / "pictures"
+    write_pictures(folder, count)
+    source = open_source(f"folder:{folder}")
+    extractor = open_extractor(f"random:{network}", ModelCaches(scratch, scratch))
+    size = extractor.preprocessing.size
+    engines = {name: open_engine(extractor, name) for name in ("openvino", "tensorflow")}
+    contestants: dict[str, Callable[[], float]] = {
+        **{f"linprobe, {n}": ours(source, extractor, e, scratch / "store") for n, e in engines.items()},
+        **{f"forward bound, {n}": forward_bound(e, size, count) for n, e in engines.items()},
+        "decode bound": decode_bound(source, extractor),
+        **keras_contestants(folder, network, size),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for run in contestants.values():
+        run()  # warm: compilation, caches
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            seconds[name].append(run())
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    bound = medians["forward bound, openvino"] + medians["decode bound"]
+    return {
+        "network": network,
+        "pictures": count,
+        "rounds": rounds,
+        "cores": os.cpu_count(),
+        "matrix_gflops": round(matrix_rate(), 1),
+        "images_per_second": {name: round(count / value, 1) for name, value in medians.items()},
+        "spread": {name: round(max(v) / min(v), 2) for name, v in seconds.items()},
+        "ratios of linprobe, openvino": {
+            "to Keras predict": round(medians["Keras predict"] / medians["linprobe, openvino"], 2),
+            "to the lesson's epoch": round(medians["the lesson, one epoch"] / medians["linprobe, openvino"], 2),
+            "to the bound 1 / (forward + decode)": round(bound / medians["linprobe, openvino"], 2),
+        },
+    }
+
+
+def table(result: dict[str, object]) -> str:
+    speeds, spread, ratios = result["images_per_second"], result["spread"], result["ratios of linprobe, openvino"]
+    assert isinstance(speeds, dict)
+    assert isinstance(spread, dict)
+    assert isinstance(ratios, dict)
+    lines = [
+        f"{result['network']}: {result['pictures']} JPEG files, medians of {result['rounds']} interleaved rounds, "
+        f"{result['cores']} cores, matrix product {result['matrix_gflops']} GFLOP/s",
+        f"  {'':30}{'images/s':>9}  slowest/fastest",
+        *(f"  {name:30}{speed:9.1f}  {spread[name]:.2f}" for name, speed in speeds.items()),
+        *(f"  linprobe, openvino {name:36}{ratio:6.2f} x" for name, ratio in ratios.items()),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure extraction as ratios of one run.")
+    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--network", choices=("mobilenet_v2", "inception_v3"), action="append")
+    parser.add_argument("--json", type=Path, help="also write the numbers there")
+    arguments = parser.parse_args()
+    results = []
+    for network in arguments.network or ["mobilenet_v2", "inception_v3"]:
+        count = arguments.pictures if network == "mobilenet_v2" else arguments.pictures // 4
+        with tempfile.TemporaryDirectory() as scratch:
+            results.append(measure(network, count, arguments.rounds, Path(scratch)))
+        print(table(results[-1]), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
