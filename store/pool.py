@@ -16,7 +16,7 @@ import numpy as np
 from store.commit import list_folder, publish_file, sync_folder
 from store.documents import seal
 from store.errors import DamagedStore
-from store.hdf5 import build_file, check_datasets, open_checked
+from store.hdf5 import build_file, check_datasets, open_checked, refusing_what_hdf5_refuses
 from store.keys import PoolKey
 
 __all__ = ["Pool", "RowAddress", "open_shard"]
@@ -55,7 +55,7 @@ def open_shard(path: Path) -> Shard:
     Raises:
         DamagedStore: the bytes or the schema are not what they must be.
     """
-    with open_checked(path, path.stem) as file:
+    with open_checked(path, path.stem) as file, refusing_what_hdf5_refuses(path):
         check_datasets(file, path, _SCHEMA)
         features, contents = file["features"], file["content_sha256"]
         expected = (features.shape[0], CONTENT_BYTES)

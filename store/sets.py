@@ -25,7 +25,14 @@ from store.commit import publish_folder
 from store.documents import read_sealed, seal, unseal
 from store.errors import REPAIR, DamagedStore
 from store.features import Features, Segment, segments_of
-from store.hdf5 import build_file, check_datasets, open_checked, read_checked, verify_file
+from store.hdf5 import (
+    build_file,
+    check_datasets,
+    open_checked,
+    read_checked,
+    refusing_what_hdf5_refuses,
+    verify_file,
+)
 from store.keys import Provenance, SetKey
 from store.pool import DTYPES, Pool, open_shard
 
@@ -335,6 +342,11 @@ class FeatureSet:
         pool: str = self.manifest["pool"]
         return self.folder.parent.parent / "pools" / pool / "shards" / f"{name}.h5"
 
+    @property
+    def _sources(self) -> str:
+        # What the virtual features may name: shards of the set's own pool, nothing else on the disk.
+        return rf"\.\./\.\./pools/{self.manifest['pool']}/shards/[0-9a-f]{{64}}\.h5"
+
     @cached_property
     def _identity(self) -> SetKey:
         return SetKey.from_document(self._document("set.json"))
@@ -342,8 +354,9 @@ class FeatureSet:
     @cached_property
     def _table(self) -> dict[str, np.ndarray]:
         rows = self.manifest["rows"]
-        with open_checked(self.path, self.manifest["parts"]["features.h5"]) as file:
-            check_datasets(file, self.path, _SCHEMA, virtual="features")
+        checked = open_checked(self.path, self.manifest["parts"]["features.h5"])
+        with checked as file, refusing_what_hdf5_refuses(self.path):
+            check_datasets(file, self.path, _SCHEMA, sources=self._sources)
             table: dict[str, np.ndarray] = {
                 name: file[name][()] for name in ("labels", "example_ids", "content_sha256")
             }

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs from Debian's packages what the tests need and pip cannot give: a browser for the report,
-# and the real Fashion-MNIST files.
+# the real Fashion-MNIST files, and strace, which shows which files a process opens.
 set -eu
 
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -e /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
+command -v strace >/dev/null 2>&1 || missing="$missing strace"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
