@@ -1,0 +1,100 @@
+"""`kill -9` in the middle of real extractions: nothing that was committed is lost, and the end is the same."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from extract.run import CHUNK
+from store import FeatureStore
+from store.pool import open_shard
+
+LINPROBE = Path(sys.executable).parent / "linprobe"
+PICTURES = 2 * CHUNK + 300
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for number in range(PICTURES):
+        path = folder / f"class{number % 3}" / f"{number:05d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8)).save(path, compress_level=1)
+    return folder
+
+
+def command(pictures, store):
+    return [LINPROBE, "extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--store", store, "--json"]
+
+
+def committed(store):
+    """The rows that a reader finds in the pool: content hash → features; every shard is verified."""
+    rows = {}
+    for path in sorted(Path(store).glob("pools/*/shards/*.h5")):
+        shard = open_shard(path)
+        for content, row in zip(shard.content_sha256, shard.features, strict=True):
+            rows[content.tobytes()] = row.copy()
+    return rows
+
+
+def finish(pictures, store):
+    found = subprocess.run(command(pictures, store), capture_output=True, text=True, check=True)
+    return json.loads(found.stdout)["feature_sets"][0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pictures, tmp_path_factory):
+    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    row = finish(pictures, store)
+    assert row["forward_passes"] == PICTURES
+    return row["key"], np.asarray(FeatureStore(store).get(key=row["key"]).features)
+
+
+def kill_while_it_works(pictures, store, instant):
+    """Start an extraction, wait until it computes, and kill it after `instant` seconds more."""
+    process = subprocess.Popen(command(pictures, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    before = len(list(Path(store).glob("pools/*/shards/*.h5")))
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list(Path(store).glob("pools/*/shards/*.h5"))) > before:
+            time.sleep(instant)
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def check_kills(pictures, undisturbed, store, kills, seed):
+    generator = random.Random(seed)
+    kept: dict[bytes, np.ndarray] = {}
+    for number in range(kills):
+        # The first kill comes with the first shard, the others anywhere in the chunks that follow.
+        kill_while_it_works(pictures, store, generator.uniform(0, 0.8) if number else 0.0)
+        now = committed(store)
+        assert set(kept) <= set(now), "a committed row was lost"
+        kept = now
+    row = finish(pictures, store)
+    key, features = undisturbed
+    # What was committed before the last run is not computed again: at most a chunk per kill was lost.
+    assert row["forward_passes"] == PICTURES - len(kept)
+    assert row["key"] == key
+    np.testing.assert_array_equal(np.asarray(FeatureStore(store).get(key=key).features), features)
+    print(f"\n{kills} kills, {len(kept)} of {PICTURES} rows committed before the last run, 0 lost")
+
+
+def test_killed_extractions_lose_no_committed_row_and_end_with_the_undisturbed_set(pictures, undisturbed, tmp_path):
+    check_kills(pictures, undisturbed, tmp_path / "store", kills=2, seed=0)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(50))
+def test_a_hundred_killed_extractions(pictures, undisturbed, tmp_path, seed):
+    check_kills(pictures, undisturbed, tmp_path / "store", kills=2, seed=100 + seed)
