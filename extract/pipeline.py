@@ -6,6 +6,7 @@ Decoding and resizing are `tf.data`'s; what it cannot decode is taken up again b
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
     """
     import tensorflow as tf
 
-    feed = _Feed(pictures)
+    feed = _Feed(pictures, batch_size)
     signature = (
         tf.TensorSpec((), tf.int64),
         tf.TensorSpec((), tf.int32),
@@ -98,10 +99,18 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
 
 
 class _Feed:
-    """What was given to the pipeline and has not come out yet."""
+    """What was given to the pipeline and has not come out yet.
 
-    def __init__(self, pictures: Iterator[Pending]) -> None:
+    A run of broken pictures fills no batch, and would be read to its end before any verdict. So
+    after many pictures without a batch, a batch of blanks flushes it; blanks have negative ordinals.
+    """
+
+    def __init__(self, pictures: Iterator[Pending], batch_size: int) -> None:
         self._pictures = pictures
+        self._batch_size = batch_size
+        # More than ever are in the buffers of a pipeline that flows.
+        self._patience = 8 * batch_size + 256
+        self._given = 0
         self._under_way: deque[Pending] = deque()
         self._refused: dict[int, str] = {}
         self.error: BaseException | None = None
@@ -113,6 +122,11 @@ class _Feed:
                 element = self._element(picture)
                 if element is not None:
                     yield element
+                self._given += 1
+                if self._given >= self._patience:
+                    self._given = 0
+                    blank = (-1 - picture.ordinal, _PIXELS, b"\0", (1, 1, 1))
+                    yield from repeat(blank, self._batch_size)
         # Handed to the consumer: raised here, it would become a text within a TensorFlow error,
         # or be ignored like a broken picture.
         except BaseException as error:  # noqa: BLE001
@@ -137,8 +151,11 @@ class _Feed:
         pending: list[Pending] = []
         failed: list[tuple[Pending, str]] = []
         rows: list[np.ndarray] = []
+        self._given = 0
+        end = max(ordinals[-1], -1 - ordinals[-1]) if len(ordinals) else -1
+        if (ordinals < 0).any():
+            images, ordinals = images[ordinals >= 0], ordinals[ordinals >= 0]
         ready = dict(zip(ordinals.tolist(), images, strict=True))
-        end = ordinals[-1] if len(ordinals) else -1
         while self._under_way and (last or self._under_way[0].ordinal <= end):
             picture = self._under_way.popleft()
             image = ready.get(picture.ordinal)

@@ -34,7 +34,8 @@ _SPLIT_FOLDERS = {
 class FolderSource:
     """Class folders of pictures, read in the order of their sorted relative paths.
 
-    Hidden files and files without a picture's suffix are ignored, and counted.
+    Hidden files, files in hidden folders, files without a picture's suffix and, below a class, links
+    to folders are ignored, and counted.
 
     Args:
         path: the folder.
@@ -111,10 +112,13 @@ class FolderSource:
         ignored = sum(1 for entry in root.iterdir() if not entry.is_dir())
         for class_name in _folders(root):
             before = len(pictures)
-            for folder, _, names in os.walk(root / class_name, onerror=_raise):
+            for folder, folders, names in os.walk(root / class_name, onerror=_raise):
+                # A link to a folder is not followed, for it may lead back here.
+                ignored += sum(1 for name in folders if (Path(folder) / name).is_symlink())
+                is_hidden = any(part.startswith(".") for part in Path(folder).relative_to(root).parts)
                 for name in names:
                     path = Path(folder) / name
-                    if path.suffix.lower() in PICTURE_SUFFIXES and not name.startswith("."):
+                    if path.suffix.lower() in PICTURE_SUFFIXES and not (is_hidden or name.startswith(".")):
                         pictures.append(path)
                     else:
                         ignored += 1

@@ -1,0 +1,427 @@
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import extract.run
+from extract import BadData, Budget, Example, Naming, UnknownName, extract_features, open_source, plan_extraction
+from extract.engines import open_engine
+from extract.extractors import pixels_floor
+from store import FeatureStore
+
+LEDGER_OF_BROKEN = ["status", "reason", "format", "mode", "width", "height", "bytes", "label"]
+
+
+@pytest.fixture
+def greys(encode):
+    """Returns a function: PNGs of one grey each, so that the row of grey g is (g, g, g, g)."""
+    return lambda *values: [encode(np.full((10, 12, 3), value, np.uint8)) for value in values]
+
+
+@pytest.fixture
+def folder(make_folder, greys):
+    """Class a: greys 10, 20, 30. Class b: greys 40, 50."""
+    data = greys(10, 20, 30, 40, 50)
+    names = ("a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png")
+    return make_folder(dict(zip(names, data, strict=True)))
+
+
+def counts(extraction):
+    return extraction.status, extraction.forward_passes, extraction.reused
+
+
+def test_the_first_extraction_computes_every_picture_in_order(lab, folder):
+    done = lab.extract(open_source(f"folder:{folder}"))
+    assert counts(done) == ("extracted", 5, 0)
+    assert lab.engine.pictures == 5
+    found = done.feature_set
+    assert found.features[:].tolist() == [[grey] * 4 for grey in (10, 20, 30, 40, 50)]
+    assert found.example_ids.tolist() == ["a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png"]
+    assert found.labels.tolist() == [0, 0, 0, 1, 1]
+    assert found.class_names == ["a", "b"]
+
+
+def test_provenance_tells_the_circumstances(lab, folder):
+    (folder / "a" / "notes.txt").write_text("no picture")
+    done = lab.extract(open_source(f"folder:{folder}"))
+    found = done.feature_set.provenance
+    assert (found.dataset, found.source, found.extractor) == ("pictures", f"folder:{folder}", "toy")
+    assert (found.engine, found.device, found.threads) == ("counting", "CPU", 1)
+    assert (found.forward_passes, found.reused, found.ignored, done.ignored) == (5, 0, 1, 1)
+    assert 0 < found.seconds <= done.seconds
+
+
+def test_a_set_answers_to_its_name_and_to_its_source(lab, folder):
+    key = lab.extract(open_source(f"folder:{folder}"), dataset="flowers").feature_set.key
+    assert lab.store.get("flowers", "all", "toy").key == key
+    assert lab.store.get(f"folder:{folder}", "all", "toy").key == key
+
+
+def test_the_second_extraction_makes_no_forward_pass(lab, folder):
+    first = lab.extract(open_source(f"folder:{folder}"))
+    second = lab.extract(open_source(f"folder:{folder}"))
+    assert counts(second) == ("cached", 0, 5)
+    assert second.feature_set.key == first.feature_set.key
+    assert (lab.opened, lab.engine.batches) == (1, 0)
+    assert (second.engine, second.parameters) == ("", None)
+
+
+def test_the_same_pictures_in_another_folder_are_the_very_same_set(lab, folder, tmp_path):
+    first = lab.extract(open_source(f"folder:{folder}"))
+    moved = folder.rename(tmp_path / "moved elsewhere")
+    second = lab.extract(open_source(f"folder:{moved}"), dataset="other name")
+    assert counts(second) == ("cached", 0, 5)
+    assert second.feature_set.key == first.feature_set.key
+    assert lab.opened == 1
+
+
+def test_new_pictures_cost_what_they_are(lab, folder, greys):
+    first = lab.extract(open_source(f"folder:{folder}"))
+    for name, data in zip(("a/0.png", "b/9.png"), greys(60, 70), strict=True):
+        (folder / name).write_bytes(data)
+    second = lab.extract(open_source(f"folder:{folder}"))
+    assert counts(second) == ("extracted", 2, 5)
+    assert lab.engine.pictures == 2
+    assert second.feature_set.key != first.feature_set.key
+    assert second.feature_set.features[:, 0].tolist() == [60, 10, 20, 30, 40, 50, 70]
+
+
+def test_a_removed_picture_costs_nothing(lab, folder):
+    lab.extract(open_source(f"folder:{folder}"))
+    (folder / "a" / "2.png").unlink()
+    second = lab.extract(open_source(f"folder:{folder}"))
+    assert counts(second) == ("extracted", 0, 4)
+    assert second.feature_set.features[:, 0].tolist() == [10, 30, 40, 50]
+
+
+def test_relabelling_costs_nothing_and_the_old_set_stays(lab, folder):
+    first = lab.extract(open_source(f"folder:{folder}"))
+    (folder / "a" / "3.png").rename(folder / "b" / "0.png")
+    second = lab.extract(open_source(f"folder:{folder}"))
+    assert counts(second) == ("extracted", 0, 5)
+    assert second.feature_set.key != first.feature_set.key
+    assert second.feature_set.labels.tolist() == [0, 0, 1, 1, 1]
+    old = FeatureStore(lab.store.path).get(key=first.feature_set.key)
+    assert old.labels.tolist() == [0, 0, 0, 1, 1]
+    assert old.features[:, 0].tolist() == [10, 20, 30, 40, 50]
+    assert FeatureStore(lab.store.path).get("pictures", "all", "toy").key == second.feature_set.key
+
+
+def test_renaming_costs_nothing_and_is_another_set(lab, folder):
+    first = lab.extract(open_source(f"folder:{folder}"))
+    (folder / "a").rename(folder / "c")
+    second = lab.extract(open_source(f"folder:{folder}"))
+    assert counts(second) == ("extracted", 0, 5)
+    assert second.feature_set.key != first.feature_set.key
+    assert second.feature_set.class_names == ["b", "c"]
+    assert second.feature_set.features[:, 0].tolist() == [40, 50, 10, 20, 30]
+
+
+def test_another_extractor_computes_all(lab, folder):
+    first = lab.extract(open_source(f"folder:{folder}"))
+    second = lab.extract(open_source(f"folder:{folder}"), extractor=lab.other_extractor())
+    assert counts(second) == ("extracted", 5, 0)
+    assert second.feature_set.key != first.feature_set.key
+
+
+def test_a_picture_in_two_datasets_costs_one_pass(lab, make_folder, greys):
+    one, two, three = greys(1, 2, 3)
+    lab.extract(open_source(f"folder:{make_folder({'a/x.png': one, 'a/y.png': two}, 'first')}"))
+    done = lab.extract(open_source(f"folder:{make_folder({'b/z.png': two, 'b/u.png': three}, 'second')}"))
+    assert counts(done) == ("extracted", 1, 1)
+
+
+def test_duplicates_within_a_split_cost_one_pass_and_have_a_row_each(lab, make_folder, greys):
+    (grey,) = greys(9)
+    done = lab.extract(open_source(f"folder:{make_folder({f'a/{at}.png': grey for at in range(6)})}"))
+    assert counts(done) == ("extracted", 1, 5)
+    assert done.feature_set.features[:].tolist() == [[9] * 4] * 6
+
+
+def test_arrays_need_no_decoder(lab, make_source):
+    pictures = [np.full((8, 8, 1), grey, np.uint8) for grey in (3, 4)]
+    done = lab.extract(make_source([Example(f"{at}", at, picture) for at, picture in enumerate(pictures)]))
+    assert done.feature_set.features[:].tolist() == [[3] * 4, [4] * 4]
+
+
+# Chunks and interruption
+
+
+def test_a_chunk_is_1024_candidates():
+    assert extract.run.CHUNK == 1024
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("extract.run.CHUNK", 10)
+
+
+@pytest.fixture
+def many(make_source):
+    """45 pictures; picture n is all of grey n."""
+    return make_source([Example(f"{at:02d}", at % 2, np.full((8, 8, 3), at, np.uint8)) for at in range(45)])
+
+
+def shards(store):
+    return sorted(store.path.glob("pools/*/shards/*.h5"))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_each_chunk_becomes_one_shard(lab, many):
+    done = lab.extract(many)
+    assert len(shards(lab.store)) == 5
+    assert sorted(rows for _, _, rows in done.feature_set.manifest["segments"]) == [5, 10, 10, 10, 10]
+    assert done.feature_set.features[:, 0].tolist() == list(range(45))
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("batches", range(12))
+def test_an_interrupted_extraction_goes_on_with_what_lacks(lab, many, make_engine, batches):
+    with pytest.raises(OSError, match=r"^the device is gone$"):
+        lab.extract(many, engine=make_engine(4, dies_after=batches))
+    computed = lab.engine.pictures
+    assert computed == batches * 4
+    assert lab.store.catalog().empty
+    done = lab.extract(many)
+    # A chunk is committed when the first picture of the next one arrives: one chunk is lost at most.
+    assert done.reused == max(0, computed - 1) // 10 * 10 >= computed - 10
+    assert done.forward_passes == lab.engine.pictures == 45 - done.reused
+    assert done.feature_set.features[:, 0].tolist() == list(range(45))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_an_interrupted_source_keeps_the_whole_chunks(lab, many, make_source):
+    class Dying(type(many)):
+        def examples(self, split):
+            yield from self.listed[:25]
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match=r"^the disk is gone$"):
+        lab.extract(Dying(many.listed))
+    assert len(shards(lab.store)) == 2
+    assert counts(lab.extract(many)) == ("extracted", 25, 20)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_broken_pictures_over_whole_chunks_shift_no_row(lab, many, make_source, broken_jpeg):
+    broken = {*range(8, 33), 44}
+    pictures = [
+        Example(e.example_id, e.label, broken_jpeg + bytes([at]) if at in broken else e.data)
+        for at, e in enumerate(many.listed)
+    ]
+    done = lab.extract(make_source(pictures), budget=Budget(26))
+    assert done.feature_set.features[:, 0].tolist() == [at for at in range(45) if at not in broken]
+    assert done.feature_set.manifest["quarantined"] == 26
+
+
+def test_a_shard_that_is_lost_is_computed_again(lab, folder):
+    lab.extract(open_source(f"folder:{folder}"))
+    (shard,) = shards(lab.store)
+    shard.unlink()
+    done = lab.extract(open_source(f"folder:{folder}"))
+    assert (done.forward_passes, done.status) == (5, "extracted")
+    assert done.feature_set.features[:, 0].tolist() == [10, 20, 30, 40, 50]
+
+
+# Quarantine
+
+
+@pytest.fixture
+def spoiled(make_folder, greys, broken_jpeg):
+    """Five good pictures, a truncated one twice, a text; 3 of 8 are bad."""
+    names = ("a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png")
+    files = dict(zip(names, greys(10, 20, 30, 40, 50), strict=True))
+    files |= {"a/25.jpg": broken_jpeg, "b/0.jpg": broken_jpeg, "b/text.jpg": b"These are words."}
+    return make_folder(files)
+
+
+def test_bad_pictures_are_quarantined_with_their_reason_and_counted(lab, spoiled, broken_jpeg):
+    found = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3)).feature_set
+    assert found.features[:, 0].tolist() == [10, 20, 30, 40, 50]
+    assert (found.manifest["rows"], found.manifest["quarantined"], found.candidates) == (5, 3, 8)
+    assert lab.store.catalog()["quarantined"].tolist() == [3]
+    ledger = found.ledger().set_index("example_id")
+    assert list(ledger.index) == [
+        "a/1.png", "a/2.png", "a/25.jpg", "a/3.png", "b/0.jpg", "b/1.png", "b/2.png", "b/text.jpg",
+    ]  # fmt: skip
+    bad = ledger.loc[["a/25.jpg", "b/0.jpg", "b/text.jpg"], LEDGER_OF_BROKEN]
+    reason = bad["reason"].iloc[0]
+    assert re.fullmatch(r"image file is truncated \(\d+ bytes not processed\)", reason)
+    assert bad.to_numpy().tolist() == [
+        ["quarantined", reason, "JPEG", "RGB", 40, 40, len(broken_jpeg), 0],
+        ["quarantined", reason, "JPEG", "RGB", 40, 40, len(broken_jpeg), 1],
+        ["quarantined", "not a picture of a known format", "", "", 0, 0, 16, 1],
+    ]
+    assert ledger["content_sha256"]["a/25.jpg"] == hashlib.sha256(broken_jpeg).hexdigest()
+    assert (ledger.loc["a/1.png", ["status", "reason", "format", "width"]] == ["ok", "", "PNG", 12]).all()
+
+
+def test_the_second_run_knows_the_verdicts_without_decoding(lab, spoiled, monkeypatch):
+    first = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("extract.pipeline.decode_carefully", refuse)
+    monkeypatch.setattr("extract.run.stream_batches", refuse)
+    second = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
+    assert counts(second) == ("cached", 0, 5)
+    assert second.feature_set.key == first.feature_set.key
+
+
+def test_a_bad_picture_that_is_replaced_is_computed(lab, spoiled, greys):
+    lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
+    (spoiled / "b" / "text.jpg").write_bytes(greys(60)[0])
+    done = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
+    assert counts(done) == ("extracted", 1, 5)
+    assert done.feature_set.features[:, 0].tolist() == [10, 20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("budget", ["3", "37.5%", "100%"])
+def test_a_budget_that_suffices(lab, spoiled, budget):
+    done = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget.parse(budget))
+    assert done.feature_set.manifest["quarantined"] == 3
+
+
+@pytest.mark.parametrize("budget", ["0", "2", "37%"])
+def test_a_budget_that_is_exceeded_is_bad_data_and_publishes_nothing(lab, spoiled, budget):
+    # How far reading was ahead is a matter of threads.
+    message = r"[123] of the [5-8] pictures read so far cannot be decoded, more than the budget allows \([ab]/"
+    with pytest.raises(BadData, match=message):
+        lab.extract(open_source(f"folder:{spoiled}"), budget=Budget.parse(budget))
+    assert lab.store.catalog().empty
+
+
+def test_a_share_holds_where_only_reading_tells_the_total(lab, make_source, greys):
+    listed = [Example(f"{at}", 0, data) for at, data in enumerate([*greys(1, 2, 3), b"words"])]
+    with pytest.raises(BadData, match="1 of the 4 pictures read so far cannot be decoded"):
+        lab.extract(make_source(listed, count=None), budget=Budget.parse("24%"))
+    assert lab.extract(make_source(listed, count=None), budget=Budget.parse("25%")).forward_passes == 0
+
+
+def test_rows_computed_before_a_budget_broke_are_kept(lab, spoiled):
+    with pytest.raises(BadData, match="Rows computed until now are kept"):
+        lab.extract(open_source(f"folder:{spoiled}"))
+    computed = lab.engine.pictures
+    assert counts(lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))) == (
+        "extracted",
+        5 - computed,
+        computed,
+    )
+
+
+# Bad input: a clear error, and a store that is as it was
+
+
+def test_a_split_that_is_not_there_leaves_the_store_as_it_was(lab, folder, tree):
+    before = tree(lab.store.path)
+    with pytest.raises(UnknownName, match=r"tset: no such base split of folder:.*known: all"):
+        lab.extract(open_source(f"folder:{folder}"), split="tset")
+    assert tree(lab.store.path) == before
+
+
+def test_no_picture_that_can_be_decoded_leaves_the_store_as_it_was(lab, make_folder, broken_jpeg, tree):
+    before = tree(lab.store.path)
+    folder = make_folder({"a/1.jpg": broken_jpeg, "a/2.jpg": b"words"})
+    with pytest.raises(BadData, match="none of its 2 pictures can be decoded"):
+        lab.extract(open_source(f"folder:{folder}"), budget=Budget(None, 1.0))
+    assert tree(lab.store.path) == before
+
+
+def test_features_that_are_not_finite_are_named_by_example(lab, folder, tree, make_engine):
+    class Broken(make_engine):
+        def __call__(self, images):
+            features = super().__call__(images)
+            features[images[:, 0, 0, 0] == 30, 2] = np.nan
+            return features
+
+    before = tree(lab.store.path)
+    with pytest.raises(BadData, match=r"^a/3\.png: the counting engine gives NaN or infinity"):
+        lab.extract(open_source(f"folder:{folder}"), engine=Broken())
+    assert tree(lab.store.path) == before
+
+
+def test_an_engine_that_gives_another_shape_is_refused(lab, folder, tree, make_engine):
+    class Broken(make_engine):
+        def __call__(self, images):
+            return super().__call__(images)[:, :3]
+
+    before = tree(lab.store.path)
+    with pytest.raises(BadData, match=r"counting: \(4, 4\) features expected, \(4, 3\) found"):
+        lab.extract(open_source(f"folder:{folder}"), engine=Broken())
+    assert tree(lab.store.path) == before
+
+
+# Plan and progress
+
+
+def test_a_plan_counts_what_an_extraction_would_compute_and_writes_nothing(lab, spoiled, tree, toy):
+    source = open_source(f"folder:{spoiled}")
+    before = tree(lab.store.path)
+    plan = plan_extraction(source, "all", toy, lab.store, "pictures")
+    # Headers tell that the text is none; the truncated picture shows only when it is decoded.
+    assert (plan.key, plan.rows, plan.quarantined, plan.lacking) == ("", 7, 1, 6)
+    assert tree(lab.store.path) == before
+    assert plan_extraction(source, "all", toy, None, "pictures") == plan
+
+
+def test_a_plan_knows_the_set_that_is_there(lab, spoiled, toy):
+    source = open_source(f"folder:{spoiled}")
+    key = lab.extract(source, budget=Budget(3)).feature_set.key
+    plan = plan_extraction(source, "all", toy, lab.store, "pictures")
+    assert (plan.key, plan.rows, plan.quarantined, plan.lacking) == (key, 5, 3, 0)
+
+
+def test_progress_ends_with_the_whole_truth(lab, spoiled):
+    seen = []
+    lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3), on_progress=seen.append)
+    last = seen[-1]
+    assert (last.candidates, last.read, last.computed, last.reused, last.quarantined) == (8, 8, 5, 0, 3)
+    assert [p.computed for p in seen] == sorted(p.computed for p in seen)
+
+
+# Without a framework
+
+
+SECOND_RUN = """
+import sys
+from pathlib import Path
+from extract import Naming, extract_features, open_source
+from extract.extractors import pixels_floor
+from store import FeatureStore
+
+def refuse():
+    raise AssertionError("an engine was opened")
+
+source, store = open_source(sys.argv[1]), FeatureStore(sys.argv[2])
+done = extract_features(source, "all", pixels_floor(), store, refuse, Naming("pictures", "2026-11-24T00:00:00Z"))
+heavy = [name for name in ("tensorflow", "keras", "openvino", "tensorflow_datasets") if name in sys.modules]
+print(done.status, done.forward_passes, heavy)
+"""
+
+
+def test_a_second_extraction_imports_no_framework(store, folder):
+    floor = pixels_floor()
+    naming = Naming("pictures", "2026-11-24T00:00:00Z")
+    extract_features(open_source(f"folder:{folder}"), "all", floor, store, lambda: open_engine(floor), naming)
+    command = [sys.executable, "-c", SECOND_RUN, f"folder:{folder}", str(store.path)]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=Path(extract.__file__).parents[1], check=False)
+    assert (found.stdout, found.stderr) == ("cached 0 []\n", "")
+
+
+# A store that was harmed
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "ledger.parquet", "features.h5", "set.json"])
+def test_a_damaged_set_is_published_anew(lab, spoiled, part):
+    source = open_source(f"folder:{spoiled}")
+    first = lab.extract(source, budget=Budget(3)).feature_set
+    (first.folder / part).write_bytes(b"not what was published")
+    second = lab.extract(source, budget=Budget(3))
+    assert (second.forward_passes, second.feature_set.key) == (0, first.key)
+    second.feature_set.verify()
+    assert second.feature_set.ledger()["status"].tolist().count("quarantined") == 3
