@@ -204,6 +204,53 @@ def store_show(
     _console(json).result(text, document)
 
 
+@store_app.command("verify")
+def store_verify(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Check what the files say too, and compute some rows again.")
+    ] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Check every file of the store."""
+    from jobs.errors import ExitCode
+    from jobs.surroundings import Surroundings
+    from jobs.upkeep import verify
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    console = _console(json)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    text, document, is_sound = verify(opened, deep, surroundings, console)
+    console.result(text, document)
+    if not is_sound:
+        raise typer.Exit(int(ExitCode.IO))
+
+
+@store_app.command("gc")
+def store_gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    grace: Annotated[float, typer.Option(metavar="HOURS", min=0, help="How old what is left over must be.")] = 24,
+    keep_old: Annotated[
+        float, typer.Option("--keep-old", metavar="DAYS", min=0, help="How long a set must have had no name.")
+    ] = 30,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Remove what nothing needs any more."""
+    from jobs.errors import ExitCode
+    from jobs.surroundings import Surroundings
+    from jobs.upkeep import collect
+    from store import FeatureStore, GarbageRule
+
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    text, document = collect(opened, GarbageRule(grace, keep_old), dry_run, surroundings)
+    _console(json).result(text, document)
+    if document["hindrances"]:
+        raise typer.Exit(int(ExitCode.IO))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; no user's mistake ends in a traceback."""
     try:

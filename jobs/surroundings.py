@@ -4,6 +4,7 @@ import datetime
 import logging
 import os
 import platform
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class Surroundings:
     def now(self) -> str:
         """Return the time: UTC, ISO 8601 to the second."""
         return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def timestamp(self) -> float:
+        """Return the time in seconds since 1970."""
+        return time.time()
 
     def prepare_frameworks(self) -> None:
         """Set what TensorFlow and TF-Hub read when they are imported, and make that quiet."""

@@ -7,6 +7,8 @@ from store.catalog import FeatureStore
 from store.errors import (
     DamagedStore,
     FeatureSetNotFound,
+    InvalidFeatures,
+    RowsUnavailable,
     RunNotFound,
     StoreBusy,
     StoreError,
@@ -14,10 +16,12 @@ from store.errors import (
     StoreNotFound,
 )
 from store.features import Features
+from store.garbage import Garbage, GarbageCollection, GarbageRule, collect_garbage
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
 from store.pool import Pool
 from store.results import ProbeResult
 from store.sets import LEDGER_COLUMNS, FeatureSet
+from store.verification import Problem, Verification, verify_store
 
 __all__ = [
     "LEDGER_COLUMNS",
@@ -26,15 +30,24 @@ __all__ = [
     "FeatureSetNotFound",
     "FeatureStore",
     "Features",
+    "Garbage",
+    "GarbageCollection",
+    "GarbageRule",
+    "InvalidFeatures",
     "Pool",
     "PoolKey",
     "ProbeResult",
+    "Problem",
     "Provenance",
+    "RowsUnavailable",
     "RunNotFound",
     "SetKey",
     "StoreBusy",
     "StoreError",
     "StoreFormatError",
     "StoreNotFound",
+    "Verification",
+    "collect_garbage",
     "rows_digest",
+    "verify_store",
 ]

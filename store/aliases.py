@@ -3,6 +3,7 @@
 aliases/<hash of the name>/<n>.json     the highest n is current
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from store.errors import DamagedStore
 __all__ = ["Alias", "Aliases"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+_logger = logging.getLogger(__name__)
 _ENTRY = re.compile(r"[1-9][0-9]*\.json")
 
 
@@ -56,7 +58,7 @@ class Aliases:
         """Make a name mean a set from now on; nothing is written if it does already."""
         folder = self.folder / alias.name_digest
         while True:
-            numbers = self._numbers(alias.name_digest)
+            numbers = self.numbers(alias.name_digest)
             if numbers and self._means(alias, numbers[-1]):
                 sync_folder(folder)  # another writer's entry may not be durable yet
                 return
@@ -67,30 +69,70 @@ class Aliases:
     def history(self, dataset: str, split: str, extractor: str) -> list[Alias]:
         """Return every set that a name has meant, the oldest first."""
         name = Alias(dataset, split, extractor, "", "").name_digest
-        return [self._read(name, number) for number in self._numbers(name)]
+        return [self.read(name, number) for number in self.numbers(name)]
 
     def newest(self, dataset: str, split: str, extractor: str) -> list[Alias]:
         """Return what a name means now, as a list of one; of none for a name never given."""
         name = Alias(dataset, split, extractor, "", "").name_digest
-        return [self._read(name, number) for number in self._numbers(name)[-1:]]
+        return self._last(name)
 
     def current(self) -> Iterator[Alias]:
-        """Yield what each name means now."""
-        for name in filter(_NAME.fullmatch, list_folder(self.folder)):
-            numbers = self._numbers(name)
-            if numbers:
-                yield self._read(name, numbers[-1])
+        """Yield what each name means now; a name whose newest entry is damaged is left out and logged."""
+        for name in self._names():
+            try:
+                yield from self._last(name)
+            except DamagedStore as error:
+                _logger.warning("%s The name is left out.", error)
+
+    def splits(self, dataset: str, extractor: str) -> list[str]:
+        """Return the base splits under which a dataset has sets of an extractor, sorted.
+
+        Raises:
+            DamagedStore: an entry that may be one of them is damaged: a test split that is left out
+                would change what is trained on.
+        """
+        found = []
+        for name in self._names():
+            try:
+                entries = self._last(name)
+            except DamagedStore:
+                # Folders are named by a digest, so an older entry has to tell whose this is.
+                entries = self._any(name)
+                if not entries or (entries[0].dataset, entries[0].extractor) == (dataset, extractor):
+                    raise
+            found += [a.split for a in entries if (a.dataset, a.extractor) == (dataset, extractor)]
+        return sorted(found)
+
+    def _names(self) -> Iterator[str]:
+        return filter(_NAME.fullmatch, list_folder(self.folder))
+
+    def _last(self, name: str) -> list[Alias]:
+        return [self.read(name, number) for number in self.numbers(name)[-1:]]
+
+    def _any(self, name: str) -> list[Alias]:
+        for number in self.numbers(name):
+            try:
+                return [self.read(name, number)]
+            except DamagedStore:
+                continue
+        return []
 
     def _means(self, alias: Alias, number: int) -> bool:
         try:
-            return self._read(alias.name_digest, number).set_key == alias.set_key
+            return self.read(alias.name_digest, number).set_key == alias.set_key
         except DamagedStore:
             return False  # the next number takes its place
 
-    def _numbers(self, name: str) -> list[int]:
+    def numbers(self, name: str) -> list[int]:
+        """Return the numbers of a name's entries, rising; the name as its digest."""
         return sorted(int(file[:-5]) for file in list_folder(self.folder / name) if _ENTRY.fullmatch(file))
 
-    def _read(self, name: str, number: int) -> Alias:
+    def read(self, name: str, number: int) -> Alias:
+        """Return one entry of a name.
+
+        Raises:
+            DamagedStore: it is not what was written, or stands under another name.
+        """
         path = self.folder / name / f"{number}.json"
         alias = Alias(**read_sealed(path))
         if alias.name_digest != name:

@@ -2,30 +2,31 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from store.aliases import Alias, Aliases
-from store.commit import TEMP_PREFIX, list_folder, make_folder, publish_new_file, sync_folder
+from store.commit import PUBLISHED, TEMP_PREFIX, list_folder, make_folder, publish_new_file, sync_folder
 from store.documents import digest
-from store.errors import FeatureSetNotFound, RunNotFound, StoreBusy, StoreFormatError, StoreNotFound
+from store.errors import DamagedStore, FeatureSetNotFound, RunNotFound, StoreBusy, StoreFormatError, StoreNotFound
 from store.keys import PoolKey, Provenance, SetKey
-from store.pool import Pool
+from store.pool import Pool, read_pool_key
+from store.publication import find_damage as find_set_damage
+from store.publication import publish_set
 from store.results import ProbeResult, RunFolder, publish_run
 from store.results import find_damage as find_run_damage
-from store.sets import FeatureSet, publish_set
-from store.sets import find_damage as find_set_damage
+from store.run_table import run_rows
+from store.sets import FeatureSet
 
 __all__ = ["FORMAT", "FeatureStore"]
 
 FORMAT = "linprobe-store 1"
-_PUBLISHED = re.compile(r"[0-9a-f]+")
 _logger = logging.getLogger(__name__)
 _CATALOG_COLUMNS = (
     "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "bytes", "created", "is_current"
@@ -80,11 +81,15 @@ class FeatureStore:
     def create(cls, path: str | os.PathLike[str]) -> "FeatureStore":
         """Open a store, making it first where there is none."""
         try:
-            return cls(path)
+            store = cls(path)
         except StoreNotFound:
             make_folder(Path(path))
             publish_new_file(Path(path) / "FORMAT", f"{FORMAT}\n".encode())
             return cls(path)
+        # Another process may have made it a moment ago, and not have come to its fsync: after a
+        # crash our folders would then stand in something that is no store.
+        sync_folder(store.path)
+        return store
 
     # Sets
 
@@ -94,35 +99,30 @@ class FeatureStore:
         Columns: `key, dataset, split, extractor, dim, rows, quarantined, bytes, created,
         is_current`. `dataset` and `extractor` are what the set was called last; `bytes` is what
         its features take in the pool, rows shared with other sets included.
+
+        A damaged set is left out and logged; `verify_store` tells of all, `get` raises.
         """
         current = {
             alias.set_key: alias for alias in sorted(self._aliases.current(), key=lambda a: ":" not in a.dataset)
         }
         rows = []
         for features in self.sets():
-            alias, provenance, manifest = current.get(features.key), features.provenance, features.manifest
-            stored = features.features
-            rows.append(
-                {
-                    "key": features.key,
-                    "dataset": alias.dataset if alias else provenance.dataset,
-                    "split": features.split,
-                    "extractor": alias.extractor if alias else provenance.extractor,
-                    "dim": manifest["dim"],
-                    "rows": manifest["rows"],
-                    "quarantined": manifest["quarantined"],
-                    "bytes": stored.nbytes,
-                    "created": pd.Timestamp(provenance.created),
-                    "is_current": alias is not None,
-                }
-            )
+            try:
+                rows.append(_catalog_row(features, current.get(features.key)))
+            except DamagedStore as error:
+                _logger.warning("%s The set is left out.", error)
         frame = pd.DataFrame(rows, columns=list(_CATALOG_COLUMNS))
         return frame.sort_values(["dataset", "extractor", "split", "created"], ignore_index=True)
 
     def sets(self) -> Iterator[FeatureSet]:
-        """Yield every published set, in the order of their keys."""
+        """Yield every published set, in the order of their keys; a damaged one is left out and logged."""
         for key in self._published("sets"):
-            yield FeatureSet(self.path / "sets" / key)
+            try:
+                found = FeatureSet(self.path / "sets" / key)
+            except DamagedStore as error:
+                _logger.warning("%s The set is left out.", error)
+                continue
+            yield found
 
     def get(
         self,
@@ -172,8 +172,12 @@ class FeatureStore:
         return FeatureSet(self.path / "sets" / found)
 
     def splits(self, dataset: str, extractor: str) -> list[str]:
-        """Return the base splits under which a dataset has sets of an extractor, sorted."""
-        return sorted({a.split for a in self._aliases.current() if (a.dataset, a.extractor) == (dataset, extractor)})
+        """Return the base splits under which a dataset has sets of an extractor, sorted.
+
+        Raises:
+            DamagedStore: what one of them is called is damaged.
+        """
+        return self._aliases.splits(dataset, extractor)
 
     def has_set(self, key: str) -> bool:
         """Return whether a set of this key is published and unharmed; damage is logged.
@@ -184,7 +188,7 @@ class FeatureStore:
         return self._is_sound("sets", key, find_set_damage)
 
     def publish_set(self, key: SetKey, ledger: pd.DataFrame, pool: Pool, provenance: Provenance) -> FeatureSet:
-        """Publish a set whose rows lie in the pool; see `store.sets.publish_set`."""
+        """Publish a set whose rows lie in the pool; see `store.publication.publish_set`."""
         folder = self.path / "sets" / key.digest
         publish_set(folder, key, ledger, pool, provenance)
         return FeatureSet(folder)
@@ -194,22 +198,43 @@ class FeatureStore:
 
         Raises:
             FeatureSetNotFound: there is no set of this key.
+            StoreBusy: `gc` took it away meanwhile.
         """
         if key not in self._published("sets"):
             raise FeatureSetNotFound(f"{dataset} / {split} / {extractor}: no set {key} in {self.path} to be named so.")
         # The name must not outlive the set, which another writer may not have synced yet.
         sync_folder(self.path / "sets")
         self._aliases.put(Alias(dataset, split, extractor, key, created))
+        # Looked at again now that the name is there: `gc` reads names again after it took a set away.
+        if key not in self._published("sets"):
+            raise StoreBusy(
+                f"{dataset} / {split} / {extractor}: its set {key} was taken away by 'linprobe store gc' meanwhile; "
+                "run it again."
+            )
 
     def pool(self, key: PoolKey) -> Pool:
         """Return the pool of a key, which may hold nothing yet."""
         return Pool(self.path / "pools" / key.digest, key)
 
+    def pool_key(self, digest: str) -> PoolKey:
+        """Return the key that a pool is named by.
+
+        Raises:
+            DamagedStore: its pool.json is missing, damaged or another pool's.
+        """
+        return read_pool_key(self.path / "pools" / digest)
+
     # Runs
 
     def results(self) -> pd.DataFrame:
-        """Return a row per probe run, the newest last: configuration, counts and metrics."""
-        rows = [RunFolder(folder).row() for folder in self._run_folders()]
+        """Return a row per probe run, the newest last: configuration, counts and metrics.
+
+        A damaged run is left out and logged; `verify_store` tells of all, `run` raises. What was
+        read once is kept in the disposable cache, see `store.run_table`.
+        """
+        rows, damage = run_rows(self.path, self._published("runs"))
+        for sentence in damage:
+            _logger.warning("%s The run is left out.", sentence)
         if not rows:
             return pd.DataFrame(columns=["run_id", "dataset", "extractor", "head", "accuracy", "created"])
         return pd.DataFrame(rows).sort_values(["created", "run_id"], ignore_index=True)
@@ -223,9 +248,14 @@ class FeatureStore:
         return RunFolder(self.path / "runs" / self.find_run(run_id)).result()
 
     def runs(self) -> Iterator[ProbeResult]:
-        """Yield every run, in the order of their ids."""
-        for folder in self._run_folders():
-            yield RunFolder(folder).result()
+        """Yield every run, in the order of their ids; a damaged one is left out and logged."""
+        for run_id in self._published("runs"):
+            try:
+                found = RunFolder(self.path / "runs" / run_id).result()
+            except DamagedStore as error:
+                _logger.warning("%s The run is left out.", error)
+                continue
+            yield found
 
     def has_run(self, run_id: str) -> bool:
         """Return whether a run of exactly this id is published and unharmed; damage is logged."""
@@ -240,6 +270,7 @@ class FeatureStore:
 
         Raises:
             RunNotFound: no run answers, or several do.
+            DamagedStore: a damaged run may be the newest of that name.
         """
         ids = self._published("runs")
         found = [run_id for run_id in ids if name and run_id.startswith(name)]
@@ -247,12 +278,12 @@ class FeatureStore:
             return name if name in found else found[0]
         if len(found) > 1:
             raise RunNotFound(f"{name}: {len(found)} runs begin so; give more of the id.")
-        results = self.results()
-        if len(results):
-            names = results["dataset"] + "/" + results["extractor"] + "/" + results["head"]
-            matching = results[names == name]
-            if len(matching):
-                return str(matching["run_id"].iloc[-1])
+        rows, damage = run_rows(self.path, ids)
+        if damage:
+            raise DamagedStore(f"{name}: its newest run expected, but a damaged one may be it; give an id. {damage[0]}")
+        matching = [row for row in rows if f"{row['dataset']}/{row['extractor']}/{row['head']}" == name]
+        if matching:
+            return str(max(matching, key=lambda row: (row["created"], row["run_id"]))["run_id"])
         raise RunNotFound(
             f"{name}: none of the {len(ids)} runs in {self.path} answers to this id, prefix or DATASET/EXTRACTOR/HEAD."
         )
@@ -289,11 +320,8 @@ class FeatureStore:
     def _aliases(self) -> Aliases:
         return Aliases(self.path / "aliases")
 
-    def _run_folders(self) -> list[Path]:
-        return [self.path / "runs" / run_id for run_id in self._published("runs")]
-
     def _published(self, kind: str) -> list[str]:
-        return [name for name in list_folder(self.path / kind) if _PUBLISHED.fullmatch(name)]
+        return [name for name in list_folder(self.path / kind) if PUBLISHED.fullmatch(name)]
 
     def _is_sound(self, kind: str, name: str, find_damage: Callable[[Path, str], str | None]) -> bool:
         if name not in self._published(kind):
@@ -310,3 +338,19 @@ class FeatureStore:
                 f"{prefix}: {len(found)} sets in {self.path} have this key or begin so, one expected."
             )
         return found[0]
+
+
+def _catalog_row(features: FeatureSet, alias: Alias | None) -> dict[str, Any]:
+    provenance, manifest = features.provenance, features.manifest
+    return {
+        "key": features.key,
+        "dataset": alias.dataset if alias else provenance.dataset,
+        "split": features.split,
+        "extractor": alias.extractor if alias else provenance.extractor,
+        "dim": manifest["dim"],
+        "rows": manifest["rows"],
+        "quarantined": manifest["quarantined"],
+        "bytes": features.features.nbytes,
+        "created": pd.Timestamp(provenance.created),
+        "is_current": alias is not None,
+    }

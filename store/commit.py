@@ -7,6 +7,7 @@ the kernel may have dropped the dirty pages and a second call would report succe
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,7 +15,10 @@ from pathlib import Path
 
 __all__ = [
     "DAMAGED_PREFIX",
+    "GONE_PREFIX",
+    "PUBLISHED",
     "TEMP_PREFIX",
+    "is_leftover",
     "list_folder",
     "make_folder",
     "publish_file",
@@ -25,10 +29,19 @@ __all__ = [
 
 TEMP_PREFIX = ".tmp-"
 DAMAGED_PREFIX = ".damaged-"
+# What `gc` has taken away and not deleted yet: it may still have to go back.
+GONE_PREFIX = ".gone-"
+# What a pool, a set, a name or a run is called on disk.
+PUBLISHED = re.compile(r"[0-9a-f]+")
 _ROOT_MARK = "FORMAT"
 
 # Folders whose names this process has seen made durable.
 _durable: set[Path] = set()
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a file's or folder's name says that it is not, or no more, part of the store."""
+    return name.startswith((TEMP_PREFIX, DAMAGED_PREFIX, GONE_PREFIX))
 
 
 def list_folder(path: Path) -> list[str]:

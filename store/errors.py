@@ -3,6 +3,8 @@
 __all__ = [
     "DamagedStore",
     "FeatureSetNotFound",
+    "InvalidFeatures",
+    "RowsUnavailable",
     "RunNotFound",
     "StoreBusy",
     "StoreError",
@@ -38,5 +40,13 @@ class RunNotFound(StoreError, LookupError):
     """No probe run, or more than one, answers to the given name."""
 
 
+class RowsUnavailable(StoreError, LookupError):
+    """Rows cannot be computed again here: the extractor or the pictures are not at hand."""
+
+
+class InvalidFeatures(StoreError, ValueError):
+    """Features from elsewhere are not what the store can take."""
+
+
 class StoreBusy(StoreError, TimeoutError):
-    """Another process holds the lock, and the caller did not want to wait."""
+    """Another process stands in the way right now; the same again later will do."""

@@ -14,15 +14,15 @@ import h5py
 import numpy as np
 
 from store.commit import list_folder, publish_file, sync_folder
-from store.documents import seal
-from store.errors import DamagedStore
+from store.documents import digest, read_sealed, seal
+from store.errors import REPAIR, DamagedStore
 from store.hdf5 import build_file, check_datasets, open_checked, refusing_what_hdf5_refuses
 from store.keys import PoolKey
 
-__all__ = ["Pool", "RowAddress", "open_shard"]
+__all__ = ["Pool", "RowAddress", "open_shard", "read_pool_key"]
 
 CONTENT_BYTES = 32
-_SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
+SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 DTYPES = "<f4|<f2"
 _SCHEMA = {"features": (DTYPES, 2), "content_sha256": (r"\|u1", 2)}
 _logger = logging.getLogger(__name__)
@@ -65,6 +65,36 @@ def open_shard(path: Path) -> Shard:
         return Shard(mapped.view(np.ndarray), contents[()])
 
 
+def _stored(features: np.ndarray, dtype: np.dtype, contents: list[bytes]) -> np.ndarray:
+    """Return finite features as they are stored; what half precision cannot hold is refused."""
+    if features.dtype == dtype:
+        return features
+    with np.errstate(over="ignore"):
+        stored = features.astype(dtype)
+    is_kept = np.isfinite(stored).all(axis=1)
+    if not is_kept.all():
+        row = int(np.argmin(is_kept))
+        raise ValueError(
+            f"features of at most {np.finfo(dtype).max:.0f} expected for {dtype}, {np.abs(features[row]).max():g} "
+            f"found for {contents[row].hex()} (row {row}); store this extractor's rows as float32."
+        )
+    return stored
+
+
+def read_pool_key(folder: Path) -> PoolKey:
+    """Return the key that a pool's folder is named by.
+
+    Raises:
+        DamagedStore: its pool.json is missing, damaged or another pool's.
+    """
+    document = read_sealed(folder / "pool.json")
+    if digest(document) != folder.name:
+        raise DamagedStore(
+            f"{folder}/pool.json: a document of digest {folder.name} expected, {digest(document)} found; {REPAIR}."
+        )
+    return PoolKey(**document)
+
+
 class Pool:
     """The rows of one extractor.
 
@@ -98,7 +128,7 @@ class Pool:
         A damaged shard is left out, logged and kept in `damaged`: its rows count as not computed,
         and `add` replaces it when they are computed again.
         """
-        for name in (Path(file).stem for file in list_folder(self.folder / "shards") if _SHARD_NAME.fullmatch(file)):
+        for name in (Path(file).stem for file in list_folder(self.folder / "shards") if SHARD_NAME.fullmatch(file)):
             if name in self._known_shards:
                 continue
             try:
@@ -117,7 +147,8 @@ class Pool:
         """Commit rows as one shard.
 
         Args:
-            features: (n, D), n ≥ 1, D ≥ 1, finite, in the dtype of the pool's key.
+            features: (n, D), n ≥ 1, D ≥ 1, finite, in the dtype of the pool's key; float32 for a
+                key of float16 too, which is rounded to the nearest.
             contents: the n SHA-256 digests of the pictures, 32 bytes each.
 
         Returns:
@@ -128,7 +159,8 @@ class Pool:
         """
         if features.ndim != 2 or len(contents) != len(features) or not features.size:
             raise ValueError(f"(n, D) features for n pictures expected, {features.shape} for {len(contents)} found.")
-        if features.dtype != self.dtype:
+        is_rounded = self.dtype == np.float16 and features.dtype == np.float32
+        if not is_rounded and features.dtype != self.dtype:
             raise ValueError(f"{self.dtype} features expected by the pool's key, {features.dtype} found.")
         if any(len(content) != CONTENT_BYTES for content in contents):
             raise ValueError(
@@ -138,6 +170,7 @@ class Pool:
         if not is_finite.all():
             row = int(np.argmin(is_finite))
             raise ValueError(f"finite features expected, found others for {contents[row].hex()} (row {row}).")
+        features = _stored(features, self.dtype, contents)
         hashes = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, CONTENT_BYTES)
 
         def fill(file: h5py.File) -> None:

@@ -69,6 +69,8 @@ class ProbeResult:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
+RUN_PARTS = ("run.json", "predictions.parquet", "curves.parquet", "head.npz")
+
 _DOCUMENT = (
     "config",
     "counts",
@@ -174,6 +176,11 @@ class RunFolder:
             "seconds": document["seconds"],
             "created": document["created"],
         }
+
+    def sets(self) -> list[str]:
+        """Return the keys of the sets that the run used."""
+        config = unseal(self.part("run.json"), self.folder / "run.json")["config"]
+        return list(config.get("sets", {}).values())
 
     def predictions(self) -> pd.DataFrame:
         """Return a row per test example."""

@@ -134,3 +134,28 @@ def test_older_damaged_entry_stands_in_nobodys_way(corpus):
     assert len(corpus.store.catalog()) == 2
     with pytest.raises(DamagedStore, match=r"1\.json"):
         corpus.store.get(*NAME, as_of="2030-01-01")
+
+
+def test_damaged_name_that_may_be_a_split_of_the_dataset_is_an_error(corpus):
+    corpus.add("abc")
+    corpus.publish("ab", split="test")
+    corpus.publish("abc", split="train")
+    corpus.publish("ab", split="train", name="trees")
+    assert corpus.store.splits("flowers", "toy") == ["test", "train"]
+    path = corpus.store.path / "aliases" / Alias("flowers", "test", "toy", "", "").name_digest / "1.json"
+    path.write_bytes(b"junk")
+    for dataset in ("flowers", "trees"):  # whose it is, nothing tells
+        with pytest.raises(DamagedStore, match=r"1\.json: a sealed document expected"):
+            corpus.store.splits(dataset, "toy")
+
+
+def test_damaged_name_of_another_dataset_stands_in_no_ones_way(corpus):
+    corpus.add("abc")
+    corpus.publish("ab")
+    corpus.publish("abc")
+    corpus.publish("ab", split="train", name="trees")
+    path = corpus.store.path / "aliases" / alias(1).name_digest / "2.json"
+    path.write_bytes(b"junk")
+    assert corpus.store.splits("trees", "toy") == ["train"]
+    with pytest.raises(DamagedStore, match=r"2\.json: a sealed document expected"):
+        corpus.store.splits("flowers", "toy")

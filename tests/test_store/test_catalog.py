@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import store as package
 from store import (
     DamagedStore,
     FeatureSetNotFound,
@@ -20,15 +19,6 @@ from store import (
 )
 
 COLUMNS = ["key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "bytes", "created", "is_current"]
-
-
-def test_public_names_are_these():
-    assert sorted(package.__all__) == [
-        "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features", "LEDGER_COLUMNS", "Pool",
-        "PoolKey", "ProbeResult", "Provenance", "RunNotFound", "SetKey", "StoreBusy", "StoreError",
-        "StoreFormatError", "StoreNotFound", "rows_digest",
-    ]  # fmt: skip
-    assert all(hasattr(package, name) for name in package.__all__)
 
 
 @pytest.mark.parametrize(
@@ -211,10 +201,27 @@ def test_set_of_another_writer_is_durable_before_it_is_named(corpus, flowers, mo
     assert any("/aliases/" in path for path in synced[1:])
 
 
-def test_catalog_names_the_damaged_set(corpus, flowers):
-    (flowers.folder / "provenance.json").write_bytes(b"junk")
-    with pytest.raises(DamagedStore, match=f"{flowers.key}/provenance.json: sha256"):
-        corpus.store.catalog()
+@pytest.mark.parametrize("part", ["manifest.json", "provenance.json", "set.json"])
+def test_damaged_set_hides_no_other_from_the_catalog_and_is_logged(corpus, flowers, part, caplog):
+    other = corpus.publish("ab", name="trees")
+    (flowers.folder / part).write_bytes(b"junk")
+    assert corpus.store.catalog()["key"].tolist() == [other.key]
+    assert f"{flowers.key}/{part}: " in caplog.text
+    assert "The set is left out." in caplog.text
+    with pytest.raises(DamagedStore, match=f"{flowers.key}/{part}: "):
+        corpus.store.get("flowers", "train", "toy").verify()
+
+
+def test_damaged_name_hides_no_other_from_the_catalog_and_is_logged(corpus, flowers, caplog):
+    other = corpus.publish("ab", name="trees")
+    (entry,) = [p for p in corpus.store.path.glob("aliases/*/1.json") if b"flowers" in p.read_bytes()]
+    entry.write_bytes(b"junk")
+    catalog = corpus.store.catalog().set_index("key")
+    assert catalog.loc[flowers.key, "is_current"] == False  # noqa: E712
+    assert catalog.loc[other.key, "is_current"] == True  # noqa: E712
+    assert f"{entry}: a sealed document expected" in caplog.text
+    with pytest.raises(DamagedStore, match="a sealed document expected"):
+        corpus.store.get("flowers", "train", "toy")
 
 
 def test_unreadable_folder_of_sets_is_not_taken_for_an_empty_one(corpus, flowers, monkeypatch):

@@ -74,6 +74,24 @@ def test_half_precision_is_stored_as_such(store, corpus):
     assert open_shard(pool.shard_path(name)).features.dtype == np.float16
 
 
+def test_rows_for_half_precision_are_rounded_to_the_nearest_when_they_are_added(store, corpus):
+    pool = store.pool(replace(corpus.pool_key, dtype="float16"))
+    # Between 1 and 2 half precision knows multiples of 2**-10.
+    rows = np.array([[1 + 0.4 / 1024, 1 + 0.6 / 1024, -65504]], np.float32)
+    stored = open_shard(pool.shard_path(pool.add(rows, [b"x" * 32]))).features
+    assert stored.dtype == np.float16
+    assert stored.tolist() == [[1, 1 + 1 / 1024, -65504]]
+
+
+def test_row_that_half_precision_cannot_hold_is_refused_and_nothing_is_written(store, corpus):
+    pool = store.pool(replace(corpus.pool_key, dtype="float16"))
+    rows = np.array([[1, 2], [3, -70000]], np.float32)
+    message = r"features of at most 65504 expected for float16, 70000 found for (ab){32} \(row 1\); store .* float32"
+    with pytest.raises(ValueError, match=message):
+        pool.add(rows, [b"x" * 32, b"\xab" * 32])
+    assert [p.name for p in store.path.iterdir()] == ["FORMAT"]
+
+
 @pytest.mark.parametrize(
     ("features", "contents", "message"),
     [

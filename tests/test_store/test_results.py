@@ -111,3 +111,25 @@ def test_unreadable_folder_of_runs_is_not_taken_for_an_empty_one(store, probe_re
     monkeypatch.setattr("os.listdir", listdir)
     with pytest.raises(PermissionError, match="Permission denied"):
         store.results()
+
+
+def test_damaged_run_hides_no_other_and_is_logged(store, probe_result, caplog):
+    store.publish_run(probe_result)
+    store.publish_run(replace(probe_result, run_id="aa"))
+    (store.path / "runs" / "aa" / "run.json").write_bytes(b"junk")
+    assert store.results()["run_id"].tolist() == [probe_result.run_id]
+    assert [run.run_id for run in store.runs()] == [probe_result.run_id]
+    assert caplog.text.count("aa/run.json: sha256") == 2
+    with pytest.raises(DamagedStore, match=r"aa/run\.json: sha256"):
+        store.run("aa")
+
+
+def test_newest_run_of_a_name_is_not_told_while_a_damaged_one_may_be_it(store, probe_result):
+    store.publish_run(probe_result)
+    store.publish_run(replace(probe_result, run_id="aa"))
+    (store.path / "runs" / "aa" / "run.json").write_bytes(b"junk")
+    with pytest.raises(
+        DamagedStore, match="flowers/toy/logistic: its newest run expected, but a damaged one may be it"
+    ):
+        store.run("flowers/toy/logistic")
+    assert store.run("ab12").run_id == probe_result.run_id

@@ -1,0 +1,91 @@
+"""Rows computed again from their pictures, for `store verify --deep`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from extract import Declared, Engine, Example, ExtractError, Extractor, open_engine, open_extractor, open_source
+from extract.decoding import Header, Undecodable, read_header
+from extract.pipeline import Pending, load_decoder, stream_batches
+from jobs.surroundings import Surroundings
+from store import FeatureSet, FeatureStore, RowsUnavailable
+
+__all__ = ["GoldenRows"]
+
+
+class GoldenRows:
+    """Computes rows of published sets again, where extractor and pictures are at hand.
+
+    Args:
+        store: whose sets.
+        surroundings: where the job runs.
+        say: gets a line for people.
+    """
+
+    def __init__(self, store: FeatureStore, surroundings: Surroundings, say: Callable[[str], None]) -> None:
+        self._store = store
+        self._surroundings = surroundings
+        self._say = say
+        self._engines: dict[str, tuple[Extractor, Engine]] = {}
+
+    def __call__(self, features: FeatureSet, example_ids: Sequence[str]) -> Mapping[str, np.ndarray]:
+        """Return example id → (D,) float32 for those of the pictures that are still the same.
+
+        Raises:
+            RowsUnavailable: the extractor or the source cannot be had here.
+        """
+        self._surroundings.prepare_frameworks()
+        try:
+            pictures = list(self._pictures(features, example_ids))
+            if not pictures:
+                return {}
+            extractor, engine = self._opened(features)
+            load_decoder()
+            found = {}
+            for batch in stream_batches(iter(pictures), extractor.preprocessing, engine.batch_size):
+                if batch.pending:
+                    rows = engine(batch.images)
+                    found.update({p.example.example_id: row for p, row in zip(batch.pending, rows, strict=True)})
+            return found
+        # A source or a model that is gone can fail in any way that files can.
+        except (ExtractError, OSError, Undecodable) as error:
+            raise RowsUnavailable(str(error)) from error
+
+    def _pictures(self, features: FeatureSet, example_ids: Sequence[str]) -> Iterator[Pending]:
+        contents = dict(zip(features.example_ids.tolist(), features.content_sha256, strict=True))
+        source = open_source(features.provenance.source, self._surroundings.tfds_data_dir)
+        for ordinal, example in enumerate(source.pick(features.split, example_ids)):
+            content = example.content_sha256()
+            if content == contents[example.example_id].tobytes():
+                yield Pending(ordinal, example, content, _header(example))
+
+    def _opened(self, features: FeatureSet) -> tuple[Extractor, Engine]:
+        pool = features.manifest["pool"]
+        if pool not in self._engines:
+            extractor = self._extractor(features)
+            self._engines[pool] = extractor, open_engine(extractor, "auto", self._say)
+        return self._engines[pool]
+
+    def _extractor(self, features: FeatureSet) -> Extractor:
+        key = self._store.pool_key(features.manifest["pool"])
+        known: Mapping[str, Any] = key.preprocessing
+        # What the configuration stated of a model of one's own stands in the pool's key.
+        declared = Declared(known.get("size"), known.get("value_range"), features.manifest["dim"], key.output)
+        name = features.provenance.extractor
+        extractor = open_extractor(name, self._surroundings.caches, declared)
+        here = replace(extractor.pool_key(), dtype=key.dtype, precision=key.precision)
+        if here != key:
+            raise RowsUnavailable(
+                f"{name} is another extractor here than when the set was made: pool {key.digest[:12]} expected, "
+                f"{here.digest[:12]} found."
+            )
+        return extractor
+
+
+def _header(example: Example) -> Header:
+    if isinstance(example.data, bytes):
+        return read_header(example.data)
+    height, width, channels = example.data.shape
+    return Header("pixels", "L" if channels == 1 else "RGB", width, height)
