@@ -133,7 +133,7 @@ class _Feed:
             self.error = error
 
     def _element(self, picture: Pending) -> tuple[int, int, bytes, tuple[int, int, int]] | None:
-        data = picture.example.data
+        data = picture.example.read()
         if isinstance(data, bytes) and picture.header.is_plain:
             return picture.ordinal, _JPEG if picture.header.format == "JPEG" else _PNG, data, (0, 0, 0)
         try:
@@ -174,8 +174,9 @@ class _Feed:
         reason = self._refused.pop(picture.ordinal, None)
         if reason is not None:
             raise Undecodable(reason)
-        assert isinstance(picture.example.data, bytes)  # raw pixels have nothing to fail at
-        return np.asarray(resize(decode_carefully(picture.example.data), preprocessing).numpy())
+        data = picture.example.read()
+        assert isinstance(data, bytes)  # raw pixels have nothing to fail at
+        return np.asarray(resize(decode_carefully(data), preprocessing).numpy())
 
 
 def decode(kind: Any, data: Any, shape: Any) -> Any:

@@ -267,7 +267,7 @@ class _Work:
             self._refuse(self._survey.quarantined())
 
     def _refuse(self, bad: list[Candidate]) -> None:
-        shown = "; ".join(f"{c.example_id}: {self._survey.verdicts[c.content]}" for c in bad[:3])
+        shown = "; ".join(f"{c.example_id}: {self._survey.verdicts[c.known.content]}" for c in bad[:3])
         raise BadData(
             f"{len(bad)} of the {len(self._survey.candidates)} pictures read so far cannot be decoded, more than the "
             f"budget allows ({shown}{'; …' if len(bad) > 3 else ''}); mend or remove them, or raise --max-bad. "

@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from extract.decoding import Header, Undecodable, read_header
+from extract.decoding import Header
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.pipeline import Pending
-from extract.sources.example import DatasetSource, Example
+from extract.sources.example import DatasetSource, Example, Known
 from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
 
 __all__ = ["STRICT", "Budget", "Candidate", "Survey", "known_verdicts", "set_key"]
@@ -66,9 +65,7 @@ class Candidate:
     example_id: str
     label: int
     group: str
-    content: bytes
-    header: Header | None
-    size: int
+    known: Known
 
 
 class Survey:
@@ -104,19 +101,18 @@ class Survey:
     def lacking(self) -> Iterator[Pending]:
         """Yield the pictures whose rows have to be computed, each content once."""
         for ordinal, example in enumerate(self._source.examples(self._split)):
-            content = example.content_sha256()
-            header, reason = _header(example)
-            if self._remember(example, content, header, reason) and header is not None:
-                yield Pending(ordinal, example, content, header)
+            known = example.look()
+            if self._remember(example, known) and known.header is not None:
+                yield Pending(ordinal, example, known.content, known.header)
 
-    def _remember(self, example: Example, content: bytes, header: Header | None, reason: str) -> bool:
+    def _remember(self, example: Example, known: Known) -> bool:
         """Count a candidate; True if its row has to be computed."""
-        size = len(example.data) if isinstance(example.data, bytes) else example.data.nbytes
+        content = known.content
         with self._lock:
-            self.candidates.append(Candidate(example.example_id, example.label, example.group, content, header, size))
+            self.candidates.append(Candidate(example.example_id, example.label, example.group, known))
             self._times[content] += 1
-            if reason:
-                self.verdicts.setdefault(content, reason)
+            if known.reason:
+                self.verdicts.setdefault(content, known.reason)
             if content in self.verdicts:
                 self.bad += 1
                 return False
@@ -136,33 +132,22 @@ class Survey:
     def quarantined(self) -> list[Candidate]:
         """Return the candidates read until now that are undecodable."""
         with self._lock:
-            return [candidate for candidate in self.candidates if candidate.content in self.verdicts]
+            return [candidate for candidate in self.candidates if candidate.known.content in self.verdicts]
 
     def ledger(self) -> pd.DataFrame:
         """Return a row per candidate, in order, with the columns `store.LEDGER_COLUMNS`."""
         rows = []
         for candidate in self.candidates:
-            reason = self.verdicts.get(candidate.content)
-            header = candidate.header or Header("", "", 0, 0)
+            known = candidate.known
+            reason, header = self.verdicts.get(known.content), known.header or Header("", "", 0, 0)
             rows.append(
                 (
                     candidate.example_id, candidate.label, candidate.group,
-                    "ok" if reason is None else "quarantined", reason or "", candidate.content.hex(),
-                    header.format, header.mode, header.width, header.height, candidate.size,
+                    "ok" if reason is None else "quarantined", reason or "", known.content.hex(),
+                    header.format, header.mode, header.width, header.height, known.size,
                 )
             )  # fmt: skip
         return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
-
-
-def _header(example: Example) -> tuple[Header | None, str]:
-    """Return what a picture claims to be, or None and why it cannot be one."""
-    if isinstance(example.data, np.ndarray):
-        height, width, channels = example.data.shape
-        return Header("pixels", "L" if channels == 1 else "RGB", width, height), ""
-    try:
-        return read_header(example.data), ""
-    except Undecodable as error:
-        return None, str(error)
 
 
 def known_verdicts(store: FeatureStore, dataset: str, split: str, extractor: Extractor) -> dict[bytes, str]:

@@ -74,7 +74,7 @@ def extract(
 
     _require_store_format(path)
     options = ExtractOptions(tuple(split), engine, max_bad, dry_run)
-    outcome = extract_all(job, opened, options, surroundings, console)
+    outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
     errors = [failure.row() for failure in outcome.failures]
     console.result("", {"feature_sets": outcome.rows, "errors": errors})
     _finish(outcome.failures)

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from extract import (
@@ -76,6 +77,7 @@ class _Part:
 def extract_all(
     job: JobConfig,
     store: Callable[[], FeatureStore],
+    cache: Path,
     options: ExtractOptions,
     surroundings: Surroundings,
     console: Console,
@@ -85,13 +87,15 @@ def extract_all(
     Args:
         job: datasets and extractors.
         store: opens or makes the store; called when a first part is known to be sound.
+        cache: the store's folder for what is disposable; used once the store is there.
         options: what the command line adds.
         surroundings: where the job runs.
         console: who is told.
     """
     outcome = ExtractOutcome()
     surroundings.prepare_frameworks()
-    sources = functools.cache(lambda source: open_source(source, surroundings.tfds_data_dir))
+    known_files = (cache / "stat", int(surroundings.timestamp() * 1e9))
+    sources = functools.cache(lambda source: open_source(source, surroundings.tfds_data_dir, known_files))
     for configured in job.extractors:
         loaded: dict[str, Engine] = {}
         for dataset in job.datasets:

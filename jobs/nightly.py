@@ -47,7 +47,7 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
     """
     store = FeatureStore.create(store_path)
     with store.lock("nightly", wait=False):
-        extracted = extract_all(job, lambda: store, ExtractOptions(), surroundings, console)
+        extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), surroundings, console)
         probed = probe_all(job, store, ProbeOptions(), surroundings, console, frozenset(extracted.failed_pairs))
         failures = extracted.failures + probed.failures
         page, lines = None, []

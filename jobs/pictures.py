@@ -69,7 +69,8 @@ class StorePictures:
 
 
 def _thumbnail(example: Example) -> bytes:
-    pixels = decode_carefully(example.data) if isinstance(example.data, bytes) else example.data
+    data = example.read()
+    pixels = decode_carefully(data) if isinstance(data, bytes) else data
     image = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()

@@ -3,11 +3,76 @@
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["DatasetSource", "Example"]
+from extract.decoding import Header, Undecodable, read_header
+from extract.errors import BadData
+
+__all__ = ["DatasetSource", "Example", "Known", "UnreadFile"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a picture's bytes are, once somebody has looked.
+
+    Attributes:
+        content: SHA-256, the 32 bytes by which the pool finds the picture's row.
+        header: what it claims to be, or None where it cannot be a picture.
+        reason: why it cannot, or empty.
+        size: in bytes.
+    """
+
+    content: bytes
+    header: Header | None
+    reason: str
+    size: int
+
+    @classmethod
+    def of_file(cls, data: bytes) -> "Known":
+        """Look at an encoded file."""
+        content = hashlib.sha256(data).digest()
+        try:
+            return cls(content, read_header(data), "", len(data))
+        except Undecodable as error:
+            return cls(content, None, str(error), len(data))
+
+    @classmethod
+    def of_pixels(cls, pixels: np.ndarray) -> "Known":
+        """Look at (H, W, 1 or 3) uint8 pixels."""
+        height, width, channels = pixels.shape
+        head = f"pixels uint8 {height} {width} {channels}\n".encode()
+        header = Header("pixels", "L" if channels == 1 else "RGB", width, height)
+        return cls(hashlib.sha256(head + pixels.tobytes()).digest(), header, "", pixels.nbytes)
+
+
+@dataclass(frozen=True)
+class UnreadFile:
+    """A file whose bytes are known from an earlier look.
+
+    Attributes:
+        path: where it is.
+        known: what its bytes were when size and modification time were what they are now.
+    """
+
+    path: Path
+    known: Known
+
+    def read(self) -> bytes:
+        """Read the bytes.
+
+        Raises:
+            BadData: they are not the known ones.
+        """
+        data = self.path.read_bytes()
+        if hashlib.sha256(data).digest() != self.known.content:
+            raise BadData(
+                f"{self.path}: its bytes have changed, though size and modification time have not, or it is being "
+                "written right now; touch it and run again."
+            )
+        return data
 
 
 @dataclass(frozen=True)
@@ -17,22 +82,28 @@ class Example:
     Attributes:
         example_id: unique in its base split, relative to the source, stable over time.
         label: index into the source's class names.
-        data: the encoded file's bytes, or (H, W, 1 or 3) uint8 pixels.
+        data: the encoded file's bytes, or (H, W, 1 or 3) uint8 pixels, or a file still to be read.
         group: examples of one group never part (patient, burst, video); empty for none.
     """
 
     example_id: str
     label: int
-    data: bytes | np.ndarray
+    data: bytes | np.ndarray | UnreadFile
     group: str = ""
+
+    def read(self) -> bytes | np.ndarray:
+        """Return the encoded file's bytes, or the pixels."""
+        return self.data.read() if isinstance(self.data, UnreadFile) else self.data
+
+    def look(self) -> Known:
+        """Return what the picture's bytes are, reading them only if nobody has."""
+        if isinstance(self.data, UnreadFile):
+            return self.data.known
+        return Known.of_file(self.data) if isinstance(self.data, bytes) else Known.of_pixels(self.data)
 
     def content_sha256(self) -> bytes:
         """Return the 32 bytes by which the pool finds this picture's row."""
-        if isinstance(self.data, bytes):
-            return hashlib.sha256(self.data).digest()
-        height, width, channels = self.data.shape
-        header = f"pixels uint8 {height} {width} {channels}\n".encode()
-        return hashlib.sha256(header + self.data.tobytes()).digest()
+        return self.look().content
 
 
 class DatasetSource(Protocol):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
-from extract.sources.example import Example
+from extract.sources.example import Example, Known, UnreadFile
+from extract.sources.stat_index import StatIndex
 
 __all__ = ["PICTURE_SUFFIXES", "FolderSource"]
 
@@ -39,6 +40,7 @@ class FolderSource:
 
     Args:
         path: the folder.
+        index: what is known of files that have not changed; without it, every file is read.
 
     Raises:
         SourceUnavailable: the folder is not there.
@@ -48,14 +50,16 @@ class FolderSource:
     version = ""
     origin: Mapping[str, Any] = {}
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: StatIndex | None = None) -> None:
         self.path = path.absolute()
         self.name = f"folder:{self.path}"
+        self._index = index
         if not self.path.is_dir():
             raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/picture.jpg.")
         self._roots = self._split_roots()
         self.splits = tuple(self._roots)
         self.class_names = tuple(sorted({name for root in self._roots.values() for name in _folders(root)}))
+        self._labels = {name: label for label, name in enumerate(self.class_names)}
         if not self.class_names:
             found = "it is empty" if not any(self.path.iterdir()) else "it holds no folders"
             raise BadData(f"{self.path}: class folders expected (PATH/CLASS/picture.jpg), but {found}.")
@@ -63,7 +67,7 @@ class FolderSource:
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the pictures of a base split, in the order of their relative paths."""
         self._root(split)
-        return (self._example(split, path) for path in self._files[split][0])
+        return self._examples(split)
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
         """Yield the pictures of these ids; no other file is read, and none outside the folder."""
@@ -72,9 +76,26 @@ class FolderSource:
             if path.relative_to(self.path).as_posix() in example_ids:
                 yield self._example(split, path)
 
+    def _examples(self, split: str) -> Iterator[Example]:
+        for path in self._files[split][0]:
+            yield self._example(split, path) if self._index is None else self._indexed(split, path, self._index)
+        if self._index is not None:
+            self._index.save()
+
     def _example(self, split: str, path: Path) -> Example:
-        label = self.class_names.index(path.relative_to(self._roots[split]).parts[0])
-        return Example(path.relative_to(self.path).as_posix(), label, path.read_bytes())
+        return Example(path.relative_to(self.path).as_posix(), self._label(split, path), path.read_bytes())
+
+    def _indexed(self, split: str, path: Path, index: StatIndex) -> Example:
+        name, stat = path.relative_to(self.path).as_posix(), path.stat()
+        known = index.find(name, stat)
+        if known is not None:
+            return Example(name, self._label(split, path), UnreadFile(path, known))
+        data = path.read_bytes()
+        index.learn(name, stat, Known.of_file(data))
+        return Example(name, self._label(split, path), data)
+
+    def _label(self, split: str, path: Path) -> int:
+        return self._labels[path.relative_to(self._roots[split]).parts[0]]
 
     def count(self, split: str) -> int:
         """Return how many pictures a base split has."""
