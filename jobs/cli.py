@@ -251,6 +251,47 @@ def store_gc(
         raise typer.Exit(int(ExitCode.IO))
 
 
+@store_app.command("export")
+def store_export(
+    key: Annotated[str, typer.Argument(help="A set's key, or a unique prefix of one.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The file to write.")],
+    export_format: Annotated[str, typer.Option("--format", metavar="F", help="parquet, csv or npz.")] = "parquet",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Write one set to a file for other tools."""
+    from jobs.surroundings import Surroundings
+    from jobs.transfer import export
+    from store import EXPORT_FORMATS, FeatureStore
+
+    _require_choice("--format", export_format, list(EXPORT_FORMATS))
+    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    text, document = export(opened, key, export_format, out)
+    _console(json).result(text, document)
+
+
+@store_app.command("import")
+def store_import(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.npz", help="features, labels, perhaps class_names, example_ids.")
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the dataset is called.")],
+    extractor: Annotated[str, typer.Option("--extractor", metavar="NAME", help="What made the features.")],
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Take in features that were made elsewhere, as base split `all`."""
+    from jobs.surroundings import Surroundings
+    from jobs.transfer import take_in
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    path = surroundings.store_path(store, None)
+    _require_store_format(path)
+    text, document = take_in(lambda: FeatureStore.create(path), file, name, extractor, surroundings)
+    _console(json).result(text, document)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; no user's mistake ends in a traceback."""
     try:

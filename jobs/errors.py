@@ -13,7 +13,7 @@ from extract import (
 )
 from probe import HeadNotFound, OptionError, ProbeError
 from reports import NotAReport, ReportError
-from store import FeatureSetNotFound, RunNotFound, StoreBusy, StoreError, StoreNotFound
+from store import FeatureSetNotFound, InvalidFeatures, RunNotFound, StoreBusy, StoreError, StoreNotFound
 
 __all__ = ["ConfigError", "ExitCode", "GateFailed", "Interrupted", "exit_code", "worst"]
 
@@ -58,6 +58,7 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (FeatureSetNotFound, ExitCode.UNAVAILABLE),
     (StoreNotFound, ExitCode.UNAVAILABLE),
     (BadData, ExitCode.BAD_DATA),
+    (InvalidFeatures, ExitCode.BAD_DATA),
     (ModelMismatch, ExitCode.BAD_DATA),
     (ExtractError, ExitCode.BAD_DATA),
     (ProbeError, ExitCode.BAD_DATA),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from extract import Declared, Engine, Example, ExtractError, Extractor, open_engine, open_extractor, open_source
+from extract import Declared, Engine, ExtractError, Extractor, open_engine, open_extractor, open_source
 from extract.decoding import Header, Undecodable, read_header
 from extract.pipeline import Pending, load_decoder, stream_batches
 from jobs.surroundings import Surroundings
@@ -59,7 +59,7 @@ class GoldenRows:
         for ordinal, example in enumerate(source.pick(features.split, example_ids)):
             content = example.content_sha256()
             if content == contents[example.example_id].tobytes():
-                yield Pending(ordinal, example, content, _header(example))
+                yield Pending(ordinal, example, content, _header(example.data))
 
     def _opened(self, features: FeatureSet) -> tuple[Extractor, Engine]:
         pool = features.manifest["pool"]
@@ -84,8 +84,9 @@ class GoldenRows:
         return extractor
 
 
-def _header(example: Example) -> Header:
-    if isinstance(example.data, bytes):
-        return read_header(example.data)
-    height, width, channels = example.data.shape
-    return Header("pixels", "L" if channels == 1 else "RGB", width, height)
+def _header(data: object) -> Header:
+    if isinstance(data, np.ndarray):
+        height, width, channels = data.shape
+        return Header("pixels", "L" if channels == 1 else "RGB", width, height)
+    assert isinstance(data, bytes)  # what sources deliver that keep no index of files
+    return read_header(data)

@@ -15,8 +15,10 @@ from store.errors import (
     StoreFormatError,
     StoreNotFound,
 )
+from store.exports import EXPORT_FORMATS, export_set
 from store.features import Features
 from store.garbage import Garbage, GarbageCollection, GarbageRule, collect_garbage
+from store.imports import ImportedFeatures, import_features, read_features
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
 from store.pool import Pool
 from store.results import ProbeResult
@@ -24,6 +26,7 @@ from store.sets import LEDGER_COLUMNS, FeatureSet
 from store.verification import Problem, Verification, verify_store
 
 __all__ = [
+    "EXPORT_FORMATS",
     "LEDGER_COLUMNS",
     "DamagedStore",
     "FeatureSet",
@@ -33,6 +36,7 @@ __all__ = [
     "Garbage",
     "GarbageCollection",
     "GarbageRule",
+    "ImportedFeatures",
     "InvalidFeatures",
     "Pool",
     "PoolKey",
@@ -48,6 +52,9 @@ __all__ = [
     "StoreNotFound",
     "Verification",
     "collect_garbage",
+    "export_set",
+    "import_features",
+    "read_features",
     "rows_digest",
     "verify_store",
 ]

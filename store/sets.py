@@ -31,7 +31,7 @@ from store.hdf5 import (
 from store.keys import Provenance, SetKey
 from store.pool import DTYPES, open_shard
 
-__all__ = ["LEDGER_COLUMNS", "SET_PARTS", "FeatureSet"]
+__all__ = ["LEDGER_COLUMNS", "SET_PARTS", "FeatureSet", "feature_columns"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -46,6 +46,12 @@ _SCHEMA = {
     "example_ids": (r"\|S[0-9]+", 1),
     "content_sha256": (r"\|u1", 2),
 }
+
+
+def feature_columns(dim: int) -> list[str]:
+    """Return what the columns of `dim` features are called in tables: `f0000`, `f0001` …"""
+    width = max(4, len(str(dim - 1)))
+    return [f"f{column:0{width}d}" for column in range(dim)]
 
 
 class FeatureSet:
@@ -151,8 +157,7 @@ class FeatureSet:
 
     def to_frame(self) -> pd.DataFrame:
         """Return `example_id`, `label`, `class_name` and the features `f0000` … as one 2-D block."""
-        width = max(4, len(str(self.features.shape[1] - 1)))
-        columns = [f"f{column:0{width}d}" for column in range(self.features.shape[1])]
+        columns = feature_columns(self.features.shape[1])
         block = pd.DataFrame(np.array(self.features), columns=columns, copy=False)
         names = np.array(self.class_names, dtype=object)[self.labels]
         table = pd.DataFrame({"example_id": self.example_ids, "label": self.labels, "class_name": names})

@@ -55,10 +55,10 @@ def test_help_loads_neither_framework_nor_pandas_nor_scikit_learn():
 
 PUBLIC = {
     "store": {
-        "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features", "Garbage",
-        "GarbageCollection", "GarbageRule", "InvalidFeatures", "Pool", "PoolKey", "Problem", "ProbeResult", "Provenance",
+        "EXPORT_FORMATS", "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features",
+        "Garbage", "GarbageCollection", "GarbageRule", "ImportedFeatures", "InvalidFeatures", "Pool", "PoolKey", "Problem", "ProbeResult", "Provenance",
         "RowsUnavailable", "RunNotFound", "SetKey", "StoreBusy", "StoreError", "StoreFormatError", "StoreNotFound",
-        "Verification", "collect_garbage", "rows_digest", "verify_store",
+        "Verification", "collect_garbage", "export_set", "import_features", "read_features", "rows_digest", "verify_store",
     },
     "extract": {
         "ENGINES", "VALUE_RANGES", "BadData", "Budget", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",

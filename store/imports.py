@@ -1,0 +1,231 @@
+"""Features that were made elsewhere: one npz file becomes a set like any other, to probe and compare.
+
+There are no pictures, so what a row is a function of is the file itself: its numbers are in the pool's
+key, and two files never share a pool, whatever they are called.
+"""
+
+import hashlib
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from store.catalog import FeatureStore
+from store.errors import InvalidFeatures
+from store.keys import PoolKey, Provenance, SetKey, rows_digest
+from store.pool import CONTENT_BYTES
+from store.sets import LEDGER_COLUMNS, FeatureSet
+
+__all__ = ["ImportedFeatures", "import_features", "read_features"]
+
+SPLIT = "all"
+_KNOWN = ("features", "labels", "class_names", "example_ids", "content_sha256")
+# Rows of one shard, as an extraction's.
+_CHUNK = 1024
+# Without names, so many classes are made from the labels at most, or as many as there are rows.
+_UNNAMED_CLASSES = 10_000
+# What NumPy and zipfile say to files that are something else, encrypted, cut short or bloated.
+_UNREADABLE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class ImportedFeatures:
+    """What a file holds, checked.
+
+    Attributes:
+        features: (N, D) float32 or float16, finite.
+        labels: (N,) int64, 0 to K - 1.
+        class_names: the K names.
+        example_ids: N distinct ids.
+        contents: (N, 32) uint8: SHA-256 of the pictures, as the file says, or else of the rows.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    example_ids: tuple[str, ...]
+    contents: np.ndarray
+
+    def pool_key(self, extractor: str) -> PoolKey:
+        """Return the identity of the rows: all of them, and what the extractor is called."""
+        sha = hashlib.sha256(f"{self.features.dtype.str} {self.features.shape}\n".encode())
+        sha.update(self.features.data)
+        sha.update(self.contents.data)
+        dtype = str(self.features.dtype)
+        return PoolKey("imported", sha.hexdigest(), "features", {"extractor": extractor}, dtype)
+
+    def ledger(self) -> pd.DataFrame:
+        """Return a row per example, with the columns `store.LEDGER_COLUMNS`."""
+        hashes = [content.tobytes().hex() for content in self.contents]
+        frame = pd.DataFrame({"example_id": self.example_ids, "label": self.labels, "content_sha256": hashes})
+        frame = frame.assign(group="", status="ok", reason="", format="features", mode="", width=0, height=0, bytes=0)
+        return frame[list(LEDGER_COLUMNS)]
+
+
+def import_features(
+    store: FeatureStore,
+    imported: ImportedFeatures,
+    name: str,
+    extractor: str,
+    source: str,
+    created: str,
+    host: str = "",
+) -> tuple[FeatureSet, bool]:
+    """Publish features from elsewhere as the base split `all` of a dataset.
+
+    Args:
+        store: where they go.
+        imported: the features.
+        name: what the dataset is called.
+        extractor: what the extractor is called.
+        source: where they came from, for the provenance.
+        created: UTC, ISO 8601 to the second.
+        host: the machine's name, for the provenance.
+
+    Returns:
+        The set, and whether it is new.
+
+    Raises:
+        InvalidFeatures: the dataset has base splits of its own by this extractor.
+    """
+    others = [split for split in store.splits(name, extractor) if split != SPLIT]
+    if others:
+        raise InvalidFeatures(
+            f"{name} / {extractor}: no other base split than {SPLIT!r} expected, {', '.join(others)} found; "
+            "give the import another --name."
+        )
+    pool_key, ledger = imported.pool_key(extractor), imported.ledger()
+    rows = zip(ledger["example_id"], ledger["content_sha256"], ledger["label"].tolist(), ledger["status"], strict=True)
+    key = SetKey(pool_key.digest, SPLIT, imported.class_names, len(ledger), rows_digest(rows))
+    pool = store.pool(pool_key)
+    lacking = {content.tobytes(): at for at, content in reversed(list(enumerate(imported.contents)))}
+    chosen = sorted(at for content, at in lacking.items() if content not in pool.index())
+    for begin in range(0, len(chosen), _CHUNK):
+        part = chosen[begin : begin + _CHUNK]
+        pool.add(imported.features[part], [imported.contents[at].tobytes() for at in part])
+    is_new = not store.has_set(key.digest)
+    if is_new:
+        provenance = Provenance(created, name, source, extractor, "imported", host=host)
+        store.publish_set(key, ledger, pool, provenance)
+    store.name_set(name, SPLIT, extractor, key.digest, created)
+    return store.get(key=key.digest), is_new
+
+
+def read_features(path: Path) -> ImportedFeatures:
+    """Read and check an npz file; nothing pickled is ever loaded.
+
+    Args:
+        path: holds `features` (N, D) float and `labels` (N,) integer, and may hold `class_names`
+            (K,) text, `example_ids` (N,) text, `content_sha256` (N, 32) uint8.
+
+    Raises:
+        InvalidFeatures: it is anything else.
+    """
+    arrays = _arrays(path)
+    try:
+        features = _features(arrays["features"])
+        labels = _labels(arrays["labels"], len(features))
+        class_names = _class_names(arrays.get("class_names"), labels)
+        example_ids = _example_ids(arrays.get("example_ids"), len(features))
+        contents = _contents(arrays.get("content_sha256"), features)
+    except InvalidFeatures as error:
+        raise InvalidFeatures(f"{path}: {error}") from error
+    return ImportedFeatures(features, labels, class_names, example_ids, contents)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # Opened here: NumPy leaves a file open that turns out to be no zip.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            names = list(file.files)
+            arrays = {name: file[name] for name in names if name in _KNOWN}
+    except FileNotFoundError:
+        raise
+    except (AttributeError, TypeError) as error:
+        raise InvalidFeatures(f"{path}: an npz file expected, a single array found; use numpy.savez.") from error
+    except _UNREADABLE as error:
+        raise InvalidFeatures(f"{path}: an npz file of plain arrays expected, found none ({error}).") from error
+    if "features" not in names or "labels" not in names or set(names) - set(_KNOWN):
+        raise InvalidFeatures(
+            f"{path}: features, labels and perhaps {', '.join(_KNOWN[2:])} expected, {', '.join(sorted(names))} found; "
+            "rename or remove arrays."
+        )
+    return arrays
+
+
+def _features(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "f" or array.ndim != 2 or not array.size:
+        raise InvalidFeatures(f"features: (N, D) floats expected, {array.shape} {array.dtype} found.")
+    dtype = np.dtype("<f2") if array.dtype.itemsize == 2 else np.dtype("<f4")
+    with np.errstate(over="ignore"):
+        features = np.ascontiguousarray(array, dtype)
+    is_finite = np.isfinite(features).all(axis=1)
+    if not is_finite.all():
+        raise InvalidFeatures(
+            f"features: numbers finite as {dtype} expected, others found in row {np.argmin(is_finite)}."
+        )
+    return features
+
+
+def _labels(array: np.ndarray, rows: int) -> np.ndarray:
+    if array.dtype.kind not in "iu" or array.shape != (rows,):
+        raise InvalidFeatures(f"labels: ({rows},) integers expected, {array.shape} {array.dtype} found.")
+    if array.min() < 0 or array.max() > np.iinfo(np.int64).max:
+        raise InvalidFeatures(f"labels: 0 and on expected, {array.min()} to {array.max()} found.")
+    return array.astype(np.int64)
+
+
+def _class_names(array: np.ndarray | None, labels: np.ndarray) -> tuple[str, ...]:
+    highest = int(labels.max())
+    if array is None:
+        if highest >= max(_UNNAMED_CLASSES, len(labels)):
+            raise InvalidFeatures(f"labels: {highest} found for {len(labels)} rows; give class_names if that is meant.")
+        return tuple(str(label) for label in range(highest + 1))
+    names = _texts("class_names", array)
+    if len(names) <= highest or len(set(names)) != len(names):
+        raise InvalidFeatures(f"class_names: {highest + 1} or more distinct names expected, {len(names)} found.")
+    return names
+
+
+def _example_ids(array: np.ndarray | None, rows: int) -> tuple[str, ...]:
+    if array is None:
+        return tuple(f"{row:0{len(str(rows - 1))}d}" for row in range(rows))
+    ids = _texts("example_ids", array)
+    if len(ids) != rows or len(set(ids)) != rows:
+        raise InvalidFeatures(
+            f"example_ids: {rows} distinct ids expected, {len(ids)}, {len(set(ids))} distinct, found."
+        )
+    return ids
+
+
+def _texts(name: str, array: np.ndarray) -> tuple[str, ...]:
+    if array.dtype.kind not in "US" or array.ndim != 1:
+        raise InvalidFeatures(f"{name}: one dimension of texts expected, {array.shape} {array.dtype} found.")
+    try:
+        texts = tuple(text.decode("utf-8") if isinstance(text, bytes) else text for text in array.tolist())
+        for text in texts:
+            text.encode("utf-8")
+    except UnicodeError as error:
+        raise InvalidFeatures(f"{name}: Unicode text expected, found other ({error}).") from error
+    return texts
+
+
+def _contents(array: np.ndarray | None, features: np.ndarray) -> np.ndarray:
+    if array is None:
+        # Equal rows count as equal pictures, so that splits never part them.
+        hashes = [hashlib.sha256(b"imported features\n" + row.tobytes()).digest() for row in features]
+        return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, CONTENT_BYTES)
+    expected = (len(features), CONTENT_BYTES)
+    if array.dtype != np.uint8 or array.shape != expected:
+        raise InvalidFeatures(f"content_sha256: {expected} uint8 expected, {array.shape} {array.dtype} found.")
+    first: dict[bytes, int] = {}
+    for row, content in enumerate(array):
+        other = first.setdefault(content.tobytes(), row)
+        if not np.array_equal(features[other], features[row]):
+            raise InvalidFeatures(
+                f"content_sha256: equal rows for one picture expected, others in {other} and {row} found."
+            )
+    return np.ascontiguousarray(array)
