@@ -305,12 +305,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What Typer makes of a KeyboardInterrupt.
         return _report_error(KeyboardInterrupt())
     except BrokenPipeError:
-        # The reader of stdout has left (head, less): there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _leave_quietly()
+    except SystemExit as error:
+        # What Typer makes of a broken pipe; nobody else here exits so.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _leave_quietly()
+        return _report_error(error)
     # The one place that catches everything: what it is decides the exit code.
     except BaseException as error:  # noqa: BLE001
         return _report_error(error)
+
+
+def _leave_quietly() -> int:
+    # The reader of stdout has left (head, less): there is nobody to tell.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return 0
 
 
 def _report_error(error: BaseException) -> int:

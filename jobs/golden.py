@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from extract import Declared, Engine, ExtractError, Extractor, open_engine, open_extractor, open_source
-from extract.decoding import Header, Undecodable, read_header
+from extract import Declared, Engine, Extractor, open_engine, open_extractor, open_source
+from extract.decoding import Header, read_header
 from extract.pipeline import Pending, load_decoder, stream_batches
 from jobs.surroundings import Surroundings
-from store import FeatureSet, FeatureStore, RowsUnavailable
+from store import IMPORTED, FeatureSet, FeatureStore, RowsUnavailable
 
 __all__ = ["GoldenRows"]
 
@@ -36,6 +36,8 @@ class GoldenRows:
         Raises:
             RowsUnavailable: the extractor or the source cannot be had here.
         """
+        if features.provenance.engine == IMPORTED:
+            raise RowsUnavailable("its features were made elsewhere, and taken in by 'store import'.")
         self._surroundings.prepare_frameworks()
         try:
             pictures = list(self._pictures(features, example_ids))
@@ -49,9 +51,12 @@ class GoldenRows:
                     rows = engine(batch.images)
                     found.update({p.example.example_id: row for p, row in zip(batch.pending, rows, strict=True)})
             return found
-        # A source or a model that is gone can fail in any way that files can.
-        except (ExtractError, OSError, Undecodable) as error:
-            raise RowsUnavailable(str(error)) from error
+        except RowsUnavailable:
+            raise
+        # A source or a model that is gone fails in any way that its framework knows, and must not
+        # hide what was found in the rest of the store.
+        except Exception as error:
+            raise RowsUnavailable(f"{type(error).__name__}: {error}") from error
 
     def _pictures(self, features: FeatureSet, example_ids: Sequence[str]) -> Iterator[Pending]:
         contents = dict(zip(features.example_ids.tolist(), features.content_sha256, strict=True))

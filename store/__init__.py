@@ -18,7 +18,7 @@ from store.errors import (
 from store.exports import EXPORT_FORMATS, export_set
 from store.features import Features
 from store.garbage import Garbage, GarbageCollection, GarbageRule, collect_garbage
-from store.imports import ImportedFeatures, import_features, read_features
+from store.imports import IMPORTED, ImportedFeatures, import_features, read_features
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
 from store.pool import Pool
 from store.results import ProbeResult
@@ -27,6 +27,7 @@ from store.verification import Problem, Verification, verify_store
 
 __all__ = [
     "EXPORT_FORMATS",
+    "IMPORTED",
     "LEDGER_COLUMNS",
     "DamagedStore",
     "FeatureSet",

@@ -19,9 +19,11 @@ from store.keys import PoolKey, Provenance, SetKey, rows_digest
 from store.pool import CONTENT_BYTES
 from store.sets import LEDGER_COLUMNS, FeatureSet
 
-__all__ = ["ImportedFeatures", "import_features", "read_features"]
+__all__ = ["IMPORTED", "ImportedFeatures", "import_features", "read_features"]
 
 SPLIT = "all"
+# What stands in the provenance where an engine would.
+IMPORTED = "imported"
 _KNOWN = ("features", "labels", "class_names", "example_ids", "content_sha256")
 # Rows of one shard, as an extraction's.
 _CHUNK = 1024
@@ -55,7 +57,7 @@ class ImportedFeatures:
         sha.update(self.features.data)
         sha.update(self.contents.data)
         dtype = str(self.features.dtype)
-        return PoolKey("imported", sha.hexdigest(), "features", {"extractor": extractor}, dtype)
+        return PoolKey(IMPORTED, sha.hexdigest(), "features", {"extractor": extractor}, dtype)
 
     def ledger(self) -> pd.DataFrame:
         """Return a row per example, with the columns `store.LEDGER_COLUMNS`."""
@@ -108,7 +110,7 @@ def import_features(
         pool.add(imported.features[part], [imported.contents[at].tobytes() for at in part])
     is_new = not store.has_set(key.digest)
     if is_new:
-        provenance = Provenance(created, name, source, extractor, "imported", host=host)
+        provenance = Provenance(created, name, source, extractor, IMPORTED, host=host)
         store.publish_set(key, ledger, pool, provenance)
     store.name_set(name, SPLIT, extractor, key.digest, created)
     return store.get(key=key.digest), is_new

@@ -55,7 +55,7 @@ def test_help_loads_neither_framework_nor_pandas_nor_scikit_learn():
 
 PUBLIC = {
     "store": {
-        "EXPORT_FORMATS", "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features",
+        "EXPORT_FORMATS", "IMPORTED", "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features",
         "Garbage", "GarbageCollection", "GarbageRule", "ImportedFeatures", "InvalidFeatures", "Pool", "PoolKey", "Problem", "ProbeResult", "Provenance",
         "RowsUnavailable", "RunNotFound", "SetKey", "StoreBusy", "StoreError", "StoreFormatError", "StoreNotFound",
         "Verification", "collect_garbage", "export_set", "import_features", "read_features", "rows_digest", "verify_store",

@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 
 def test_ls_lists_every_set(run, extracted):
@@ -24,3 +28,16 @@ def test_show_gives_a_set_or_a_run_by_a_prefix(run, extracted):
     shown = run("store", "show", run_id[:8], "--json")[1]
     assert (shown["run_id"], shown["config"]["head"]) == (run_id, "logistic")
     assert run("store", "show", "bundled:digits/pixels/logistic", "--json")[1]["run_id"] == run_id
+
+
+def test_reader_who_leaves_early_is_no_fault(extracted):
+    key = next(Path("linprobe-store", "sets").iterdir()).name
+    code = f"import sys; from jobs.cli import main; sys.exit(main(['store', 'show', {key!r}]))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| true` does
+    found = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (0, "")

@@ -128,3 +128,17 @@ def test_gc_of_a_store_that_it_cannot_wholly_read_ends_with_74(run, extracted):
     assert code == 74
     assert "kept what may be needed: " in out
     assert len(shards()) == 3
+
+
+def test_model_that_fails_in_its_own_way_hides_nothing_else(run, extracted, monkeypatch):
+    def open_engine(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(golden, "open_engine", open_engine)
+    damage(next(Path("linprobe-store").glob("aliases/*/1.json")))
+    code, document, _ = run("store", "verify", "--deep", "--json")
+    assert code == 74
+    assert [problem["kind"] for problem in document["problems"]] == ["name"]
+    assert [note.split(": ", 1)[1] for note in document["notes"]] == [
+        "no row was recomputed: RuntimeError: out of memory"
+    ]
