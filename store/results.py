@@ -23,7 +23,7 @@ from store.documents import read_sealed, seal, unseal
 from store.errors import REPAIR, DamagedStore
 from store.hdf5 import read_checked
 
-__all__ = ["PREDICTION_COLUMNS", "ProbeResult", "RunFolder", "find_damage", "publish_run"]
+__all__ = ["PREDICTION_COLUMNS", "RUN_PARTS", "ProbeResult", "RunFolder", "find_damage", "publish_run", "run_row"]
 
 PREDICTION_COLUMNS = (
     "example_id", "content_sha256", "label", "predicted", "is_correct", "confidence", "label_probability"
@@ -131,6 +131,27 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run as one flat row of `FeatureStore.results()`.
+
+    Args:
+        run_id: the run.
+        document: what its run.json says; the table of `selection` is not needed.
+    """
+    shown = ("dataset", "extractor", "head", "seed", "shots", "train", "validation", "test")
+    return {
+        "run_id": run_id,
+        **{name: document["config"][name] for name in shown},
+        **document["counts"],
+        **document["metrics"],
+        "selected": document["selection"]["selected"],
+        "converged": bool(document["fit"]["converged"]),
+        "warnings": len(document["warnings"]),
+        "seconds": document["seconds"],
+        "created": document["created"],
+    }
+
+
 class RunFolder:
     """The reader of one published run; each part is verified when it is read.
 
@@ -145,10 +166,13 @@ class RunFolder:
         if manifest["run"] != (run_id or folder.name):
             raise DamagedStore(f"{folder}: run {run_id or folder.name} expected, {manifest['run']} found; {REPAIR}.")
         self.parts: dict[str, str] = manifest["parts"]
+        if set(self.parts) != set(RUN_PARTS):
+            # Names of parts become paths.
+            raise DamagedStore(f"{folder}: parts {sorted(RUN_PARTS)} expected, {sorted(self.parts)} found; {REPAIR}.")
 
     def result(self) -> ProbeResult:
         """Return the whole run."""
-        document = unseal(self.part("run.json"), self.folder / "run.json")
+        document = self.document()
         document["class_names"] = tuple(document["class_names"])
         document["warnings"] = tuple(document["warnings"])
         with np.load(io.BytesIO(self.part("head.npz")), allow_pickle=False) as arrays:
@@ -161,26 +185,13 @@ class RunFolder:
             **document,
         )
 
-    def row(self) -> dict[str, Any]:
-        """Return the run as one flat row of `FeatureStore.results()`; its tables are not read."""
-        document = unseal(self.part("run.json"), self.folder / "run.json")
-        shown = ("dataset", "extractor", "head", "seed", "shots", "train", "validation", "test")
-        return {
-            "run_id": self.folder.name,
-            **{name: document["config"][name] for name in shown},
-            **document["counts"],
-            **document["metrics"],
-            "selected": document["selection"]["selected"],
-            "converged": bool(document["fit"]["converged"]),
-            "warnings": len(document["warnings"]),
-            "seconds": document["seconds"],
-            "created": document["created"],
-        }
+    def document(self) -> dict[str, Any]:
+        """Return what run.json says; the run's tables are not read."""
+        return unseal(self.part("run.json"), self.folder / "run.json")
 
     def sets(self) -> list[str]:
         """Return the keys of the sets that the run used."""
-        config = unseal(self.part("run.json"), self.folder / "run.json")["config"]
-        return list(config.get("sets", {}).values())
+        return list(self.document()["config"].get("sets", {}).values())
 
     def predictions(self) -> pd.DataFrame:
         """Return a row per test example."""

@@ -71,6 +71,11 @@ class FeatureSet:
         self.manifest = read_sealed(folder / "manifest.json")
         if self.manifest["set"] != self._key:
             raise DamagedStore(f"{folder}: set {self._key} expected, {self.manifest['set']} found; {REPAIR}.")
+        if set(self.manifest["parts"]) != set(SET_PARTS):
+            # Names of parts become paths.
+            raise DamagedStore(
+                f"{folder}: parts {sorted(SET_PARTS)} expected, {sorted(self.manifest['parts'])} found; {REPAIR}."
+            )
         names = [self.manifest["pool"], *(shard for shard, _, _ in self.manifest["segments"])]
         if not all(map(_DIGEST.fullmatch, names)):
             raise DamagedStore(f"{folder}: digests expected as names of pool and shards; {REPAIR}.")

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from store import DamagedStore, RunNotFound
+from store.documents import read_sealed, seal
 
 PARTS = ["run.json", "predictions.parquet", "curves.parquet", "head.npz", "manifest.json"]
 
@@ -133,3 +134,13 @@ def test_newest_run_of_a_name_is_not_told_while_a_damaged_one_may_be_it(store, p
     ):
         store.run("flowers/toy/logistic")
     assert store.run("ab12").run_id == probe_result.run_id
+
+
+def test_manifest_that_names_files_elsewhere_is_refused(store, probe_result):
+    store.publish_run(probe_result)
+    folder = store.path / "runs" / probe_result.run_id
+    manifest = read_sealed(folder / "manifest.json")
+    manifest["parts"]["../../../../etc/passwd"] = "0" * 64
+    (folder / "manifest.json").write_bytes(seal(manifest))
+    with pytest.raises(DamagedStore, match=r"parts \['curves.parquet', .* expected, \['../../../../etc/passwd'"):
+        store.run(probe_result.run_id)

@@ -342,3 +342,10 @@ def test_torch_and_pandas_take_the_features_as_documented(flowers):
     assert own.flags.writeable
     assert own.flags.c_contiguous
     assert pd.DataFrame(flowers.features[:]).shape == (4, 3)
+
+
+def test_manifest_that_names_files_elsewhere_is_refused(flowers):
+    manifest = {**flowers.manifest, "parts": {**flowers.manifest["parts"], "../../../etc/passwd": "0" * 64}}
+    (flowers.folder / "manifest.json").write_bytes(seal(manifest))
+    with pytest.raises(DamagedStore, match=r"parts \['features.h5', .* expected, \['../../../etc/passwd'"):
+        FeatureSet(flowers.folder)
