@@ -16,7 +16,7 @@ import pandas as pd
 from store.catalog import FeatureStore
 from store.errors import InvalidFeatures
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
-from store.pool import CONTENT_BYTES
+from store.pool import CONTENT_BYTES, Pool
 from store.sets import LEDGER_COLUMNS, FeatureSet
 
 __all__ = ["IMPORTED", "ImportedFeatures", "import_features", "read_features"]
@@ -103,17 +103,22 @@ def import_features(
     rows = zip(ledger["example_id"], ledger["content_sha256"], ledger["label"].tolist(), ledger["status"], strict=True)
     key = SetKey(pool_key.digest, SPLIT, imported.class_names, len(ledger), rows_digest(rows))
     pool = store.pool(pool_key)
-    lacking = {content.tobytes(): at for at, content in reversed(list(enumerate(imported.contents)))}
-    chosen = sorted(at for content, at in lacking.items() if content not in pool.index())
-    for begin in range(0, len(chosen), _CHUNK):
-        part = chosen[begin : begin + _CHUNK]
-        pool.add(imported.features[part], [imported.contents[at].tobytes() for at in part])
+    _add_lacking(pool, imported)
     is_new = not store.has_set(key.digest)
     if is_new:
         provenance = Provenance(created, name, source, extractor, IMPORTED, host=host)
         store.publish_set(key, ledger, pool, provenance)
     store.name_set(name, SPLIT, extractor, key.digest, created)
     return store.get(key=key.digest), is_new
+
+
+def _add_lacking(pool: Pool, imported: ImportedFeatures) -> None:
+    known = pool.index()
+    first = {content.tobytes(): at for at, content in reversed(list(enumerate(imported.contents)))}
+    chosen = sorted(at for content, at in first.items() if content not in known)
+    for begin in range(0, len(chosen), _CHUNK):
+        part = chosen[begin : begin + _CHUNK]
+        pool.add(imported.features[part], [imported.contents[at].tobytes() for at in part])
 
 
 def read_features(path: Path) -> ImportedFeatures:
