@@ -154,15 +154,18 @@ def schedule(
     config: ConfigRequired,
     schedule_format: Annotated[str, typer.Option("--format", metavar="F", help="cron or systemd.")] = "cron",
     at: Annotated[str, typer.Option("--at", metavar="HH:MM", help="The time of day.")] = "02:17",
+    store: StorePath = None,
     json: Json = False,
 ) -> None:
     """Print what makes this machine run a job every night."""
     from jobs.config import JobConfig
     from jobs.schedule import SCHEDULE_FORMATS, schedule_text
+    from jobs.surroundings import Surroundings
 
     _require_choice("--format", schedule_format, SCHEDULE_FORMATS)
-    JobConfig.from_toml(config)
-    text = schedule_text(schedule_format, config, at, Path.cwd())
+    # The night must use the store that is used by day, whose name may stand in the environment alone.
+    path = Surroundings(os.environ).store_path(store, JobConfig.from_toml(config).store)
+    text = schedule_text(schedule_format, config, at, Path.cwd(), store=path)
     _console(json).result(text.rstrip("\n"), {"format": schedule_format, "text": text})
 
 
@@ -294,6 +297,7 @@ def store_import(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; no user's mistake ends in a traceback."""
+    stdout = sys.stdout
     try:
         with _stopping_softly():
             found = app(args=arguments, prog_name="linprobe", standalone_mode=False)
@@ -301,9 +305,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         error.show()
         return 2
-    except typer.Abort:
-        # What Typer makes of a KeyboardInterrupt.
-        return _report_error(KeyboardInterrupt())
     except BrokenPipeError:
         return _leave_quietly()
     except SystemExit as error:
@@ -314,6 +315,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The one place that catches everything: what it is decides the exit code.
     except BaseException as error:  # noqa: BLE001
         return _report_error(error)
+    finally:
+        sys.stdout = stdout
+
+
+class _Stopped(BaseException):
+    """The process was told to stop. Not a KeyboardInterrupt, of which Typer makes an exit code of its own."""
 
 
 def _leave_quietly() -> int:
@@ -325,13 +332,13 @@ def _leave_quietly() -> int:
 def _report_error(error: BaseException) -> int:
     from jobs.errors import ExitCode, exit_code
 
-    code = exit_code(error)
+    code = ExitCode.TRY_AGAIN if isinstance(error, _Stopped) else exit_code(error)
     if code is ExitCode.OUR_FAULT:
         import traceback
 
         traceback.print_exception(error)
         print("linprobe: this is a fault of ours; nothing that was published is affected.", file=sys.stderr)
-    elif code is ExitCode.TRY_AGAIN and isinstance(error, KeyboardInterrupt):
+    elif isinstance(error, _Stopped):
         print("linprobe: interrupted; what was computed is kept, run it again to go on.", file=sys.stderr)
     else:
         print(f"linprobe: {error}", file=sys.stderr)
@@ -340,22 +347,26 @@ def _report_error(error: BaseException) -> int:
 
 @contextmanager
 def _stopping_softly() -> Iterator[None]:
-    """Make a scheduler's SIGTERM end the job as Ctrl-C does."""
+    """Make a scheduler's SIGTERM and a person's Ctrl-C end the job in the same way."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise _Stopped
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _console(is_json: bool) -> "Console":
     from jobs.console import Console
 
-    return Console(is_json)
+    console = Console(is_json, sys.stdout)
+    # TFDS and Keras print what they do; stdout is for the result alone. `main` puts it back.
+    sys.stdout = sys.stderr
+    return console
 
 
 def _finish(failures: "Sequence[Failure]") -> None:

@@ -30,6 +30,17 @@ class DatasetConfig(_Table):
     test: str | None = None
     max_bad: int | str = 0
 
+    @property
+    def stored_name(self) -> str:
+        """What the store calls it: a folder without a name of its own by its full path.
+
+        `folder:data` is another dataset in another current folder.
+        """
+        scheme, _, path = self.source.partition(":")
+        if self.name == self.source and scheme == "folder":
+            return f"folder:{Path(path).expanduser().absolute()}"
+        return self.name
+
     @model_validator(mode="before")
     @classmethod
     def _name_after_source(cls, values: Any) -> Any:

@@ -167,7 +167,7 @@ def _summary(extractor: Extractor, engine: Engine) -> str:
 def _extract(
     part: _Part, store: FeatureStore, opened: Callable[[], Engine], surroundings: Surroundings, console: Console
 ) -> dict[str, Any]:
-    naming = Naming(part.dataset.name, surroundings.now(), surroundings.host, installed_versions())
+    naming = Naming(part.dataset.stored_name, surroundings.now(), surroundings.host, installed_versions())
     title = f"{part.dataset.name}/{part.split} {part.extractor.name}"
     lock = digest([part.source.name, part.split, part.extractor.pool_key().digest])[:32]
     with store.lock(f"extract-{lock}", wait=True), console.progress(title) as update:
@@ -203,7 +203,7 @@ def _planned(part: _Part, store: Callable[[], FeatureStore]) -> dict[str, Any]:
         existing = store()
     except StoreNotFound:
         existing = None
-    plan = plan_extraction(part.source, part.split, part.extractor, existing, part.dataset.name)
+    plan = plan_extraction(part.source, part.split, part.extractor, existing, part.dataset.stored_name)
     return {
         "key": plan.key,
         "dataset": part.dataset.name,

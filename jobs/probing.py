@@ -66,10 +66,12 @@ def probe_all(
             for probe in job.probes:
                 part = f"{dataset.name} / {extractor} / {probe.head}"
                 try:
-                    sets = _sets(store, dataset.name, extractor)
+                    sets = _sets(store, dataset.stored_name, extractor)
                     for seed in range(options.seeds or probe.seeds):
                         request = _request(dataset, extractor, probe, options, seed)
-                        outcome.rows.append(_run(request, sets, store, surroundings, console))
+                        row = _run(request, sets, store, surroundings, console)
+                        # An equal run may have been trained under another name.
+                        outcome.rows.append({**row, "dataset": dataset.name, "extractor": extractor})
                         console.say(_line(outcome.rows[-1]))
                 except FORESEEN as error:
                     outcome.failures.append(Failure(part, error))
@@ -91,7 +93,7 @@ def _request(
     dataset: DatasetConfig, extractor: str, probe: ProbeConfig, options: ProbeOptions, seed: int
 ) -> ProbeRequest:
     return ProbeRequest(
-        dataset=dataset.name,
+        dataset=dataset.stored_name,
         extractor=extractor,
         head=probe.head,
         options=probe.options,
@@ -136,9 +138,10 @@ def _row(result: ProbeResult, status: str) -> dict[str, Any]:
 def _line(row: dict[str, Any]) -> str:
     selected = ", ".join(f"{name} = {value:.3g}" for name, value in row["selected"].items())
     notes = [text for text in (selected, "" if row["converged"] else "NOT CONVERGED") if text]
+    seed = f" seed {row['seed']}" if row["seed"] else ""
     took = "cached" if row["status"] == "cached" else f"{row['seconds']:.1f} s"
     return (
-        f"{row['dataset']} {row['extractor']} {row['head']}: accuracy {row['accuracy']:.1%} "
+        f"{row['dataset']} {row['extractor']} {row['head']}{seed}: accuracy {row['accuracy']:.1%} "
         f"[{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}] on {row['n_test']:,} test examples"
         f"{f' ({chr(44).join(notes)})' if notes else ''}, {took}"
         + "".join(f"\n  note: {warning}" for warning in row["warnings"])

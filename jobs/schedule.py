@@ -12,7 +12,9 @@ __all__ = ["SCHEDULE_FORMATS", "schedule_text"]
 SCHEDULE_FORMATS = ("cron", "systemd")
 
 
-def schedule_text(schedule_format: str, config: Path, at: str, folder: Path, program: Path | None = None) -> str:
+def schedule_text(
+    schedule_format: str, config: Path, at: str, folder: Path, program: Path | None = None, store: Path | None = None
+) -> str:
     """Return what to give to the scheduler.
 
     Args:
@@ -21,6 +23,7 @@ def schedule_text(schedule_format: str, config: Path, at: str, folder: Path, pro
         at: the time of day, `HH:MM`, in the machine's own zone.
         folder: where the job runs: relative paths of the file begin here.
         program: the linprobe command; without it, the one that runs now.
+        store: the night's store; without it, the one that the file names.
 
     Raises:
         ConfigError: the time is none.
@@ -30,6 +33,7 @@ def schedule_text(schedule_format: str, config: Path, at: str, folder: Path, pro
         raise ConfigError(f"--at {at}: a time of day from 00:00 to 23:59 expected.")
     hour, minute = int(found[1]), int(found[2])
     command = [str(program or Path(sys.argv[0]).absolute()), "nightly", str(config.absolute())]
+    command += ["--store", str(store.absolute())] if store else []
     if schedule_format == "cron":
         return _cron(command, hour, minute, folder.absolute())
     return _systemd(command, hour, minute, folder.absolute(), config.stem)

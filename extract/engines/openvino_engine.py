@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -12,6 +14,18 @@ __all__ = ["OpenVinoEngine", "is_openvino_installed"]
 
 # Requests of 8 pictures keep the caches warm; two of them in flight keep the cores busy.
 _REQUEST = 8
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Undo what OpenVINO's converter does to the root logger: level ERROR and a handler of its own."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def is_openvino_installed() -> bool:
@@ -46,7 +60,8 @@ class OpenVinoEngine:
             ) from error
         logging.getLogger("openvino").setLevel(logging.ERROR)
         try:
-            model = ov.convert_model(graph.function.graph)
+            with _root_logger_kept():
+                model = ov.convert_model(graph.function.graph)
             compiled = ov.Core().compile_model(
                 model,
                 "CPU",

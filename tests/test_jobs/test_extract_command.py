@@ -1,6 +1,14 @@
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from extract import ModelCaches, open_extractor
+from store import FeatureStore
+from store.documents import digest
 
 SET_FIELDS = {
     "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "ignored", "forward_passes", "reused", "status",
@@ -97,3 +105,38 @@ def test_one_dataset_that_fails_does_not_stop_the_others(run, pictures, tmp_path
     assert [row["dataset"] for row in document["feature_sets"]] == ["here"]
     assert [(e["part"], e["exit_code"]) for e in document["errors"]] == [("gone / pixels", 69)]
     assert "gone / pixels: " in err
+
+
+def test_a_relative_folder_is_the_one_of_the_current_folder(run, pictures, tmp_path, monkeypatch):
+    store = tmp_path / "s"
+    for place, kept in (("a", 12), ("b", 6)):
+        (tmp_path / place).mkdir()
+        shutil.copytree(pictures, tmp_path / place / "data")
+        for path in (tmp_path / place / "data").rglob("*.png"):
+            if int(path.stem) >= kept:
+                path.unlink()
+        monkeypatch.chdir(tmp_path / place)
+        run("extract", "--dataset", "folder:data", "--extractor", "pixels", "--store", store)
+    monkeypatch.chdir(tmp_path / "a")
+    (row,) = run("probe", "--dataset", "folder:data", "--extractor", "pixels", "--store", store, "--json")[1]["runs"]
+    assert row["n_train"] + row["n_test"] == 24
+    assert row["dataset"] == "folder:data"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept(pictures, tmp_path, number):
+    linprobe = Path(sys.executable).parent / "linprobe"
+    store = FeatureStore.create(tmp_path / "s")
+    # It waits for the lock of another job, which is a good moment to be stopped.
+    key = open_extractor("pixels", ModelCaches(tmp_path, tmp_path)).pool_key().digest
+    lock = digest([f"folder:{pictures}", "all", key])[:32]
+    command = [linprobe, "extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--store", store.path]
+    with store.lock(f"extract-{lock}", wait=True):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=8)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "what was computed is kept, run it again" in err
+    assert "Traceback" not in err

