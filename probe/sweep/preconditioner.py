@@ -1,0 +1,157 @@
+"""An approximate inverse of the Hessian: one block per class, each with a weighted Gram matrix of its own.
+
+The Hessian's block of class k is X̃ᵀ diag(w) X̃ + λI with w = p_k (1 - p_k), X̃ centred at its weighted mean (which takes
+the bias out). On 6,000 rows of z-scored pixels at C = 1, conjugate gradients need 12 steps with these blocks for what
+takes 108 with one Gram matrix for all classes, and 128 with Böhning's bound. What couples the classes is left out, and
+neither weights nor penalty need be exact: folds share the blocks, and they serve many points of a path.
+"""
+
+import math
+
+import numpy as np
+
+from probe.sweep.problem import Problem
+
+__all__ = ["Preconditioner", "draw_by_weight"]
+
+# Rows per dimension from which a Gram matrix is drawn. Fewer make it cheaper, but directions that few rows
+# see are lost: with 8 instead of all 23, steps doubled at weak penalties.
+_ROWS_PER_DIM = 24
+# Bytes of blocks; where they do not suffice, classes of like share have one in common.
+_BUDGET = 512 << 20
+# A block's Gram matrix in float64 … the rows' float32 decides its precision; below this share of the diagonal
+# its eigenvalues are rounding errors.
+_ROUNDING = 1e-7
+# Factors serve until the penalty has moved by this factor.
+_PENALTY_RANGE = 2.8
+# What a new set of Gram matrices costs: this share of D steps of one fold.
+_PATIENCE = 1 / 16
+
+
+class Preconditioner:
+    """Blocks for columns that lie near each other.
+
+    They are computed anew when waiting has cost as much as that would: after so many steps above what the
+    first solution with them took.
+
+    Args:
+        problem: whose Hessian it is.
+
+    Attributes:
+        refreshes: how often the Gram matrices were computed.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.refreshes = 0
+        self._problem = problem
+        self._patience = max(4.0, _PATIENCE * problem.rows.dim / len(problem.weights))
+        self._waited, self._least = 0, 0
+        self._penalty = 0.0
+        self._groups: list[np.ndarray] = []
+        self._grams: list[np.ndarray] = []
+        self._inverses: list[np.ndarray] = []
+        self._centres = np.zeros((0, 0))
+        self._masses = np.zeros(0)
+
+    def update(self, probabilities: np.ndarray, folds: np.ndarray, penalties: np.ndarray) -> None:
+        """Follow the columns to another point.
+
+        Args:
+            probabilities: (K, J, N) at the columns.
+            folds: (J,) their folds.
+            penalties: (J,) their λ.
+        """
+        if not self._grams or self._waited > self._patience:
+            weights = self._problem.weights[folds]
+            self._weigh(np.stack([(p * (1 - p) * weights).mean(axis=0) for p in probabilities]))
+            self._penalty = 0.0
+        penalty = math.exp(np.log(penalties).mean())
+        if not self._penalty / _PENALTY_RANGE < penalty < self._penalty * _PENALTY_RANGE:
+            self._penalty = penalty
+            self._inverses = self._problem.workers.map(self._invert, self._grams)
+
+    def note(self, steps: int) -> None:
+        """Take notice of how many steps a solution took."""
+        if not self._least:
+            self._least = steps
+        self._waited += max(0, steps - self._least)
+
+    def __call__(self, kernels: np.ndarray, biases: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Apply the approximate inverse to residuals, (K, J, D) and (K, J)."""
+        kernels, biases = self._problem.balance(kernels, folds), self._problem.balance(biases, folds)
+        solved, solved_biases = np.empty_like(kernels), np.empty_like(biases)
+
+        def solve(block: int) -> None:
+            members, inverse, centre = self._groups[block], self._inverses[block], self._centres[block]
+            centred = (kernels[members] - biases[members][..., None] * centre).astype(np.float32)
+            # Two products with the inverse factor, and not one with the inverse: rounding cannot make this indefinite.
+            solved[members] = (centred @ inverse.T) @ inverse
+            solved_biases[members] = biases[members] / self._masses[block] - solved[members] @ centre
+
+        self._problem.workers.map(solve, range(len(self._groups)))
+        return self._problem.balance(solved, folds), self._problem.balance(solved_biases, folds)
+
+    def _weigh(self, weights: np.ndarray) -> None:
+        """Compute the Gram matrices for (K, N) weights."""
+        self.refreshes += 1
+        self._waited, self._least = 0, 0
+        dim = self._problem.rows.dim
+        blocks = int(max(1, min(len(weights), _BUDGET // (8 * dim * dim))))
+        # Two classes have the same weights, whatever the memory.
+        blocks = 1 if len(weights) == 2 else blocks
+        self._groups = np.array_split(np.argsort(weights.sum(axis=1), kind="stable"), blocks)
+        found = self._problem.workers.map(self._gram, [weights[members].mean(axis=0) for members in self._groups])
+        self._grams = [gram for gram, _, _ in found]
+        self._centres = np.stack([centre for _, centre, _ in found])
+        self._masses = np.array([mass for _, _, mass in found])
+
+    def _gram(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the centred Gram matrix, (D, D) float32, its centre, and the sum of the weights."""
+        drawn, weights = draw_by_weight(weights, _ROWS_PER_DIM * self._problem.rows.dim)
+        block = self._problem.rows.take(drawn)
+        # A class that no row is uncertain of has no curvature left; its blocks are the penalty's.
+        mass = max(float(weights.sum()), 1e-30)
+        centre = (weights.astype(np.float32) @ block) / np.float32(mass)
+        block -= centre
+        block *= np.sqrt(weights).astype(np.float32)[:, None]
+        return block.T @ block, centre.astype(np.float64), mass
+
+    def _invert(self, gram: np.ndarray) -> np.ndarray:
+        """Return the inverse of the Cholesky factor of a Gram matrix and the penalty, (D, D) float32."""
+        from scipy.linalg.lapack import dpotrf, dtrtri
+
+        matrix = gram.astype(np.float64)
+        diagonal = gram.diagonal().astype(np.float64)
+        added = self._penalty
+        while True:
+            matrix.flat[:: len(matrix) + 1] = diagonal + added
+            factor, failed = dpotrf(matrix, lower=1, clean=1)
+            if not failed:
+                inverse, _ = dtrtri(factor, lower=1)
+                return np.ascontiguousarray(inverse, np.float32)
+            added = max(10 * added, _ROUNDING * float(diagonal.max()))
+
+
+def draw_by_weight(weights: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw about `budget` rows by weight, without randomness.
+
+    Args:
+        weights: (N,) ≥ 0.
+        budget: how many rows at most, about.
+
+    Returns:
+        Increasing row numbers (n,), and weights (n,) that stand for all rows. Heavy rows keep their own
+        weight; of light ones each drawn stands for its neighbours too.
+    """
+    rows = np.flatnonzero(weights > 0)
+    found = weights[rows]
+    if len(rows) <= budget:
+        return rows, found
+    factor = budget / found.sum()
+    for _ in range(10):
+        chance = np.minimum(1.0, factor * found)
+        factor *= budget / chance.sum()
+    chance = np.minimum(1.0, factor * found)
+    # Systematic sampling: a row is drawn where the running sum of chances passes a whole number and a half.
+    is_drawn = np.diff(np.floor(np.cumsum(chance) + 0.5), prepend=0.0) > 0
+    return rows[is_drawn], (found / chance)[is_drawn]

@@ -1,0 +1,92 @@
+"""Feature rows as the sweep reads them: in blocks, so that they need not fit in memory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from probe.scaling import Scaler
+
+__all__ = ["KEPT_BYTES", "Rows"]
+
+# Of a block in float64: large enough for matrix products, small enough for a cache.
+_BLOCK_BYTES = 8 << 20
+_MIN_BLOCK_ROWS = 256
+# A scaled float32 copy of the rows is kept if it is no larger; else each pass reads and scales them anew.
+KEPT_BYTES = 512 << 20
+
+
+class Rows:
+    """Some rows of a feature array, in two forms.
+
+    Exact blocks are float64 and decide where the optimum is. Fast blocks are float32, centred and
+    scaled by numbers common to all folds; they serve directions and preconditioners, which need not be exact.
+
+    Args:
+        features: (M, D) floats that can be sliced by rows: an array, or `store.Features`.
+        selected: (N,) increasing row numbers; None for all M.
+        is_l2: whether each row is divided by its length as it is read.
+        kept_bytes: the largest float32 copy to keep.
+
+    Attributes:
+        count: N.
+        dim: D.
+        centre, scale: (D,) float64: a fast row is (exact row - centre) / scale.
+        blocks: slices that cover the rows.
+    """
+
+    def __init__(
+        self, features: Any, selected: np.ndarray | None = None, is_l2: bool = False, kept_bytes: int = KEPT_BYTES
+    ) -> None:
+        self._features = features
+        self._selected = selected
+        self._normaliser = Scaler("l2", np.zeros(0), np.zeros(0)) if is_l2 else None
+        self.count = int(features.shape[0] if selected is None else len(selected))
+        self.dim = int(features.shape[1])
+        self.centre, self.scale = np.zeros(self.dim), np.ones(self.dim)
+        self._keeps = 4 * self.count * self.dim <= kept_bytes
+        self._kept: np.ndarray | None = None
+        step = max(_MIN_BLOCK_ROWS, _BLOCK_BYTES // (8 * max(self.dim, 1)))
+        self.blocks: Sequence[slice] = [
+            slice(start, min(start + step, self.count)) for start in range(0, self.count, step)
+        ]
+
+    def standardise(self, centre: np.ndarray, scale: np.ndarray) -> None:
+        """Set what fast rows are centred and divided by, (D,) each; keep them if they are small enough."""
+        self.centre, self.scale = centre, scale
+        if self._keeps:
+            self._kept = np.empty((self.count, self.dim), np.float32)
+            for at in self.blocks:
+                self._kept[at] = self._standardised(at)
+
+    def exact(self, at: slice) -> np.ndarray:
+        """Return consecutive rows, (n, D) float64."""
+        if self._selected is None:
+            block = np.asarray(self._features[at])
+        else:
+            wanted = self._selected[at]
+            # A slice of what lies between: mapped features know slices best.
+            block = np.asarray(self._features[int(wanted[0]) : int(wanted[-1]) + 1])[wanted - wanted[0]]
+        if self._normaliser is not None:
+            block = self._normaliser.transform(block, np.float64)
+        return np.asarray(block, np.float64)
+
+    def fast(self, at: slice) -> np.ndarray:
+        """Return consecutive rows, (n, D) float32, centred and scaled."""
+        return self._standardised(at) if self._kept is None else self._kept[at]
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the fast rows of these increasing numbers, (n, D) float32."""
+        if self._kept is not None:
+            kept: np.ndarray = self._kept[numbers]
+            return kept
+        found = np.empty((len(numbers), self.dim), np.float32)
+        for at in self.blocks:
+            first, last = np.searchsorted(numbers, (at.start, at.stop))
+            if first < last:
+                found[first:last] = self._standardised(at)[numbers[first:last] - at.start]
+        return found
+
+    def _standardised(self, at: slice) -> np.ndarray:
+        scaled: np.ndarray = ((self.exact(at) - self.centre) / self.scale).astype(np.float32)
+        return scaled

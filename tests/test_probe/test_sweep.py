@@ -1,0 +1,259 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from probe.objective import Objective
+from probe.sweep import SoftmaxPath
+from probe.sweep.preconditioner import draw_by_weight
+from probe.sweep.rows import Rows
+
+GRID = [float(C) for C in 10.0 ** np.linspace(-7, 2, 45)]
+SIX = [GRID[at] for at in (0, 12, 20, 27, 34, 44)]
+
+
+def digits(rows=360, seed=0):
+    """Real digits, 8 x 8 pixels, some of which are constant."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    order = np.random.default_rng(seed).permutation(len(found.target))[:rows]
+    return found.data[order].astype(np.float32), found.target[order].astype(np.int64)
+
+
+def path_of(features, labels, scaling="zscore", folds=None, **options):
+    folds = [np.arange(len(labels))] if folds is None else folds
+    return SoftmaxPath(features, labels, int(labels.max()) + 1, folds, scaling, **options)
+
+
+def certified(fit, features, labels):
+    """What `probe.objective` says of a fit, in float64 and by code of its own."""
+    scaled = fit.scaler.transform(features, np.float64)
+    objective = Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
+    return objective.certify(fit.kernel, objective.with_best_intercept(fit.kernel, fit.bias))
+
+
+def evaluated(fit, features, labels):
+    scaled = fit.scaler.transform(features, np.float64)
+    objective = Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
+    return objective.certify(fit.kernel, fit.bias)
+
+
+def optimum(fit, features, labels):
+    """scikit-learn's lowest objective, run to a tight tolerance."""
+    scaled = fit.scaler.transform(features, np.float64)
+    objective = Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
+    model = LogisticRegression(C=fit.C, tol=1e-9, max_iter=20_000).fit(scaled, labels)
+    kernel, bias = model.coef_.T, model.intercept_
+    if kernel.shape[1] == 1:
+        kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
+    return objective.certify(kernel, objective.with_best_intercept(kernel, bias)).objective
+
+
+def two_classes():
+    features, labels = digits()
+    return features, (labels % 2).astype(np.int64)
+
+
+def fewer_rows_than_features():
+    rng = np.random.default_rng(0)
+    features, labels = digits(60)
+    return np.hstack([features, features @ rng.normal(size=(64, 64)).astype(np.float32)]), labels
+
+
+def collinear_and_constant():
+    features, labels = digits()
+    return np.hstack([features, 3 * features[:, 20:30], np.full((len(labels), 2), 7.0, np.float32)]), labels
+
+
+def a_class_seen_once():
+    features, labels = digits()
+    keep = np.append(np.flatnonzero(labels != 9), np.flatnonzero(labels == 9)[:1])
+    return features[keep], labels[keep]
+
+
+CASES = [digits, two_classes, fewer_rows_than_features, collinear_and_constant, a_class_seen_once]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("case", CASES)
+def test_every_point_is_certified_and_six_equal_scikit_learn(case):
+    features, labels = case()
+    path = path_of(features, labels)
+    for C in GRID:
+        (fit,) = path.fit(C)
+        assert fit.converged
+        found = certified(fit, features, labels)
+        assert found.bound <= 1e-4 * found.objective
+        assert fit.objective == pytest.approx(evaluated(fit, features, labels).objective, rel=1e-9)
+        if C in SIX:
+            # scikit-learn may itself stop above the optimum, never below it.
+            assert fit.objective <= optimum(fit, features, labels) * (1 + 1e-6)
+            if C < 10:
+                assert fit.objective == pytest.approx(optimum(fit, features, labels), rel=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["none", "l2"])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_unscaled_and_unit_features_reach_the_optimum_too(scaling, classes):
+    features, labels = digits() if classes == 10 else two_classes()
+    path = path_of(features, labels, scaling)
+    for C in 10.0 ** np.linspace(-6, 5, 12):
+        (fit,) = path.fit(float(C))
+        found = certified(fit, features, labels)
+        assert fit.converged
+        assert found.bound <= 1e-4 * found.objective
+        assert fit.objective == pytest.approx(evaluated(fit, features, labels).objective, rel=1e-9)
+
+
+def test_the_gradient_norm_is_that_of_the_certificate():
+    for features, labels in (digits(), two_classes()):
+        (fit,) = path_of(features, labels).fit(0.01)
+        assert fit.gradient_norm == pytest.approx(evaluated(fit, features, labels).gradient_norm, rel=1e-6)
+
+
+def test_a_fit_does_not_depend_on_where_it_started():
+    features, labels = digits()
+    path = path_of(features, labels)
+    for C in GRID[:33]:
+        (walked,) = path.fit(C)
+    (cold,) = path_of(features, labels).fit(GRID[32])
+    backwards = path_of(features, labels)
+    for C in GRID[44:31:-2]:
+        (back,) = backwards.fit(C)
+    warm = path_of(features, labels)
+    warm.start_at(GRID[20], [walked.kernel + 0.01], [walked.bias])
+    (warmed,) = warm.fit(GRID[32])
+    for other in (cold, back, warmed):
+        assert other.objective == pytest.approx(walked.objective, rel=1e-6)
+        assert np.abs(other.kernel - walked.kernel).max() < 1e-2 * np.abs(walked.kernel).max()
+
+
+def test_a_good_start_is_taken():
+    features, labels = digits()
+    cold = path_of(features, labels)
+    (fit,) = cold.fit(0.1)
+    warm = path_of(features, labels)
+    warm.start_at(0.1, [fit.kernel], [fit.bias])
+    (again,) = warm.fit(0.1)
+    assert (fit.newton_steps > 2, again.newton_steps) == (True, 0)
+    assert again.objective == fit.objective
+
+
+def test_a_fold_is_what_it_would_be_alone():
+    features, labels = digits()
+    folds = [np.flatnonzero(np.arange(len(labels)) % 3 != held) for held in range(3)]
+    together = path_of(features, labels, folds=folds)
+    alone = [path_of(features[rows], labels[rows]) for rows in folds]
+    for C in GRID[::6]:
+        for fit, single, rows in zip(together.fit(C), alone, folds, strict=True):
+            (expected,) = single.fit(C)
+            assert fit.objective == pytest.approx(expected.objective, rel=1e-6)
+            assert np.array_equal(fit.scaler.scale, expected.scaler.scale) or np.allclose(
+                fit.scaler.scale, expected.scaler.scale, rtol=1e-12
+            )
+            assert certified(fit, features[rows], labels[rows]).bound <= 1e-4 * fit.objective
+
+
+@pytest.mark.parametrize("left", [2, 3])
+def test_a_fold_without_a_class_knows_the_others_only(left, blobs):
+    features, labels = blobs(90, left + 1, 5, seed=1, spread=2.0)
+    rows = np.flatnonzero(labels < left)
+    both = path_of(features, labels, folds=[rows, np.arange(90)])
+    expected = path_of(features[rows], labels[rows])
+    for C in (1e-3, 0.1, 10.0):
+        fit, (alone,) = both.fit(C)[0], expected.fit(C)
+        assert fit.objective == pytest.approx(alone.objective, rel=1e-6)
+        assert np.allclose(fit.kernel[:, :left], alone.kernel, atol=1e-3)
+        assert not fit.kernel[:, left].any()
+        assert fit.bias[left] < -1e5
+
+
+class Sliced:
+    """Features that can only be sliced by rows, and say how many at once."""
+
+    def __init__(self, features):
+        self._features, self.shape, self.most = features, features.shape, 0
+
+    def __getitem__(self, at):
+        assert isinstance(at, slice)
+        found = self._features[at]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def test_streamed_features_give_the_same_fits(monkeypatch):
+    features, labels = digits(600)
+    # A third of the rows is in no fold: what is read must be what is asked for.
+    folds = [np.flatnonzero(np.arange(600) % 3 != 0)]
+    monkeypatch.setattr("probe.sweep.rows._MIN_BLOCK_ROWS", 70)
+    monkeypatch.setattr("probe.sweep.rows._BLOCK_BYTES", 1)
+    sliced = Sliced(features)
+    streamed = SoftmaxPath(sliced, labels, 10, folds, "zscore", kept_bytes=0)
+    kept = SoftmaxPath(features, labels, 10, folds, "zscore")
+    for C in GRID[::5]:
+        (fit,), (expected,) = streamed.fit(C), kept.fit(C)
+        assert fit.objective == pytest.approx(expected.objective, rel=1e-9)
+        assert np.allclose(fit.kernel, expected.kernel, atol=1e-6)
+    assert sliced.most < 120
+
+
+def test_permuting_rows_features_and_classes_permutes_the_fit():
+    features, labels = digits()
+    rng = np.random.default_rng(1)
+    rows, columns, classes = rng.permutation(len(labels)), rng.permutation(64), rng.permutation(10)
+    path, other = path_of(features, labels), path_of(features[rows][:, columns], classes[labels[rows]])
+    for C in GRID[::6]:
+        (fit,), (moved,) = path.fit(C), other.fit(C)
+        assert moved.objective == pytest.approx(fit.objective, rel=1e-6)
+        assert np.allclose(moved.kernel[:, classes], fit.kernel[columns], atol=2e-2 * np.abs(fit.kernel).max())
+
+
+def test_scaling_features_by_a_constant_is_scaling_the_penalty():
+    features, labels = digits()
+    path, other = path_of(features, labels, "none"), path_of(features * 1000, labels, "none")
+    zscored, rescaled = path_of(features, labels), path_of(features * 1000 + 5, labels)
+    for C in GRID[::8]:
+        assert other.fit(C * 1e-6)[0].objective == pytest.approx(path.fit(C)[0].objective, rel=1e-6)
+        assert rescaled.fit(C)[0].objective == pytest.approx(zscored.fit(C)[0].objective, rel=1e-6)
+
+
+def test_float64_features_give_what_float32_gives():
+    features, labels = digits()
+    single, double = path_of(features, labels), path_of(features.astype(np.float64), labels)
+    for C in GRID[::8]:
+        assert double.fit(C)[0].objective == pytest.approx(single.fit(C)[0].objective, rel=1e-12)
+
+
+def test_a_large_offset_does_not_spoil_unscaled_features():
+    features, labels = digits()
+    path, moved = path_of(features, labels, "none"), path_of(features + 4096, labels, "none")
+    for C in (1e-4, 1e-2, 1.0):
+        assert moved.fit(C)[0].objective == pytest.approx(path.fit(C)[0].objective, rel=1e-6)
+
+
+def test_a_fit_that_has_not_converged_says_so(monkeypatch):
+    monkeypatch.setattr("probe.sweep.newton._NEWTON_STEPS", 1)
+    features, labels = digits()
+    (fit,) = path_of(features, labels).fit(1.0)
+    assert not fit.converged
+    assert fit.bound > 1e-4 * fit.objective
+    assert fit.bound == pytest.approx(certified(fit, features, labels).bound, rel=0.1)
+
+
+def test_drawn_rows_stand_for_all_by_weight():
+    weights = np.concatenate([np.full(1000, 0.001), [5.0, 7.0], np.zeros(10)])
+    rows, found = draw_by_weight(weights, 100)
+    assert len(rows) == pytest.approx(100, abs=2)
+    assert found.sum() == pytest.approx(weights.sum(), rel=0.01)
+    assert {1000, 1001} <= set(rows.tolist())
+    assert found[rows == 1001] == 7.0
+    assert np.array_equal(draw_by_weight(weights, 2000)[0], np.flatnonzero(weights))
+
+
+def test_rows_are_read_in_both_forms():
+    features = np.arange(12, dtype=np.float32).reshape(6, 2)
+    rows = Rows(features, np.array([1, 4, 5]))
+    rows.standardise(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
+    assert np.array_equal(rows.exact(slice(0, 2)), [[2, 3], [8, 9]])
+    assert np.array_equal(rows.fast(slice(1, 3)), [[3.5, 1.75], [4.5, 2.25]])
+    assert np.array_equal(rows.take(np.array([0, 2])), [[0.5, 0.25], [4.5, 2.25]])
