@@ -4,11 +4,16 @@ Importing this package imports neither TensorFlow nor scikit-learn, so that a ru
 before is found at once by its name.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from probe.errors import FeatureError, HeadNotFound, LabelError, OptionError, ProbeError, SplitError
 from probe.heads.registry import HEADS, default_options
 from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
 from probe.run import run_probe
 from probe.scaling import predict_proba
+
+if TYPE_CHECKING:
+    from probe.estimator import SoftmaxPathCV
 
 __all__ = [
     "HEADS",
@@ -19,6 +24,7 @@ __all__ = [
     "OptionError",
     "ProbeError",
     "ProbeRequest",
+    "SoftmaxPathCV",
     "SplitError",
     "Splits",
     "default_options",
@@ -27,3 +33,12 @@ __all__ = [
     "run_id",
     "run_probe",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `SoftmaxPathCV` when it is first asked for: its base classes are scikit-learn's."""
+    if name != "SoftmaxPathCV":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from probe.estimator import SoftmaxPathCV
+
+    return SoftmaxPathCV

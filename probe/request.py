@@ -13,7 +13,7 @@ from store.documents import digest
 __all__ = ["PROTOCOL_VERSION", "Plan", "ProbeRequest", "Splits", "plan_probe", "resolve", "run_id"]
 
 # Part of every run id. Raise it when equal inputs give other numbers than before.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ PUBLIC = {
     },
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "FeatureError", "HeadNotFound", "LabelError", "OptionError", "ProbeError",
-        "ProbeRequest", "SplitError", "Splits", "default_options", "predict_proba", "resolve", "run_id", "run_probe",
+        "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "default_options", "predict_proba", "resolve", "run_id", "run_probe",
     },
     "reports": {
         "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "PictureLookup", "ReportError", "grid_examples",

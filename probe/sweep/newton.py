@@ -19,12 +19,15 @@ _NEWTON_STEPS = 60
 _BIAS_STEPS = 2
 _CG_STEPS = 100
 # Conjugate gradients stop when the residual, in the preconditioner's norm, is this share of the gradient, …
-_FORCING = 0.05
+_FORCING = 0.1
 # … or when both its length and what is left to gain are this share of what is asked for.
 _ENOUGH = 0.3
 # The certificate's bound is loose where curvature is far above λ and tight where it is not: so that every fit is as
-# exact, what the next step is expected to gain must be below this share of the objective.
+# exact, what the next step is expected to gain must be below this share of the objective, …
 _GAIN = 2e-7
+# … and below this share of what the kernels have gained over none at all: where the penalty is strong the
+# objective hardly moves, and kernels that are all wrong would pass; and yet it is their signs that predict.
+_GAIN_OF_KERNELS = 1e-6
 # The part of the certificate that biases may take.
 _BIAS_SHARE = 1e-2
 _TRIALS = 20
@@ -67,6 +70,15 @@ class Columns:
             kernels=self.kernels + lengths[:, None] * step.kernels,
             biases=self.biases + lengths * step.biases,
             logits=self.logits + lengths[:, None] * step.logits,
+        )
+
+    def replaced(self, which: np.ndarray, other: "Columns") -> "Columns":
+        """Return the columns, those where `which` (J,) says so from another."""
+        return replace(
+            self,
+            kernels=np.where(which[:, None], other.kernels, self.kernels),
+            biases=np.where(which, other.biases, self.biases),
+            logits=np.where(which[:, None], other.logits, self.logits),
         )
 
     def shrinkage(self) -> np.ndarray:
@@ -143,12 +155,12 @@ def minimise(
         for kept, new in ((found.objective, point.objective), (found.gradient_norm, whole_norm), (found.bound, bound)):
             kept[active] = new
         ended = _put(ended, active, columns)
-        is_open = (bound > gap * point.objective) | (gain > _GAIN * point.objective)
+        is_open = (bound > gap * point.objective) | (gain > _allowed_gain(problem, columns, point))
         if not is_open.any() or step == _NEWTON_STEPS:
             break
         active, columns, point = active[is_open], columns.pick(is_open), point.pick(is_open)
-        direction, iterations = _solve(problem, columns, point, preconditioner, gap)
-        preconditioner.note(int(iterations.max()))
+        direction, iterations, optimism = _solve(problem, columns, point, preconditioner, gap)
+        preconditioner.note(int(iterations.max()), float(optimism.max()))
         found.iterations[active] += iterations
         found.newton_steps[active] += 1
         lengths = _search(problem, columns, point, direction)
@@ -202,15 +214,25 @@ def _bound(problem: Problem, columns: Columns, point: _Point, gradient_norm: np.
 
 
 def _expected_gain(preconditioner: Preconditioner, point: _Point, columns: Columns) -> np.ndarray:
-    """Return half of gradient · approximate inverse · gradient, (J,)."""
+    """Return half of gradient · approximate inverse · gradient, (J,), and by how much that was too little before."""
     kernels, biases = preconditioner(point.by_kernel, point.by_bias, columns.folds)
-    return np.asarray(0.5 * (dot(point.by_kernel, kernels) + (point.by_bias * biases).sum(axis=0)))
+    square = dot(point.by_kernel, kernels) + (point.by_bias * biases).sum(axis=0)
+    return np.asarray(0.5 * preconditioner.optimism * square)
+
+
+def _allowed_gain(problem: Problem, columns: Columns, point: _Point) -> np.ndarray:
+    """Return what may be left to gain, (J,)."""
+    of_kernels = _GAIN_OF_KERNELS * (problem.entropy[columns.folds] - point.objective)
+    return np.asarray(np.minimum(_GAIN * point.objective, np.maximum(of_kernels, _ROUNDING)))
 
 
 def _solve(
     problem: Problem, columns: Columns, point: _Point, preconditioner: Preconditioner, gap: float
-) -> tuple[Columns, np.ndarray]:
-    """Return Newton's direction by preconditioned conjugate gradients, with its logits, and steps (J,)."""
+) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """Return Newton's direction by preconditioned conjugate gradients, with its logits; steps (J,); and optimism (J,).
+
+    Optimism is what the direction gains, by the quadratic model, over what the preconditioner alone foresaw.
+    """
     folds, penalties = columns.folds, columns.penalties[:, None]
     probabilities = point.probabilities.astype(np.float32)
     kernels, biases = np.zeros_like(point.by_kernel), np.zeros_like(point.by_bias)
@@ -218,8 +240,9 @@ def _solve(
     along, along_bias = preconditioner(residual, residual_bias, folds)
     square = dot(residual, along) + (residual_bias * along_bias).sum(axis=0)
     small = _FORCING**2 * square
+    foreseen, gained = np.maximum(square, 1e-300), np.zeros_like(square)
     short = _ENOUGH**2 * 2 * columns.penalties * gap * point.objective
-    little = _ENOUGH * 2 * _GAIN * point.objective
+    little = _ENOUGH * 2 * _allowed_gain(problem, columns, point)
     steps = np.zeros(len(folds), np.int64)
     is_open = square > 0
     for _ in range(_CG_STEPS):
@@ -228,6 +251,7 @@ def _solve(
         curvature = dot(along, curved) + (along_bias * curved_bias).sum(axis=0)
         is_open &= curvature > 0
         length = np.where(is_open, square / np.where(is_open, curvature, 1.0), 0.0)
+        gained += length * square
         kernels += length[:, None] * along
         biases += length * along_bias
         residual = residual - length[:, None] * curved
@@ -240,7 +264,8 @@ def _solve(
             break
         turn = np.where(is_open, new_square / np.where(is_open, square, 1.0), 0.0)
         along, along_bias, square = solved + turn[:, None] * along, solved_bias + turn * along_bias, new_square
-    return Columns(kernels, biases, problem.logits(kernels, biases, folds), folds, columns.penalties), steps
+    step = Columns(kernels, biases, problem.logits(kernels, biases, folds), folds, columns.penalties)
+    return step, steps, gained / foreseen
 
 
 def _search(problem: Problem, columns: Columns, point: _Point, step: Columns) -> np.ndarray:

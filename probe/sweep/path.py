@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,11 @@ class PathFit:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the head as plain arrays; see `probe.scaling`."""
         return head_arrays(self.scaler, self.kernel, self.bias)
+
+    def without_head(self) -> "PathFit":
+        """Return what is known of the fit, without its large arrays."""
+        nothing = np.zeros(0)
+        return replace(self, scaler=Scaler(self.scaler.kind, nothing, nothing), kernel=nothing, bias=nothing)
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,8 @@ class SoftmaxPath:
 
     def fit(self, C: float) -> list[PathFit]:
         """Minimise at one C; returns a fit per fold."""
-        penalties = self._problem.factors / (C * self._sizes)
-        columns, found = minimise(self._problem, self._start(math.log(C), penalties), self._preconditioner, self._gap)
+        start = self._start(math.log(C), self._problem.factors / (C * self._sizes))
+        columns, found = minimise(self._problem, start, self._preconditioner, self._gap)
         visited = _Visited(math.log(C), columns.kernels, columns.biases, columns.logits)
         others = [point for point in self._visited if point.log_c != visited.log_c]
         self._visited = [*others, visited][-self._points :]
@@ -132,30 +137,24 @@ class SoftmaxPath:
 
     def _start(self, log_c: float, penalties: np.ndarray) -> Columns:
         """Return the best of some starts, for each fold: zero, and polynomials through the last points."""
-        best: Columns | None = None
-        least = np.zeros(0)
-        starts = [[self._origin], *(self._visited[-count:] for count in range(1, len(self._visited) + 1))]
-        for points in starts:
-            shares = _lagrange([point.log_c for point in points], log_c)
-            kernels = sum(share * point.kernels for share, point in zip(shares, points, strict=True))
-            biases = sum(share * point.biases for share, point in zip(shares, points, strict=True))
-            logits = sum(share * point.logits for share, point in zip(shares, points, strict=True))
-            found = Columns(np.asarray(kernels), np.asarray(biases), np.asarray(logits), self._folds, penalties)
-            objective = self._problem.evaluate(found.logits, self._folds)[0] + found.shrinkage()
-            if best is None:
-                best, least = found, objective
-                continue
-            better = objective < least
-            least = np.where(better, objective, least)
-            best = Columns(
-                np.where(better[:, None], found.kernels, best.kernels),
-                np.where(better, found.biases, best.biases),
-                np.where(better[:, None], found.logits, best.logits),
-                self._folds,
-                penalties,
-            )
-        assert best is not None
+        best = self._extrapolate([self._origin], log_c, penalties)
+        least = self._objective(best)
+        for count in range(1, len(self._visited) + 1):
+            found = self._extrapolate(self._visited[-count:], log_c, penalties)
+            objective = self._objective(found)
+            best, least = best.replaced(objective < least, found), np.minimum(objective, least)
         return best
+
+    def _extrapolate(self, points: Sequence[_Visited], log_c: float, penalties: np.ndarray) -> Columns:
+        shares = _lagrange([point.log_c for point in points], log_c)
+        kernels, biases, logits = (
+            np.asarray(sum(share * getattr(point, name) for share, point in zip(shares, points, strict=True)))
+            for name in ("kernels", "biases", "logits")
+        )
+        return Columns(kernels, biases, logits, self._folds, penalties)
+
+    def _objective(self, columns: Columns) -> np.ndarray:
+        return np.asarray(self._problem.evaluate(columns.logits, self._folds)[0] + columns.shrinkage())
 
     def _offsets(self, kernels: np.ndarray) -> np.ndarray:
         """Return what centring adds to the biases of heads that do not centre, (K, F)."""

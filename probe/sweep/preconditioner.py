@@ -25,7 +25,7 @@ _ROUNDING = 1e-7
 # Factors serve until the penalty has moved by this factor.
 _PENALTY_RANGE = 2.8
 # What a new set of Gram matrices costs: this share of D steps of one fold.
-_PATIENCE = 1 / 16
+_PATIENCE = 1 / 24
 
 
 class Preconditioner:
@@ -39,10 +39,12 @@ class Preconditioner:
 
     Attributes:
         refreshes: how often the Gram matrices were computed.
+        optimism: at most so many times what the blocks alone foresee was gained since then, at least 1.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.refreshes = 0
+        self.optimism = 1.0
         self._problem = problem
         self._patience = max(4.0, _PATIENCE * problem.rows.dim / len(problem.weights))
         self._waited, self._least = 0, 0
@@ -70,8 +72,9 @@ class Preconditioner:
             self._penalty = penalty
             self._inverses = self._problem.workers.map(self._invert, self._grams)
 
-    def note(self, steps: int) -> None:
-        """Take notice of how many steps a solution took."""
+    def note(self, steps: int, optimism: float) -> None:
+        """Take notice of how many steps a solution took, and how much more it gained than the blocks foresaw."""
+        self.optimism = max(self.optimism, optimism)
         if not self._least:
             self._least = steps
         self._waited += max(0, steps - self._least)
@@ -94,7 +97,7 @@ class Preconditioner:
     def _weigh(self, weights: np.ndarray) -> None:
         """Compute the Gram matrices for (K, N) weights."""
         self.refreshes += 1
-        self._waited, self._least = 0, 0
+        self._waited, self._least, self.optimism = 0, 0, 1.0
         dim = self._problem.rows.dim
         blocks = int(max(1, min(len(weights), _BUDGET // (8 * dim * dim))))
         # Two classes have the same weights, whatever the memory.

@@ -44,6 +44,7 @@ class Problem:
     Attributes:
         centre, scale: (F, D) float64: fold f sees (x - centre_f) / scale_f.
         shares: (K, F) the classes' shares of a fold's rows.
+        entropy: (F,) their entropy: the objective while all kernels are zero.
         factors: (F,) 2 where a fold has two classes, else 1: the penalty of the softmax, by λ.
         curvature: (F,) at least the largest eigenvalue of the loss's Hessian by the kernel: half the trace
             of the Gram matrix. Source: Böhning 1992, Ann. Inst. Statist. Math. 44.
@@ -59,6 +60,7 @@ class Problem:
         rows.standardise(self.centre.mean(axis=0), self.scale.mean(axis=0))
         self.shares = np.stack([np.bincount(labels, weights=w, minlength=classes) for w in weights], axis=1)
         self._present = self.shares > 0
+        self.entropy = -(self.shares * np.log(np.where(self._present, self.shares, 1.0))).sum(axis=0)
         self.factors = np.where(self._present.sum(axis=0) == 2, 2.0, 1.0)
         self.curvature = 0.5 * np.square(deviation / self.scale).sum(axis=1)
 

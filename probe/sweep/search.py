@@ -1,0 +1,90 @@
+"""A grid of penalties on some folds: every fit, and its score on the rows that the fold holds out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probe.scaling import predict_proba
+from probe.selection import Score, extend_grid, score_fold
+from probe.sweep.path import PathFit, SoftmaxPath
+from probe.sweep.rows import Rows
+from probe.sweep.workers import open_workers
+
+__all__ = ["GRID_OTHERS", "GRID_ZSCORE", "Search", "search"]
+
+# Source: 45 points, on unscaled features from 1e-6 to 1e5: Oquab et al. 2023, DINOv2, appendix B.3.
+GRID_ZSCORE = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-7, 2, 45))
+GRID_OTHERS = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-6, 5, 45))
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search saw; points run from strong to weak regularisation.
+
+    Attributes:
+        points: the values of C.
+        scores: for each point, of every fold.
+        fits: for each point, of every fold, without their heads.
+        starts: for each point the first fold's kernel (D, K) float32, and bias (K,).
+        notes: on what was added to the grid.
+        unresolved: where the search had to stop on an edge.
+    """
+
+    points: list[float]
+    scores: list[Sequence[Score]]
+    fits: list[list[PathFit]]
+    starts: list[tuple[np.ndarray, np.ndarray]]
+    notes: list[str]
+    unresolved: list[str]
+
+
+def search(
+    features: Any,
+    labels: np.ndarray,
+    classes: int,
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    scaling: str,
+    grid: Sequence[float],
+    *,
+    gap: float = 1e-4,
+    is_extended: bool = True,
+    on_point: Callable[[float], None] = lambda _: None,
+) -> Search:
+    """Fit and score a grid on some folds.
+
+    Args:
+        features: (N, D) floats that can be sliced by rows, not scaled.
+        labels: (N,) int in 0 … K-1.
+        classes: K.
+        pairs: training rows and rows held out of each fold, increasing numbers.
+        scaling: zscore, l2 or none, fitted on each fold's training rows.
+        grid: increasing values of C.
+        gap: see `SoftmaxPath`.
+        is_extended: whether to go on by decades while the choice lies on an edge.
+        on_point: is told each C before it is fitted.
+    """
+    fits: dict[float, list[PathFit]] = {}
+    starts: dict[float, tuple[np.ndarray, np.ndarray]] = {}
+    with open_workers() as workers:
+        path = SoftmaxPath(features, labels, classes, [train for train, _ in pairs], scaling, workers, gap)
+
+        def score(C: float) -> list[Score]:
+            on_point(C)
+            found = path.fit(C)
+            starts[C] = found[0].kernel.astype(np.float32), found[0].bias
+            fits[C] = [fit.without_head() for fit in found]
+            return [_score(features, labels, held_out, fit) for (_, held_out), fit in zip(pairs, found, strict=True)]
+
+        if is_extended:
+            points, scores, notes, unresolved = extend_grid(grid, score)
+        else:
+            points, scores, notes, unresolved = list(grid), [score(C) for C in grid], [], []
+    return Search(points, scores, [fits[C] for C in points], [starts[C] for C in points], notes, unresolved)
+
+
+def _score(features: Any, labels: np.ndarray, held_out: np.ndarray, fit: PathFit) -> Score:
+    rows, head = Rows(features, held_out), fit.arrays()
+    probabilities = np.concatenate([predict_proba(head, rows.exact(at)) for at in rows.blocks])
+    return score_fold(labels[held_out], probabilities)

@@ -1,0 +1,214 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import probe
+from probe import SoftmaxPathCV
+
+GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+def test_it_passes_scikit_learns_checks():
+    with warnings.catch_warnings():
+        # One check needs SCIPY_ARRAY_API in the environment, and says so by a warning.
+        warnings.simplefilter("ignore")
+        results = check_estimator(SoftmaxPathCV(GRID), on_fail=None)
+    assert len(results) > 40
+    assert {(found["check_name"], str(found["exception"])) for found in results if found["status"] == "failed"} == set()
+
+
+def test_probe_knows_no_other_name():
+    with pytest.raises(AttributeError, match="no attribute 'SoftmaxPath'"):
+        probe.SoftmaxPath  # noqa: B018
+
+
+@pytest.mark.parametrize("scaling", ["none", "zscore", "l2"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_head_is_logistic_regression_at_the_selected_c(classes, scaling, blobs):
+    features, labels = blobs(200, classes, 6, seed=1, spread=2.0)
+    found = SoftmaxPathCV(GRID, scaling=scaling, rule="best", keep_c=True).fit(features, labels)
+    scaled = features.astype(np.float64)
+    if scaling == "zscore":
+        scaled = StandardScaler().fit_transform(scaled)
+    elif scaling == "l2":
+        scaled = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    expected = LogisticRegression(C=found.C_, tol=1e-10, max_iter=10_000).fit(scaled, labels)
+    assert found.C_ in GRID
+    assert found.refit_C_ == found.C_
+    assert found.coef_.shape == expected.coef_.shape
+    assert np.allclose(found.predict_proba(features), expected.predict_proba(scaled), atol=1e-3)
+    assert np.allclose(found.decision_function(features), expected.decision_function(scaled), atol=1e-2)
+    assert (found.predict(features) == expected.predict(scaled)).mean() > 0.99
+
+
+def test_selection_equals_a_loop_over_folds_and_penalties(blobs):
+    features, labels = blobs(150, 3, 6, seed=1, spread=2.5)
+    found = SoftmaxPathCV(GRID, rule="best").fit(features, labels)
+    for fold, (train, test) in enumerate(StratifiedKFold(5).split(features, labels)):
+        for at, C in enumerate(GRID):
+            model = LogisticRegression(C=C, tol=1e-8, max_iter=5000).fit(features[train], labels[train])
+            # A row on the border may fall to either side.
+            assert abs(found.scores_[fold, at] - model.score(features[test], labels[test])) <= 1.01 / len(test)
+    assert GRID[int(found.scores_.mean(axis=0).argmax())] == found.C_
+    assert found.refit_C_ == pytest.approx(0.8 * found.C_)
+
+
+def test_one_standard_error_takes_the_stronger_penalty(blobs):
+    features, labels = blobs(150, 3, 6, seed=1, spread=2.5)
+    best, careful = (SoftmaxPathCV(GRID, rule=rule).fit(features, labels) for rule in ("best", "one_se"))
+    mean = best.scores_.mean(axis=0)
+    error = best.scores_[:, mean.argmax()].std(ddof=1) / np.sqrt(5)
+    assert GRID[int(np.flatnonzero(mean >= mean.max() - error - 1e-12)[0])] == careful.C_
+    assert careful.C_ <= best.C_
+
+
+def test_every_fit_of_the_default_grid_is_certified(blobs):
+    features, labels = blobs(150, 3, 6, seed=1, spread=2.5)
+    found = SoftmaxPathCV().fit(features, labels)
+    assert {1e-6, 1e5} <= set(found.Cs_)
+    assert len(found.Cs_) >= 45
+    assert found.certificate_.shape == found.scores_.shape == found.n_iter_.shape == (5, len(found.Cs_))
+    assert (found.certificate_ <= 1e-4 * found.objective_).all()
+    assert found.solution_.converged
+
+
+def test_labels_may_be_strings(blobs):
+    features, labels = blobs(90, 3, 5, seed=1)
+    names = np.array(["cat", "dog", "ant"])[labels]
+    found = SoftmaxPathCV(GRID).fit(features, names)
+    assert found.classes_.tolist() == ["ant", "cat", "dog"]
+    assert (found.predict(features) == names).mean() > 0.9
+    assert found.score(features, names) > 0.9
+
+
+def test_groups_never_part(blobs):
+    features, labels = blobs(120, 2, 5, seed=1)
+    groups = np.arange(120) // 6
+    # Labels are those of the group, and every row of a group is the same: parted, each row would be known.
+    features, labels = features[groups * 6] * 0 + groups[:, None], (groups * 7919 % 5 % 2).astype(int)
+    rng = np.random.default_rng(0)
+    features = np.eye(20, dtype=np.float32)[groups] + 0.01 * rng.normal(size=(120, 20)).astype(np.float32)
+    apart = SoftmaxPathCV([10.0]).fit(features, labels, groups)
+    parted = SoftmaxPathCV([10.0], cv=StratifiedKFold(5, shuffle=True, random_state=0)).fit(features, labels)
+    given = SoftmaxPathCV([10.0], cv=GroupKFold(5)).fit(features, labels, groups)
+    assert parted.scores_.mean() > 0.95
+    assert apart.scores_.mean() < 0.8
+    assert given.scores_.mean() < 0.8
+
+
+class Mapped:
+    """Features as the store has them: no array, but shape, dtype, and slices of rows."""
+
+    def __init__(self, features):
+        self._features, self.shape, self.dtype = features, features.shape, features.dtype
+
+    def __len__(self):
+        return len(self._features)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self._features[rows]
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("read as a whole")
+
+
+@pytest.mark.parametrize("scaling", ["none", "zscore", "l2"])
+def test_mapped_features_are_read_in_slices_and_give_the_same(scaling, blobs):
+    features, labels = blobs(120, 3, 5, seed=1, spread=2.0)
+    expected = SoftmaxPathCV(GRID, scaling=scaling).fit(features, labels)
+    found = SoftmaxPathCV(GRID, scaling=scaling).fit(Mapped(features), labels)
+    assert np.array_equal(found.scores_, expected.scores_)
+    assert np.allclose(found.predict_proba(Mapped(features)), expected.predict_proba(features), atol=1e-12)
+    with pytest.raises(ValueError, match="has 4 features, but 5 are expected"):
+        found.predict(Mapped(features[:, :4]))
+    broken = features.copy()
+    broken[7, 2] = np.inf
+    with pytest.raises(ValueError, match="contains NaN or infinity"):
+        SoftmaxPathCV().fit(Mapped(broken), labels)
+    with pytest.raises(ValueError, match="y of shape"):
+        SoftmaxPathCV().fit(Mapped(features), labels[:-1])
+
+
+def test_features_of_a_store_can_be_given(blob_sets):
+    train, test = blob_sets["train"], blob_sets["test"]
+    found = SoftmaxPathCV(scaling="zscore").fit(train.features, train.labels)
+    assert found.score(test.features, test.labels) > 0.75
+
+
+def test_it_stands_in_a_pipeline(blobs):
+    features, labels = blobs(120, 3, 5, seed=1)
+    piped = make_pipeline(StandardScaler(), SoftmaxPathCV(GRID)).fit(features, labels)
+    assert piped.score(features, labels) > 0.9
+    assert clone(piped[-1]).get_params() == piped[-1].get_params()
+
+
+def test_too_few_rows_to_select_on_take_the_default():
+    found = SoftmaxPathCV().fit(np.array([[0.0], [1.0]]), ["a", "b"])
+    assert (found.C_, found.scores_.shape) == (1.0, (0, 1))
+    assert found.predict([[-5.0], [5.0]]).tolist() == ["a", "b"]
+
+
+def test_a_class_of_one_row_is_known(blobs):
+    features, labels = blobs(61, 2, 4, seed=1)
+    labels[60] = 2
+    found = SoftmaxPathCV(GRID).fit(features, labels)
+    assert found.predict_proba(features).shape == (61, 3)
+    assert found.solution_.converged
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "told"),
+    [
+        (np.zeros((0, 3)), [], "0 sample"),
+        (np.zeros((1, 3)), [0], "one class only"),
+        (np.zeros((4, 3)), [1, 1, 1, 1], "one class only"),
+        (np.full((4, 3), np.nan), [0, 1, 0, 1], "NaN"),
+        (np.full((4, 3), np.inf), [0, 1, 0, 1], "infinity"),
+        (np.zeros((4, 3)), [0, 1, 0], "inconsistent numbers"),
+        (np.zeros((4, 3)), [0.1, 0.2, 0.3, 0.45], "Unknown label type"),
+        (np.zeros(4), [0, 1, 0, 1], "2D array"),
+    ],
+)
+def test_hostile_input_is_refused_in_words(features, labels, told):
+    with pytest.raises(ValueError, match=told):
+        SoftmaxPathCV().fit(features, labels)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"scaling": "zscor"}, "did you mean 'zscore'"),
+        ({"rule": "worst"}, "rule = 'worst'"),
+        ({"tol": 0.0}, "tol = 0.0"),
+        ({"Cs": [0.1, -1.0]}, "Cs = "),
+        ({"Cs": []}, "Cs = "),
+    ],
+)
+def test_parameters_are_refused_in_words(parameters, told, blobs):
+    with pytest.raises(ValueError, match=told):
+        SoftmaxPathCV(**parameters).fit(*blobs(30, 2, 3, seed=1))
+
+
+def test_features_that_say_nothing_give_the_class_shares():
+    labels = np.array([0] * 50 + [1] * 30 + [2] * 20)
+    found = SoftmaxPathCV(GRID).fit(np.ones((100, 3)), labels)
+    assert np.allclose(found.predict_proba(np.ones((1, 3))), [[0.5, 0.3, 0.2]], atol=1e-6)
+
+
+def test_what_has_not_converged_is_warned_of(blobs, monkeypatch):
+    monkeypatch.setattr("probe.sweep.newton._NEWTON_STEPS", 1)
+    with pytest.warns(ConvergenceWarning) as told:
+        SoftmaxPathCV([100.0]).fit(*blobs(90, 3, 6, seed=1, spread=3.0))
+    assert [str(warning.message) for warning in told] == [
+        "5 fits of the selection have not converged.",
+        "The final fit has not converged.",
+    ]
