@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from probe.sweep.curvature import Curvature
 from probe.sweep.preconditioner import Preconditioner
 from probe.sweep.problem import Problem
 
@@ -234,7 +235,7 @@ def _solve(
     Optimism is what the direction gains, by the quadratic model, over what the preconditioner alone foresaw.
     """
     folds, penalties = columns.folds, columns.penalties[:, None]
-    probabilities = point.probabilities.astype(np.float32)
+    curvature_of = Curvature(problem, point.probabilities, folds, columns.penalties)
     kernels, biases = np.zeros_like(point.by_kernel), np.zeros_like(point.by_bias)
     residual, residual_bias = -point.by_kernel, -point.by_bias
     along, along_bias = preconditioner(residual, residual_bias, folds)
@@ -246,7 +247,7 @@ def _solve(
     steps = np.zeros(len(folds), np.int64)
     is_open = square > 0
     for _ in range(_CG_STEPS):
-        curved, curved_bias = problem.curve(probabilities, along, along_bias, folds)
+        curved, curved_bias = curvature_of(along, along_bias)
         curved += penalties * along
         curvature = dot(along, curved) + (along_bias * curved_bias).sum(axis=0)
         is_open &= curvature > 0

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from probe.sweep.curvature import NEGLIGIBLE
 from probe.sweep.problem import Problem
 
 __all__ = ["Preconditioner", "draw_by_weight"]
@@ -24,6 +25,8 @@ _BUDGET = 512 << 20
 _ROUNDING = 1e-7
 # Factors serve until the penalty has moved by this factor.
 _PENALTY_RANGE = 2.8
+# Rows are left out that would not be felt at a penalty this much weaker, for which the matrices may still serve.
+_FUTURE = 0.1
 # What a new set of Gram matrices costs: this share of D steps of one fold.
 _PATIENCE = 1 / 24
 
@@ -48,7 +51,7 @@ class Preconditioner:
         self._problem = problem
         self._patience = max(4.0, _PATIENCE * problem.rows.dim / len(problem.weights))
         self._waited, self._least = 0, 0
-        self._penalty = 0.0
+        self._penalty = self._least_felt = 0.0
         self._groups: list[np.ndarray] = []
         self._grams: list[np.ndarray] = []
         self._inverses: list[np.ndarray] = []
@@ -63,11 +66,12 @@ class Preconditioner:
             folds: (J,) their folds.
             penalties: (J,) their λ.
         """
+        penalty = math.exp(np.log(penalties).mean())
         if not self._grams or self._waited > self._patience:
             weights = self._problem.weights[folds]
+            self._least_felt = _FUTURE * NEGLIGIBLE * penalty
             self._weigh(np.stack([(p * (1 - p) * weights).mean(axis=0) for p in probabilities]))
             self._penalty = 0.0
-        penalty = math.exp(np.log(penalties).mean())
         if not self._penalty / _PENALTY_RANGE < penalty < self._penalty * _PENALTY_RANGE:
             self._penalty = penalty
             self._inverses = self._problem.workers.map(self._invert, self._grams)
@@ -110,6 +114,9 @@ class Preconditioner:
 
     def _gram(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the centred Gram matrix, (D, D) float32, its centre, and the sum of the weights."""
+        if self._problem.rows.squares is not None:
+            is_felt = weights * self._problem.rows.squares > self._least_felt
+            weights = np.where(is_felt | (weights > NEGLIGIBLE * weights.mean()), weights, 0.0)
         drawn, weights = draw_by_weight(weights, _ROWS_PER_DIM * self._problem.rows.dim)
         block = self._problem.rows.take(drawn)
         # A class that no row is uncertain of has no curvature left; its blocks are the penalty's.

@@ -54,7 +54,6 @@ class Problem:
         self, rows: Rows, labels: np.ndarray, classes: int, weights: np.ndarray, is_zscored: bool, workers: Workers
     ) -> None:
         self.rows, self.labels, self.classes, self.weights, self.workers = rows, labels, classes, weights, workers
-        self._light_weights = weights.astype(np.float32)
         self.centre, deviation = self._moments()
         self.scale = np.where(deviation > 0, deviation, 1.0) if is_zscored else np.ones_like(deviation)
         rows.standardise(self.centre.mean(axis=0), self.scale.mean(axis=0))
@@ -95,38 +94,9 @@ class Problem:
             residuals = self._residuals(probabilities[..., at], at, folds)
             return residuals.reshape(classes * columns, -1) @ self.rows.exact(at), residuals.sum(axis=-1)
 
-        products, sums = self._summed(compute)
+        products, sums = self.summed(compute)
         inside = products.reshape(classes, columns, -1) - sums[..., None] * self.centre[folds]
         return np.asarray(inside / self.scale[folds])
-
-    def curve(
-        self, probabilities: np.ndarray, kernels: np.ndarray, biases: np.ndarray, folds: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the loss's Hessian times directions, computed in float32: (K, J, D) and (K, J).
-
-        Args:
-            probabilities: (K, J, N) float32.
-            kernels: (K, J, D) directions.
-            biases: (K, J) directions.
-            folds: (J,) the fold of each column.
-        """
-        classes, columns = biases.shape
-        ratio = self.rows.scale / self.scale[folds]
-        shift = (self.rows.centre - self.centre[folds]) / self.scale[folds]
-        offsets = (biases + np.einsum("kjd,jd->kj", kernels, shift)).astype(np.float32)[..., None]
-        flat = (kernels * ratio).astype(np.float32).reshape(-1, self.rows.dim)
-
-        def compute(at: slice) -> tuple[np.ndarray, np.ndarray]:
-            block = self.rows.fast(at)
-            bent = (flat @ block.T).reshape(classes, columns, -1)
-            bent += offsets
-            bent *= probabilities[..., at]
-            bent -= probabilities[..., at] * bent.sum(axis=0)
-            bent *= self._light_weights[folds, at]
-            return bent.reshape(classes * columns, -1) @ block, bent.sum(axis=-1)
-
-        products, sums = self._summed(compute)
-        return products.reshape(classes, columns, -1) * ratio + sums[..., None] * shift, sums
 
     def evaluate(self, logits: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean losses (J,) and probabilities (K, J, N), float64."""
@@ -135,7 +105,7 @@ class Problem:
         def compute(at: slice) -> tuple[np.ndarray]:
             return (self._softmax(logits[..., at], at, folds, found[..., at]),)
 
-        return self._summed(compute, self._pieces(logits))[0], found
+        return self.summed(compute, self._pieces(logits))[0], found
 
     def slope(
         self, logits: np.ndarray, directions: np.ndarray, lengths: np.ndarray, folds: np.ndarray
@@ -148,7 +118,7 @@ class Problem:
             loss = self._softmax(there, at, folds, there)
             return loss, np.einsum("kjn,kjn->j", self._residuals(there, at, folds), along)
 
-        losses, slopes = self._summed(compute, self._pieces(logits))
+        losses, slopes = self.summed(compute, self._pieces(logits))
         return losses, slopes
 
     def bias_system(self, probabilities: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +133,7 @@ class Problem:
             weighted = piece * self.weights[folds, at]
             return weighted.sum(axis=-1), np.matmul(weighted.transpose(1, 0, 2), piece.transpose(1, 2, 0))
 
-        sums, products = self._summed(compute, self._pieces(probabilities))
+        sums, products = self.summed(compute, self._pieces(probabilities))
         present = self._present[:, folds].T
         trace = np.maximum(sums.sum(axis=0) - np.trace(products, axis1=1, axis2=2), 1e-300)
         fill = trace / present.sum(axis=1) ** 2
@@ -212,7 +182,7 @@ class Problem:
         step = max(64, _PIECE // (classes * columns))
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
-    def _summed(self, compute: _Compute, pieces: Sequence[slice] | None = None) -> list[np.ndarray]:
+    def summed(self, compute: _Compute, pieces: Sequence[slice] | None = None) -> list[np.ndarray]:
         """Return the sums, over pieces of rows, of each array that `compute` returns."""
         pieces = self.rows.blocks if pieces is None else pieces
 

@@ -32,6 +32,7 @@ class Rows:
         count: N.
         dim: D.
         centre, scale: (D,) float64: a fast row is (exact row - centre) / scale.
+        squares: (N,) float32 squared lengths of the fast rows; None unless those are kept.
         blocks: slices that cover the rows.
     """
 
@@ -46,10 +47,13 @@ class Rows:
         self.centre, self.scale = np.zeros(self.dim), np.ones(self.dim)
         self._keeps = 4 * self.count * self.dim <= kept_bytes
         self._kept: np.ndarray | None = None
+        self.squares: np.ndarray | None = None
+        self.blocks = self.cut(self.count)
+
+    def cut(self, count: int) -> Sequence[slice]:
+        """Return slices that cover so many rows, each small enough for a cache."""
         step = max(_MIN_BLOCK_ROWS, _BLOCK_BYTES // (8 * max(self.dim, 1)))
-        self.blocks: Sequence[slice] = [
-            slice(start, min(start + step, self.count)) for start in range(0, self.count, step)
-        ]
+        return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
     def standardise(self, centre: np.ndarray, scale: np.ndarray) -> None:
         """Set what fast rows are centred and divided by, (D,) each; keep them if they are small enough."""
@@ -58,6 +62,7 @@ class Rows:
             self._kept = np.empty((self.count, self.dim), np.float32)
             for at in self.blocks:
                 self._kept[at] = self._standardised(at)
+            self.squares = np.einsum("nd,nd->n", self._kept, self._kept)
 
     def exact(self, at: slice) -> np.ndarray:
         """Return consecutive rows, (n, D) float64."""
