@@ -194,7 +194,7 @@ def test_streamed_features_give_the_same_fits(monkeypatch):
         (fit,), (expected,) = streamed.fit(C), kept.fit(C)
         assert fit.objective == pytest.approx(expected.objective, rel=1e-9)
         # Only rows that are kept can be left out of the Hessian: the way to the optimum differs a little.
-        assert np.allclose(fit.kernel, expected.kernel, atol=1e-5)
+        assert np.allclose(fit.kernel, expected.kernel, atol=1e-4)
     assert sliced.most < 120
 
 
