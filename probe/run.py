@@ -145,6 +145,7 @@ def _predictions(test: Part, probabilities: np.ndarray) -> pd.DataFrame:
     columns = {
         "example_id": list(test.example_ids),
         "content_sha256": list(test.contents),
+        "group": list(test.groups),
         "label": test.labels,
         "predicted": predicted,
         "is_correct": predicted == test.labels,

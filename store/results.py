@@ -26,7 +26,7 @@ from store.hdf5 import read_checked
 __all__ = ["PREDICTION_COLUMNS", "RUN_PARTS", "ProbeResult", "RunFolder", "find_damage", "publish_run", "run_row"]
 
 PREDICTION_COLUMNS = (
-    "example_id", "content_sha256", "label", "predicted", "is_correct", "confidence", "label_probability"
+    "example_id", "content_sha256", "group", "label", "predicted", "is_correct", "confidence", "label_probability"
 )  # fmt: skip
 
 

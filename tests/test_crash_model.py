@@ -43,9 +43,9 @@ def set_key():
 
 def run():
     predictions = pd.DataFrame(
-        [("p0", CONTENTS[0].hex(), 0, 0, True, 0.9, 0.9)],
+        [("p0", CONTENTS[0].hex(), "", 0, 0, True, 0.9, 0.9)],
         columns=[
-            "example_id", "content_sha256", "label", "predicted", "is_correct", "confidence", "label_probability"
+            "example_id", "content_sha256", "group", "label", "predicted", "is_correct", "confidence", "label_probability"
         ],
     )  # fmt: skip
     config = dict.fromkeys(("dataset", "extractor", "head", "shots", "train", "validation", "test"), "x") | {"seed": 0}

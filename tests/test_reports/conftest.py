@@ -39,6 +39,7 @@ def predictions(labels: Sequence[int], predicted: Sequence[int], prefix: str = "
         {
             "example_id": ids,
             "content_sha256": [hashlib.sha256(name.encode()).hexdigest() for name in ids],
+            "group": [""] * len(ids),
             "label": np.array(labels, np.int64),
             "predicted": np.array(predicted, np.int64),
             "is_correct": right,

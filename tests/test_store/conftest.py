@@ -81,6 +81,7 @@ def probe_result():
         {
             "example_id": ["a.png", "b.png"],
             "content_sha256": [Corpus.content("a").hex(), Corpus.content("b").hex()],
+            "group": ["", ""],
             "label": [0, 1],
             "predicted": [0, 0],
             "is_correct": [True, False],
