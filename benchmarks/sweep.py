@@ -61,7 +61,7 @@ def ours(
     start = time.perf_counter()
     classes = int(labels.max()) + 1
     found = search(features, labels, classes, [pair], "zscore", grid, is_extended=False)
-    at = choose(tabulate(found.points, found.scores)).selected
+    at = choose(tabulate([{"C": C} for C in found.points], found.scores)).selected
     head = LogisticHead(found.points[at] * len(pair[0]) / len(labels), classes, "zscore")
     head.fit(features, labels, found.starts[at])
     return time.perf_counter() - start, found, head

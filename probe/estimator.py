@@ -192,7 +192,7 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ("n_iter_", "iterations"),
         ):
             setattr(self, name, np.array([[getattr(fit, of_fit) for fit in of_point] for of_point in found.fits]).T)
-        choice = choose(tabulate(found.points, found.scores))
+        choice = choose(tabulate([{"C": C} for C in found.points], found.scores))
         at = choice.selected if self.rule == "one_se" else choice.best
         self.C_ = found.points[at]
         missed = sum(not fit.converged for of_point in found.fits for fit in of_point)

@@ -121,6 +121,7 @@ def _training_data(parts: list[Part], classes: int, seed: int) -> TrainingData:
         official_validation=len(parts[1]) if len(parts) > 1 else 0,
         classes=classes,
         seed=seed,
+        contents=contents,
     )
 
 

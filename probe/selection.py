@@ -4,7 +4,7 @@ scikit-learn is imported where it is used: the name of a run must be found witho
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,16 +109,16 @@ def score_fold(labels: np.ndarray, probabilities: np.ndarray) -> Score:
     return Score(accuracy, negative_log_likelihood(labels, probabilities), len(labels))
 
 
-def tabulate(grid: Sequence[float], scores: Sequence[Sequence[Score]]) -> list[dict[str, Any]]:
-    """Return a record per candidate: `C`, `accuracy`, `standard_error`, `nll`.
+def tabulate(candidates: Sequence[Mapping[str, float]], scores: Sequence[Sequence[Score]]) -> list[dict[str, Any]]:
+    """Return a record per candidate: its options, `accuracy`, `standard_error`, `nll`.
 
     Args:
-        grid: the candidates.
+        candidates: option → value, such as {"C": 1.0}.
         scores: for each candidate its score on every fold. The standard error is that of the mean
             over the folds; with one fold it is binomial.
     """
     table = []
-    for C, of_candidate in zip(grid, scores, strict=True):
+    for candidate, of_candidate in zip(candidates, scores, strict=True):
         accuracies = np.array([score.accuracy for score in of_candidate])
         accuracy = float(accuracies.mean())
         if len(accuracies) > 1:
@@ -126,7 +126,7 @@ def tabulate(grid: Sequence[float], scores: Sequence[Sequence[Score]]) -> list[d
         else:
             error = float(np.sqrt(accuracy * (1 - accuracy) / of_candidate[0].rows))
         nll = float(np.mean([score.nll for score in of_candidate]))
-        table.append({"C": float(C), "accuracy": accuracy, "standard_error": error, "nll": nll})
+        table.append({**candidate, "accuracy": accuracy, "standard_error": error, "nll": nll})
     return table
 
 
@@ -145,37 +145,39 @@ def choose(table: Sequence[dict[str, Any]]) -> Choice:
 
 
 def extend_grid(
-    grid: Sequence[float], score: Callable[[float], Sequence[Score]]
+    grid: Sequence[float], score: Callable[[float], Sequence[Score]], parameter: str = "C"
 ) -> tuple[list[float], list[Sequence[Score]], list[str], list[str]]:
     """Score a grid, and go on by whole decades where the best or the selected lies on its edge.
 
     Args:
-        grid: candidates from strong to weak regularisation.
+        grid: candidates from strong to weak regularisation, increasing or decreasing, two or more.
         score: returns a candidate's score on every fold; is called along the grid in order.
+        parameter: what the candidates are values of, for notes and warnings.
 
     Returns:
         The grid, its scores, notes on what was added, and warnings where the search had to stop on an edge.
     """
     found = list(grid)
-    scores = [score(C) for C in found]
+    scores = [score(value) for value in found]
     notes: list[str] = []
     unresolved: list[str] = []
-    for end, factor, word in ((-1, 10.0, "weak"), (0, 0.1, "strong")):
+    weaker = 10.0 if found[-1] > found[0] else 0.1
+    for end, factor, word in ((-1, weaker, "weak"), (0, 1 / weaker, "strong")):
         added = 0
         while _is_on_edge(found, scores, end) and added < MAX_EXTENSIONS:
-            C = float(f"{found[end] * factor:.12g}")
+            value = float(f"{found[end] * factor:.12g}")
             at = 0 if end == 0 else len(found)
-            found.insert(at, C)
-            scores.insert(at, score(C))
+            found.insert(at, value)
+            scores.insert(at, score(value))
             added += 1
         if added:
-            notes.append(f"the choice lay on the {word} edge: {added} decades added, to C = {found[end]:g}")
+            notes.append(f"the choice lay on the {word} edge: {added} decades added, to {parameter} = {found[end]:g}")
         if _is_on_edge(found, scores, end):
-            unresolved.append(f"the choice still lies on the {word} edge of the grid, C = {found[end]:g}")
+            unresolved.append(f"the choice still lies on the {word} edge of the grid, {parameter} = {found[end]:g}")
     return found, scores, notes, unresolved
 
 
 def _is_on_edge(grid: Sequence[float], scores: Sequence[Sequence[Score]], end: int) -> bool:
-    choice = choose(tabulate(grid, scores))
+    choice = choose(tabulate([{} for _ in grid], scores))
     edge = len(grid) - 1 if end == -1 else 0
     return edge in (choice.best, choice.selected)

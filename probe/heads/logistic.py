@@ -149,7 +149,7 @@ def _select(
         gap=CERTIFIED_GAP,
         on_point=lambda C: on_progress(f"logistic: C = {C:.3g} on {count} fold{'s' * (count > 1)}"),
     )
-    table = tabulate(found.points, found.scores)
+    table = tabulate([{"C": C} for C in found.points], found.scores)
     choice = choose(table)
     best, by_nll = table[choice.best], table[choice.by_nll]
     notes = [

@@ -36,6 +36,7 @@ class TrainingData:
         official_validation: how many rows at the end are a validation part that was given.
         classes: K.
         seed: of everything that is drawn.
+        contents: N content hashes in hexadecimal, for a head that keeps rows and names them.
     """
 
     features: np.ndarray
@@ -45,6 +46,7 @@ class TrainingData:
     official_validation: int
     classes: int
     seed: int
+    contents: Sequence[str] = ()
 
     @property
     def has_shared_units(self) -> bool:

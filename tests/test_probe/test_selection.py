@@ -28,7 +28,7 @@ def test_of_equal_candidates_the_strongest_penalty_is_best():
 
 
 def test_standard_error_is_that_of_the_mean_over_folds():
-    table = tabulate([1.0], [[Score(0.8, 1.0, 10), Score(0.9, 2.0, 10), Score(1.0, 3.0, 10)]])
+    table = tabulate([{"C": 1.0}], [[Score(0.8, 1.0, 10), Score(0.9, 2.0, 10), Score(1.0, 3.0, 10)]])
     # Deviation (ddof 1) of 0.8, 0.9, 1.0 is 0.1.
     assert table == [
         {"C": 1.0, "accuracy": pytest.approx(0.9), "standard_error": pytest.approx(0.1 / 3**0.5), "nll": 2.0}
@@ -36,7 +36,7 @@ def test_standard_error_is_that_of_the_mean_over_folds():
 
 
 def test_standard_error_of_one_holdout_is_binomial():
-    table = tabulate([1.0], [[Score(0.8, 1.0, 100)]])
+    table = tabulate([{"C": 1.0}], [[Score(0.8, 1.0, 100)]])
     assert table[0]["standard_error"] == pytest.approx(0.04)
 
 
@@ -53,6 +53,13 @@ def test_the_grid_grows_until_the_best_lies_inside(best, end):
     assert (np.log10(grid[-1]) if best > 0 else np.log10(grid[0])) == pytest.approx(end)
     assert len(notes) == 1
     assert unresolved == []
+
+
+def test_a_grid_of_penalties_runs_downwards_and_grows_alike():
+    grid, _, notes, _ = extend_grid([1.0, 0.1, 0.01], peak_at(-4), "alpha")
+    assert grid == [1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5]
+    assert notes == ["the choice lay on the weak edge: 3 decades added, to alpha = 1e-05"]
+    assert extend_grid([1.0, 0.1, 0.01], peak_at(1), "alpha")[0] == [100.0, 10.0, 1.0, 0.1, 0.01]
 
 
 def test_the_grid_stops_growing_and_says_so():
