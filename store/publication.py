@@ -179,6 +179,7 @@ def _virtual_features(
             run.append((at, s))
         at += s.rows
     options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_obj_track_times(False)
     # A missing shard reads as NaN in other people's readers, never as zeros. Ours refuses it.
     options.set_fill_value(np.array(np.nan, pool.dtype))
     for shard, runs in open_runs.items():

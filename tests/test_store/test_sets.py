@@ -103,6 +103,13 @@ def test_scattered_rows_take_one_mapping_for_each_rising_run(corpus):
     np.testing.assert_array_equal(found.features[:], corpus.features(chosen))
 
 
+def test_no_dataset_keeps_the_time_at_which_it_was_written(flowers, corpus):
+    # Else equal sets would differ in a byte, from one second to the next.
+    for path in (flowers.path, *corpus.pool.folder.glob("shards/*.h5")):
+        with h5py.File(path, "r") as file:
+            assert [name for name in file if file[name].id.get_create_plist().get_obj_track_times()] == []
+
+
 def test_two_pictures_of_equal_content_share_a_row(corpus):
     corpus.add("ab")
     ledger = corpus.ledger("aba", ids=["1.png", "2.png", "3.png"])
