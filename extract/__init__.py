@@ -14,6 +14,7 @@ from extract.errors import (
     UnknownName,
 )
 from extract.extractors import Declared, Extractor, ModelCaches, extractor_names, open_extractor
+from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
 from extract.preprocessing import VALUE_RANGES, Preprocessing
 from extract.run import Extraction, Naming, Plan, Progress, extract_features, plan_extraction
 from extract.sources import DatasetSource, Example, open_source
@@ -32,6 +33,7 @@ __all__ = [
     "ExtractError",
     "Extraction",
     "Extractor",
+    "LostSplit",
     "ModelCaches",
     "ModelMismatch",
     "ModelUnavailable",
@@ -42,8 +44,10 @@ __all__ = [
     "Progress",
     "SourceUnavailable",
     "UnknownName",
+    "end_lost_splits",
     "extract_features",
     "extractor_names",
+    "find_lost_splits",
     "open_engine",
     "open_extractor",
     "open_source",

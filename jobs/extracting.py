@@ -13,8 +13,11 @@ from extract import (
     Engine,
     Extraction,
     Extractor,
+    LostSplit,
     Naming,
+    end_lost_splits,
     extract_features,
+    find_lost_splits,
     open_engine,
     open_extractor,
     open_source,
@@ -105,6 +108,7 @@ def extract_all(
                 source = sources(dataset.source)
                 budget = _budget(options.max_bad, dataset)
                 parts = [_Part(dataset, source, s, extractor, budget) for s in _splits(dataset, source, options.splits)]
+                _end_lost(parts[0], store, options, surroundings, console)
                 for part in parts:
                     if options.is_dry_run:
                         outcome.rows.append(_planned(part, store))
@@ -140,6 +144,38 @@ def _splits(dataset: DatasetConfig, source: DatasetSource, asked: tuple[str, ...
     if not found:
         raise ConfigError(f"{source.name}: does not say which base splits it has; name them with --split.")
     return found
+
+
+def _end_lost(
+    part: _Part,
+    store: Callable[[], FeatureStore],
+    options: ExtractOptions,
+    surroundings: Surroundings,
+    console: Console,
+) -> None:
+    """End the names of base splits that the source has no more.
+
+    Before its other splits are extracted: no probe in between may take the old ones for part of the new.
+    """
+    try:
+        opened = store()
+    except StoreNotFound:
+        return  # a dry run on a new path
+    lost = find_lost_splits(part.source, part.extractor, opened, part.dataset.stored_name, options.splits)
+    if not options.is_dry_run:
+        end_lost_splits(lost, part.extractor, opened, surroundings.now())
+    for entry in lost:
+        console.say(_farewell(entry, part.extractor, options.is_dry_run))
+
+
+def _farewell(lost: LostSplit, extractor: Extractor, is_dry_run: bool) -> str:
+    why = "was an import, and the source" if lost.is_import else "the source"
+    ends = "would end" if is_dry_run else "has ended"
+    kept = f"; its set {lost.set_key[:12]} stays, as_of= and key= reach it" if lost.set_key else ""
+    name = f"{lost.name} / {lost.split} / {extractor.name}"
+    return (
+        f"{name}: {why} has no base split {lost.split!r}{'' if lost.is_import else ' any more'}; the name {ends}{kept}"
+    )
 
 
 def _engine_opener(

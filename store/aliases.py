@@ -1,6 +1,8 @@
 """What people call a set: (dataset, split, extractor) → set key, with its history.
 
 aliases/<hash of the name>/<n>.json     the highest n is current
+
+An entry without a set key ends the name: what it meant before is history, and it means nothing now.
 """
 
 import logging
@@ -28,7 +30,7 @@ class Alias:
         dataset: a name of the configuration, or the source as it was given.
         split: the base split.
         extractor: what the extractor is called.
-        set_key: the set that answers to this name.
+        set_key: the set that answers to this name; empty where the name ends.
         created: UTC, ISO 8601 to the second.
     """
 
@@ -42,6 +44,11 @@ class Alias:
     def name_digest(self) -> str:
         """The name's folder: names come from datasets and never become paths themselves."""
         return digest([self.dataset, self.split, self.extractor])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the name means nothing from this entry on."""
+        return not self.set_key
 
 
 class Aliases:
@@ -66,21 +73,35 @@ class Aliases:
             if publish_new_file(folder / f"{number}.json", seal(asdict(alias))):
                 return
 
+    def end(self, dataset: str, split: str, extractor: str, created: str) -> bool:
+        """Let a name mean nothing from now on.
+
+        Returns:
+            False if it means nothing already, or has been given a new meaning at this very moment:
+            then that is newer than what our caller knew.
+        """
+        ended = Alias(dataset, split, extractor, "", created)
+        numbers = self.numbers(ended.name_digest)
+        if not numbers or self._means(ended, numbers[-1]):
+            return False
+        # Only the number after the one that was looked at, and no other: of two writers one wins.
+        return publish_new_file(self.folder / ended.name_digest / f"{numbers[-1] + 1}.json", seal(asdict(ended)))
+
     def history(self, dataset: str, split: str, extractor: str) -> list[Alias]:
-        """Return every set that a name has meant, the oldest first."""
+        """Return everything that a name has meant, the oldest first."""
         name = Alias(dataset, split, extractor, "", "").name_digest
         return [self.read(name, number) for number in self.numbers(name)]
 
     def newest(self, dataset: str, split: str, extractor: str) -> list[Alias]:
-        """Return what a name means now, as a list of one; of none for a name never given."""
+        """Return the newest entry of a name, as a list of one; of none for a name never given."""
         name = Alias(dataset, split, extractor, "", "").name_digest
         return self._last(name)
 
     def current(self) -> Iterator[Alias]:
-        """Yield what each name means now; a name whose newest entry is damaged is left out and logged."""
+        """Yield what each name means now, if anything; one whose newest entry is damaged is left out and logged."""
         for name in self._names():
             try:
-                yield from self._last(name)
+                yield from (alias for alias in self._last(name) if not alias.has_ended)
             except DamagedStore as error:
                 _logger.warning("%s The name is left out.", error)
 
@@ -100,8 +121,23 @@ class Aliases:
                 entries = self._any(name)
                 if not entries or (entries[0].dataset, entries[0].extractor) == (dataset, extractor):
                     raise
-            found += [a.split for a in entries if (a.dataset, a.extractor) == (dataset, extractor)]
+            found += [a.split for a in entries if (a.dataset, a.extractor) == (dataset, extractor) and not a.has_ended]
         return sorted(found)
+
+    def named(self, dataset: str, extractor: str) -> list[Alias]:
+        """Return the newest sound entry of each base split that a dataset's name has not ended for, by split.
+
+        Where the newest entry is damaged, an older one tells whose it is: whoever ends or renews
+        that name puts a sound entry in its place.
+        """
+        found = []
+        for name in self._names():
+            try:
+                entries = [alias for alias in self._last(name) if not alias.has_ended]
+            except DamagedStore:
+                entries = self._any(name)
+            found += [alias for alias in entries if (alias.dataset, alias.extractor) == (dataset, extractor)]
+        return sorted(found, key=lambda alias: alias.split)
 
     def _names(self) -> Iterator[str]:
         return filter(_NAME.fullmatch, list_folder(self.folder))

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from store.commit import PUBLISHED, TEMP_PREFIX, list_folder, make_folder, publi
 from store.documents import digest
 from store.errors import DamagedStore, FeatureSetNotFound, RunNotFound, StoreBusy, StoreFormatError, StoreNotFound
 from store.keys import PoolKey, Provenance, SetKey
+from store.moments import parse_moment
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
 from store.publication import publish_set
@@ -27,6 +28,8 @@ from store.sets import FeatureSet
 __all__ = ["FORMAT", "FeatureStore"]
 
 FORMAT = "linprobe-store 1"
+# So many names fit into a message.
+_LISTED = 8
 _logger = logging.getLogger(__name__)
 _CATALOG_COLUMNS = (
     "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "bytes", "created", "is_current"
@@ -144,6 +147,7 @@ class FeatureStore:
 
         Raises:
             FeatureSetNotFound: nothing answers; the message lists what there is.
+            InvalidMoment: `as_of` is no ISO 8601 time.
         """
         if key is not None:
             return FeatureSet(self.path / "sets" / self._complete(key))
@@ -153,16 +157,15 @@ class FeatureStore:
             # Only the newest entry is read: an older one that is damaged stands in nobody's way.
             history = self._aliases.newest(dataset, split, extractor)
         else:
+            moment = parse_moment(as_of)
             history = self._aliases.history(dataset, split, extractor)
-            moment = pd.Timestamp(as_of)
-            moment = moment.tz_localize("UTC") if moment.tzinfo is None else moment
-            history = [alias for alias in history if pd.Timestamp(alias.created) <= moment]
-        if not history:
-            known = sorted({(a.dataset, a.split, a.extractor) for a in self._aliases.current()})
-            listed = "; ".join(" / ".join(name) for name in known[:8]) or "none"
+            history = [alias for alias in history if parse_moment(alias.created) <= moment]
+        if not history or history[-1].has_ended:
             when = f" as of {as_of}" if as_of else ""
+            ended = f" since {history[-1].created}, when its source had that base split no more" if history else ""
             raise FeatureSetNotFound(
-                f"{dataset} / {split} / {extractor}: no such set{when} in {self.path}; sets here: {listed}."
+                f"{dataset} / {split} / {extractor}: no such set{when} in {self.path}{ended}; "
+                f"sets here: {self._listed()}."
             )
         found = history[-1].set_key
         if found not in self._published("sets"):
@@ -171,8 +174,13 @@ class FeatureStore:
             )
         return FeatureSet(self.path / "sets" / found)
 
+    def _listed(self) -> str:
+        known = sorted({(a.dataset, a.split, a.extractor) for a in self._aliases.current()})
+        more = f"; and {len(known) - _LISTED} more, see 'linprobe store ls'" if len(known) > _LISTED else ""
+        return ("; ".join(" / ".join(name) for name in known[:_LISTED]) or "none") + more
+
     def splits(self, dataset: str, extractor: str) -> list[str]:
-        """Return the base splits under which a dataset has sets of an extractor, sorted.
+        """Return the base splits under which a dataset has sets of an extractor now, sorted.
 
         Raises:
             DamagedStore: what one of them is called is damaged.
@@ -211,6 +219,24 @@ class FeatureStore:
                 f"{dataset} / {split} / {extractor}: its set {key} was taken away by 'linprobe store gc' meanwhile; "
                 "run it again."
             )
+
+    def lost_splits(self, dataset: str, extractor: str, kept: Collection[str]) -> dict[str, str]:
+        """Return base split → set key of what a dataset still names, and its source has no more.
+
+        Args:
+            dataset: a name of the configuration, or the source.
+            extractor: what the extractor is called.
+            kept: the base splits that the source has.
+        """
+        return {a.split: a.set_key for a in self._aliases.named(dataset, extractor) if a.split not in kept}
+
+    def end_name(self, dataset: str, split: str, extractor: str, created: str) -> bool:
+        """Let a name mean nothing from now on; what it meant stays, and `as_of` and `key` reach it.
+
+        Returns:
+            False if it meant nothing already, or got a new meaning at this very moment.
+        """
+        return self._aliases.end(dataset, split, extractor, created)
 
     def pool(self, key: PoolKey) -> Pool:
         """Return the pool of a key, which may hold nothing yet."""

@@ -4,6 +4,7 @@ __all__ = [
     "DamagedStore",
     "FeatureSetNotFound",
     "InvalidFeatures",
+    "InvalidMoment",
     "RowsUnavailable",
     "RunNotFound",
     "StoreBusy",
@@ -46,6 +47,10 @@ class RowsUnavailable(StoreError, LookupError):
 
 class InvalidFeatures(StoreError, ValueError):
     """Features from elsewhere are not what the store can take."""
+
+
+class InvalidMoment(StoreError, ValueError):
+    """A text that should name a moment names none."""
 
 
 class StoreBusy(StoreError, TimeoutError):

@@ -4,11 +4,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from store.aliases import Aliases
 from store.commit import PUBLISHED, list_folder
 from store.errors import DamagedStore
+from store.moments import parse_moment
 from store.results import RunFolder
 from store.sets import FeatureSet
 
@@ -82,7 +81,9 @@ def _follow_names(root: Path, since: float, found: SetReferences) -> None:
             except DamagedStore as error:
                 found.unreadable.append(str(error))
                 continue
-            if until >= since:
+            if alias.has_ended:
+                pass  # it means no set, and is when the one before it lost the name
+            elif until >= since:
                 found.kept.add(alias.set_key)
             else:
                 found.former.setdefault(alias.set_key, []).append(aliases.folder / name / f"{number}.json")
@@ -116,5 +117,4 @@ def _published(folder: Path) -> Iterator[str]:
 
 
 def _seconds(moment: str) -> float:
-    timestamp = pd.Timestamp(moment)
-    return float((timestamp.tz_localize("UTC") if timestamp.tzinfo is None else timestamp).timestamp())
+    return parse_moment(moment).timestamp()

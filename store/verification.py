@@ -186,7 +186,7 @@ class _Verifier:
             with self._noting("name", path):
                 self.found.counts.update(files=1, bytes=path.stat().st_size)
                 alias = aliases.read(name, number)
-                if number == numbers[-1]:
+                if number == numbers[-1] and not alias.has_ended:
                     yield alias
                     self._require_named(alias, path)
 

@@ -56,15 +56,15 @@ def test_help_loads_neither_framework_nor_pandas_nor_scikit_learn():
 PUBLIC = {
     "store": {
         "EXPORT_FORMATS", "IMPORTED", "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features",
-        "Garbage", "GarbageCollection", "GarbageRule", "ImportedFeatures", "InvalidFeatures", "Pool", "PoolKey", "Problem", "ProbeResult", "Provenance",
+        "Garbage", "GarbageCollection", "GarbageRule", "ImportedFeatures", "InvalidFeatures", "InvalidMoment", "Pool", "PoolKey", "Problem", "ProbeResult", "Provenance",
         "RowsUnavailable", "RunNotFound", "SetKey", "StoreBusy", "StoreError", "StoreFormatError", "StoreNotFound",
         "Verification", "collect_garbage", "export_set", "import_features", "read_features", "rows_digest", "verify_store",
     },
     "extract": {
         "ENGINES", "VALUE_RANGES", "BadData", "Budget", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
-        "ExtractError", "Extraction", "Extractor", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming",
-        "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable", "UnknownName", "extract_features",
-        "extractor_names", "open_engine", "open_extractor", "open_source", "plan_extraction",
+        "ExtractError", "Extraction", "Extractor", "LostSplit", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming",
+        "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable", "UnknownName", "end_lost_splits", "extract_features",
+        "extractor_names", "find_lost_splits", "open_engine", "open_extractor", "open_source", "plan_extraction",
     },
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "FeatureError", "HeadNotFound", "LabelError", "OptionError", "ProbeError",

@@ -86,6 +86,24 @@ def test_a_broken_picture_is_quarantined_within_the_budget_and_refused_beyond_it
     assert [entry["example_id"] for entry in shown["quarantined"]] == ["dark/torn.jpg"]
 
 
+def test_a_deleted_split_is_told_of_and_no_probe_uses_it(run, pictures, tmp_path):
+    (tmp_path / "data").mkdir()
+    for split in ("train", "test"):
+        shutil.copytree(pictures, tmp_path / "data" / split)
+    job = ("--dataset", f"folder:{tmp_path}/data", "--extractor", "pixels", "--json")
+    run("extract", *job)
+    assert run("probe", *job)[1]["runs"][0]["test"] == "test"
+    shutil.rmtree(tmp_path / "data" / "test")
+    message = f"folder:{tmp_path}/data / test / pixels: the source has no base split 'test' any more; the name "
+    assert f"{message}would end" in run("extract", *job, "--dry-run")[2]
+    code, document, err = run("extract", *job)
+    assert (code, [row["status"] for row in document["feature_sets"]]) == (0, ["cached"])
+    assert f"{message}has ended; its set " in err
+    assert err.count("has ended") == 1
+    assert run("probe", *job)[1]["runs"][0]["test"] != "test"
+    assert "has ended" not in run("extract", *job)[2]
+
+
 def test_one_dataset_that_fails_does_not_stop_the_others(run, pictures, tmp_path):
     job = tmp_path / "job.toml"
     job.write_text(

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from store import DamagedStore, FeatureSetNotFound
+from store import DamagedStore, FeatureSetNotFound, InvalidMoment
 from store.aliases import Alias, Aliases
 
 NAME = ("flowers", "train", "toy")
@@ -91,6 +91,39 @@ def test_other_files_in_the_folders_are_no_entries(aliases):
     assert len(list(aliases.current())) == 1
 
 
+def test_ended_name_means_nothing_and_its_history_is_kept(aliases):
+    aliases.put(alias(1))
+    assert aliases.end(*NAME, "2026-02-01T00:00:00Z")
+    assert list(aliases.current()) == []
+    assert aliases.splits("flowers", "toy") == []
+    assert [entry.has_ended for entry in aliases.history(*NAME)] == [False, True]
+    assert not aliases.end(*NAME, "2026-03-01T00:00:00Z")
+    assert len(aliases.history(*NAME)) == 2
+    aliases.put(alias(1))
+    assert aliases.splits("flowers", "toy") == ["train"]
+    assert [entry.set_key[-1:] for entry in aliases.history(*NAME)] == ["1", "", "1"]
+
+
+def test_name_never_given_cannot_end(aliases):
+    assert not aliases.end(*NAME, "2026-02-01T00:00:00Z")
+    assert not aliases.folder.exists()
+
+
+def test_name_that_is_given_anew_at_the_moment_it_should_end_does_not_end(aliases, monkeypatch):
+    aliases.put(alias(1))
+    numbers = aliases.numbers
+
+    def given_anew(name):
+        found = numbers(name)
+        monkeypatch.setattr(aliases, "numbers", numbers)
+        aliases.put(alias(2))
+        return found
+
+    monkeypatch.setattr(aliases, "numbers", given_anew)
+    assert not aliases.end(*NAME, "2026-02-01T00:00:00Z")
+    assert [entry.set_key[-1] for entry in aliases.current()] == ["2"]
+
+
 def test_two_processes_that_name_at_once_lose_no_entry(aliases):
     code = (
         "import sys, pathlib; from store.aliases import Alias, Aliases\n"
@@ -122,6 +155,20 @@ def test_as_of_gives_what_the_name_meant_then(corpus):
     assert store.get("dated", "train", "toy", as_of="2026-03-01T01:00:00+01:00").key == second.key
     with pytest.raises(FeatureSetNotFound, match="no such set as of 2026-01-31 in"):
         store.get("dated", "train", "toy", as_of="2026-01-31")
+    with pytest.raises(InvalidMoment, match=r"^'yesterday': a moment in ISO 8601 expected, such as 2026-02-01"):
+        store.get("dated", "train", "toy", as_of="yesterday")
+
+
+def test_message_about_a_missing_set_says_how_many_it_does_not_list(corpus):
+    corpus.add("ab")
+    for number in range(8):
+        found = corpus.publish("ab", name=f"n{number}")
+    with pytest.raises(FeatureSetNotFound, match=r"n7 / train / toy\.$"):
+        corpus.store.get("x", "train", "toy")
+    for number in range(8, 11):
+        corpus.store.name_set(f"o{number}", "train", "toy", found.key, "2026-02-01T00:00:00Z")
+    with pytest.raises(FeatureSetNotFound, match=r"n7 / train / toy; and 3 more, see 'linprobe store ls'\.$"):
+        corpus.store.get("x", "train", "toy")
 
 
 def test_older_damaged_entry_stands_in_nobodys_way(corpus):

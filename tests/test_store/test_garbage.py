@@ -108,6 +108,18 @@ def test_set_goes_when_its_name_has_long_meant_another_and_as_of_works_within_th
     assert verify_store(corpus.store.path, is_deep=True).is_sound
 
 
+def test_set_whose_name_has_ended_is_an_old_one(corpus, aged):
+    assert corpus.store.end_name("flowers", "train", "toy", "2026-02-01T00:00:00Z")
+    age(corpus.store.path)
+    since = 1769904000.0  # 2026-02-01T00:00:00Z
+    assert kinds(collect(corpus, now=since + 29 * DAY)) == []
+    assert corpus.store.get("flowers", "train", "toy", as_of="2026-01-31").key == aged.key
+    assert "set" in kinds(collect(corpus, now=since + 31 * DAY))
+    assert corpus.store.splits("flowers", "toy") == []
+    assert corpus.store.catalog().empty
+    assert verify_store(corpus.store.path, is_deep=True).is_sound
+
+
 def test_set_that_was_never_named_goes_when_it_is_old(corpus, aged):
     ledger = corpus.ledger("ab")
     corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, corpus.provenance)

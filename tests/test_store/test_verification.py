@@ -117,6 +117,13 @@ def test_set_that_a_name_means_is_missed(full, flowers):
     assert f"the set {flowers.key} that flowers / train / toy means expected in sets/, none found" in problem.message
 
 
+def test_name_that_has_ended_misses_no_set(full, flowers):
+    full.end_name("flowers", "train", "toy", "2026-02-01T00:00:00Z")
+    assert verify_store(full.path, is_deep=True).is_sound
+    shutil.rmtree(flowers.folder)
+    assert verify_store(full.path).is_sound
+
+
 def test_what_is_not_the_stores_is_noted_and_no_problem(full):
     (full.path / "notes.txt").write_text("mine")
     (full.path / "sets" / "README").write_text("mine")

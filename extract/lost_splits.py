@@ -1,0 +1,71 @@
+"""Base splits that a source has no more: their names end, so that no probe trains or tests on what was deleted."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from extract.extractors.extractor import Extractor
+from extract.sources.example import DatasetSource
+from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore
+
+__all__ = ["LostSplit", "end_lost_splits", "find_lost_splits"]
+
+
+@dataclass(frozen=True)
+class LostSplit:
+    """A base split that a name of a dataset still has, and its source has no more.
+
+    Attributes:
+        name: what the dataset is called.
+        split: the base split.
+        set_key: what the name means until now; empty where a damaged entry hides it.
+        is_import: whether those features were taken in by `store import`.
+    """
+
+    name: str
+    split: str
+    set_key: str
+    is_import: bool
+
+
+def find_lost_splits(
+    source: DatasetSource, extractor: Extractor, store: FeatureStore, dataset: str, asked: Collection[str] = ()
+) -> list[LostSplit]:
+    """Return the names of base splits that are to end before a source is extracted.
+
+    Args:
+        source: says which base splits it has; one that cannot say loses none.
+        extractor: whose sets.
+        store: what has the names.
+        dataset: what the source is called.
+        asked: base splits that somebody asked for by name. Then nobody looked at the others, and only
+            imports end, because features from elsewhere never stand beside those of the pictures.
+    """
+    if not source.splits:
+        return []
+    found = []
+    for name in dict.fromkeys((dataset, source.name)):
+        for split, key in store.lost_splits(name, extractor.name, source.splits).items():
+            lost = LostSplit(name, split, key, _is_import(store, key))
+            if lost.is_import or not asked:
+                found.append(lost)
+    return found
+
+
+def end_lost_splits(lost: Collection[LostSplit], extractor: Extractor, store: FeatureStore, created: str) -> None:
+    """End the names of lost base splits; their sets stay, and `as_of` and `key` reach them.
+
+    Args:
+        lost: what `find_lost_splits` found.
+        extractor: whose sets.
+        store: what has the names.
+        created: UTC, ISO 8601 to the second.
+    """
+    for entry in lost:
+        store.end_name(entry.name, entry.split, extractor.name, created)
+
+
+def _is_import(store: FeatureStore, key: str) -> bool:
+    try:
+        return bool(key) and store.get(key=key).provenance.engine == IMPORTED
+    except (FeatureSetNotFound, DamagedStore):
+        return False
