@@ -1,17 +1,21 @@
 import pytest
 
 from probe import HEADS, HeadNotFound, OptionError, default_options
+from probe.heads.options import Option
 from probe.heads.registry import resolve_options
 
 
 def test_the_heads_and_their_defaults():
-    assert HEADS == ("dense", "logistic")
+    assert HEADS == ("dense", "logistic", "ridge")
     assert default_options("dense") == {"batch_size": 32, "epochs": 6, "learning_rate": 1e-3, "scaling": "none"}
     assert default_options("logistic") == {"keep_c": False, "scaling": "zscore"}
+    assert default_options("ridge") == {"scaling": "zscore"}
 
 
 def test_an_unknown_head_names_the_nearest():
-    with pytest.raises(HeadNotFound, match=r"head 'logistics': did you mean 'logistic'\? known: dense, logistic"):
+    with pytest.raises(
+        HeadNotFound, match=r"head 'logistics': did you mean 'logistic'\? known: dense, logistic, ridge"
+    ):
         default_options("logistics")
 
 
@@ -40,3 +44,36 @@ def test_a_wrong_value_is_refused(head, given, said):
 def test_an_integer_is_a_number():
     assert resolve_options("dense", {"learning_rate": 1})["learning_rate"] == 1.0
     assert isinstance(resolve_options("dense", {"learning_rate": 1})["learning_rate"], float)
+
+
+RATE = Option("rate", 0.1, is_grid=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed"), [(0.5, 0.5), ([0.5], 0.5), ([1, 0.5], (0.5, 1.0)), ((0.5, 1.0), (0.5, 1.0))]
+)
+def test_a_grid_is_one_value_or_several_in_order(given, parsed):
+    found = RATE.parse(given, "head")
+    assert found == parsed
+    assert type(found) is type(parsed)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "said"),
+    [
+        (RATE, [], r"head: rate = \[\]: one value or more expected"),
+        (RATE, [0.5, "fast"], "rate = 'fast': float or a list of them expected"),
+        (RATE, [0.5, 0.0], "rate = 0.0: a number above 0 expected"),
+        (RATE, [1, 1.0], "1.0 stands twice"),
+        (Option("rate", 0.1), [0.5, 1.0], r"rate = \[0.5, 1.0\]: float expected"),
+        (Option("share", 0.0, least=0.0, below=1.0), 1.0, "a number of at least 0 and below 1 expected"),
+        (Option("share", 0.0, least=0.0, below=1.0), -0.1, "a number of at least 0 and below 1 expected"),
+    ],
+)
+def test_a_wrong_value_of_a_grid_or_a_range_is_refused(option, given, said):
+    with pytest.raises(OptionError, match=said):
+        option.parse(given, "head")
+
+
+def test_zero_is_allowed_where_the_least_is_zero():
+    assert Option("share", 0.0, least=0.0).parse(0, "head") == 0.0

@@ -1,0 +1,108 @@
+"""Ridge classification: the penalty selected along a path that one eigendecomposition a fold gives for nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from probe.heads.options import Option
+from probe.heads.ridge_path import RidgePath
+from probe.heads.training import Progress, Trained, TrainingData, no_curves
+from probe.scaling import SCALINGS, head_arrays, softmax
+from probe.selection import MAX_EXTENSIONS, Folds, Score, choose, extend_grid, make_folds, score_fold, tabulate
+from probe.temperature import fit_temperature
+
+__all__ = ["GRID", "OPTIONS", "train_ridge"]
+
+OPTIONS = (Option("scaling", "zscore", choices=SCALINGS),)
+
+# From strong to weak, four points a decade, as the path of `logistic` has them.
+GRID = tuple(float(f"{alpha:.12g}") for alpha in 10.0 ** np.linspace(7, -4, 45))
+
+# Where there are too few rows to select on: scikit-learn's own default, and scores as they are.
+_UNSELECTED_ALPHA, _UNSELECTED_TEMPERATURE = 1.0, 1.0
+
+# The final fit has converged if its normal equations hold to this share of their right side.
+_SOLVED = 1e-6
+
+
+def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+    """Select alpha, and refit on train and validation with λ = alpha / N held.
+
+    The head predicts softmax(scores / T). T is fitted on rows that were held out, and lies in the kernel and the bias.
+    """
+    scaling = str(options["scaling"])
+    folds = make_folds(data)
+    selection, messages = _unselected(), list[str]()
+    alpha, temperature = _UNSELECTED_ALPHA, _UNSELECTED_TEMPERATURE
+    if folds is not None:
+        selection, messages, temperature = _select(data, folds, scaling, on_progress)
+        # λ = alpha / N: more rows, a larger alpha.
+        alpha = selection["selected"]["alpha"] * len(data.labels) / folds.training_rows
+    on_progress(f"ridge: final fit on {len(data.labels)} rows, alpha = {alpha:.3g}")
+    path = RidgePath(data.features, data.labels, data.classes, np.arange(len(data.labels)), scaling)
+    (kernel,), (bias,) = path.kernels([alpha])
+    residual = path.residual(alpha)
+    if residual > _SOLVED:
+        messages.append(f"the normal equations hold to {residual:.1g} only: alpha = {alpha:.3g} is too weak for them")
+    fit = {
+        "converged": residual <= _SOLVED,
+        "iterations": 0,
+        "alpha": alpha,
+        "penalty": alpha / len(data.labels),
+        "residual": residual,
+        "temperature": temperature,
+        "trainable_parameters": (data.features.shape[1] + 1) * (data.classes if data.classes > 2 else 1),
+    }
+    n_validation = folds.n_validation if folds else data.official_validation
+    head = head_arrays(path.scaler, kernel / temperature, bias / temperature)
+    packages = ("numpy", "scipy")
+    return Trained(head, n_validation, selection, fit, no_curves(), packages, tuple(messages))
+
+
+def _unselected() -> dict[str, Any]:
+    note = f"too few rows to select on: alpha = {_UNSELECTED_ALPHA:g}, scikit-learn's default; no temperature"
+    return {"method": "none", "selected": {"alpha": _UNSELECTED_ALPHA}, "table": [], "notes": [note]}
+
+
+def _select(
+    data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
+) -> tuple[dict[str, Any], list[str], float]:
+    """Return the selection's document, its warnings, and the temperature at the selected alpha."""
+    everything = _with_extensions(GRID)
+    found: dict[float, list[tuple[Score, float]]] = {alpha: [] for alpha in everything}
+    # A fold at a time: its decomposition is large, and a score for every penalty is not.
+    for number, (train, held_out) in enumerate(folds.pairs):
+        on_progress(f"ridge: fold {number + 1} of {len(folds.pairs)}, {len(everything)} penalties")
+        path = RidgePath(data.features, data.labels, data.classes, train, scaling)
+        for alpha, scores in path.scores(data.features, held_out, everything):
+            temperature = fit_temperature(scores, data.labels[held_out])
+            score = score_fold(data.labels[held_out], softmax(scores / temperature))
+            found[alpha].append((score, temperature))
+    alphas, kept, notes, unresolved = extend_grid(GRID, lambda alpha: [score for score, _ in found[alpha]], "alpha")
+    table = tabulate([{"alpha": alpha} for alpha in alphas], kept)
+    choice = choose(table)
+    best, selected, by_nll = (table[row] for row in (choice.best, choice.selected, choice.by_nll))
+    document = {
+        "method": folds.method,
+        "selected": {"alpha": selected["alpha"]},
+        "best": {"alpha": best["alpha"]},
+        "by_nll": {"alpha": by_nll["alpha"]},
+        "table": table,
+        "notes": [
+            f"best alpha = {best['alpha']:g}; selected: the strongest penalty within one standard error",
+            f"by NLL: alpha = {by_nll['alpha']:g}, accuracy {by_nll['accuracy']:.4f}",
+            "NLL of the scores divided by a temperature that is fitted on the rows held out",
+            *notes,
+            *unresolved,
+        ],
+    }
+    temperatures = [temperature for _, temperature in found[selected["alpha"]]]
+    return document, unresolved, float(np.exp(np.mean(np.log(temperatures))))
+
+
+def _with_extensions(grid: Sequence[float]) -> list[float]:
+    """Return a decreasing grid with the decades by which it may be extended: in a path they cost next to nothing."""
+    decades = [10.0**step for step in range(1, MAX_EXTENSIONS + 1)]
+    stronger = [float(f"{grid[0] * decade:.12g}") for decade in reversed(decades)]
+    return [*stronger, *grid, *(float(f"{grid[-1] / decade:.12g}") for decade in decades)]
