@@ -1,13 +1,17 @@
 """How fast the sweep is beside scikit-learn: ratios of one run, on the pixels of Fashion-MNIST or features of your own.
 
-    python -m benchmarks.sweep [--rows 18000] [--points 45] [--peer-points 9] [--npz FILE] [--json FILE]
+    python -m benchmarks.sweep [--rows 18000] [--points 45] [--cold-points 9] [--npz FILE] [--json FILE]
+    python -m benchmarks.sweep --growth [--json FILE]
 
 Ours is the whole selection: scaling, every point of the grid fitted on nine tenths of the rows and scored on the tenth
 held out, the choice, the refit on all rows. The peer is `LogisticRegression(max_iter=1000)` fitted at the same points
-on the same rows, z-scored before the clock starts, and scored; cold, and warm (started at the optimum of the point
-before, which ours lends it without its time being counted). With fewer peer points than points their time is scaled
-up, plainly. Ours runs before and after the peer, since the machine's speed drifts. The peer gets one BLAS
-thread or all of them, whichever is faster for it; ours gets all of them.
+on the same rows, z-scored before the clock starts, and scored: in a cold loop, and in a loop with `warm_start=True`
+from strong to weak penalties. The cold loop may fit fewer points, and its time is then scaled up, plainly. Ours runs
+before, between and after the two loops, since the machine's speed drifts. The peer gets one BLAS thread or all of them,
+whichever is faster for it; ours gets all of them. The certificate says how far above the optimum a fit may be: the
+peer stops by the size of its gradient, which with weak penalties stops it long before it is there.
+
+`--growth` times ours alone on drawn features, against the number of rows, dimensions and classes.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import gzip
 import json
 import resource
 import statistics
+import subprocess
 import sys
 import time
 import warnings
@@ -32,7 +37,7 @@ from probe.heads.logistic import LogisticHead
 from probe.heads.training import TrainingData
 from probe.objective import Objective
 from probe.scaling import fit_scaler
-from probe.selection import choose, make_folds, tabulate
+from probe.selection import choose, tabulate
 from probe.sweep.search import Search, search
 
 PIXELS = Path("/usr/share/datasets/fashion-mnist")
@@ -50,7 +55,6 @@ def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     units, tokens = units_of([str(at) for at in range(len(labels))], [""] * len(labels))
     data = TrainingData(np.zeros((len(labels), 1)), labels, units, tokens, 0, int(labels.max()) + 1, 0)
     train, held_out, _ = data.holdout()
-    assert make_folds(data) is not None
     return train, held_out
 
 
@@ -77,29 +81,27 @@ class Peer:
         self.held_out, self.held_out_labels = scaler.transform(features[held_out]), labels[held_out]
         self.threads = 0
 
-    def fit(self, C: float, start: tuple[np.ndarray, np.ndarray] | None, limit: int = 1000) -> tuple[float, Any]:
-        model = LogisticRegression(C=C, max_iter=limit, warm_start=start is not None)
-        if start is not None:
-            kernel, bias = start
-            if len(bias) == 2:
-                kernel, bias = kernel[:, 1:] - kernel[:, :1], bias[1:] - bias[:1]
-            model.coef_, model.intercept_ = kernel.T.astype(np.float32), bias.astype(np.float32)
+    def fit(self, model: LogisticRegression) -> dict[str, Any]:
+        """Fit and score; the certificate is computed after the clock has stopped."""
         with warnings.catch_warnings(), threadpool_limits(self.threads or None, user_api="blas"):
             warnings.simplefilter("ignore", ConvergenceWarning)
             begun = time.perf_counter()
             model.fit(self.features, self.labels)
-            model.score(self.held_out, self.held_out_labels)
-            return time.perf_counter() - begun, model
+            accuracy = model.score(self.held_out, self.held_out_labels)
+            seconds = time.perf_counter() - begun
+        iterations = int(model.n_iter_[0])
+        certificate = self.certificate(model)
+        return {"seconds": seconds, "iterations": iterations, "certificate": certificate, "accuracy": accuracy}
 
     def choose_threads(self, most: int) -> None:
         """Take one thread or all, whichever is faster for 30 iterations; the better of two turns each."""
-        seconds = {}
+        seconds: dict[int, list[float]] = {}
         for _ in range(2):
             for self.threads in (1, most):
-                seconds.setdefault(self.threads, []).append(self.fit(1.0, None, 30)[0])
+                seconds.setdefault(self.threads, []).append(self.fit(LogisticRegression(max_iter=30))["seconds"])
         self.threads = min(seconds, key=lambda threads: min(seconds[threads]))
 
-    def certificate(self, model: Any) -> float:
+    def certificate(self, model: LogisticRegression) -> float:
         """How far above its optimum a fit may be, as a share of its objective; the intercept made optimal."""
         kernel, bias = model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
         classes = int(self.labels.max()) + 1
@@ -110,108 +112,163 @@ class Peer:
         return float(found.bound / found.objective)
 
 
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def measure(features: np.ndarray, labels: np.ndarray, points: int, peer_points: int) -> dict[str, Any]:
-    grid = [float(f"{C:.12g}") for C in 10.0 ** np.linspace(-7, 2, points)]
+def measure(features: np.ndarray, labels: np.ndarray, points: int, cold_points: int) -> dict[str, Any]:
+    grid = make_grid(points)
     pair = split(labels)
-    before = peak_bytes()
     first, found, head = ours(features, labels, pair, grid)
-    peak = peak_bytes() - before
     peer = Peer(features, labels, pair)
     threads = max(info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas")
     peer.choose_threads(threads)
-    table = []
-    for at in np.unique(np.linspace(0, points - 1, peer_points).round().astype(int)).tolist():
-        cold, model = peer.fit(grid[at], None)
-        warm, warm_model = peer.fit(grid[at], found.starts[at - 1] if at else None)
-        table.append(
-            {
-                "C": grid[at],
-                "cold": cold,
-                "cold_iterations": int(model.n_iter_[0]),
-                "cold_certificate": peer.certificate(model),
-                "warm": warm,
-                "warm_iterations": int(warm_model.n_iter_[0]),
-                "warm_certificate": peer.certificate(warm_model),
-                "our_certificate": found.fits[at][0].bound / found.fits[at][0].objective,
-                "accuracy": found.scores[at][0].accuracy,
-                "peer_accuracy": float(model.score(peer.held_out, peer.held_out_labels)),
-            }
-        )
-        print(json.dumps(table[-1]), file=sys.stderr, flush=True)
-    again, _, _ = ours(features, labels, pair, grid)
-    seconds = statistics.mean([first, again])
-    scale = points / len(table)
-    cold, warm = (scale * sum(row[name] for row in table) for name in ("cold", "warm"))
+    chosen = np.unique(np.linspace(0, points - 1, cold_points).round().astype(int)).tolist()
+    cold = {at: peer.fit(LogisticRegression(C=grid[at], max_iter=1000)) for at in chosen}
+    second, _, _ = ours(features, labels, pair, grid)
+    model = LogisticRegression(max_iter=1000, warm_start=True)
+    warm = [peer.fit(model.set_params(C=C)) for C in grid]
+    third, _, _ = ours(features, labels, pair, grid)
+    table = [
+        {
+            "C": grid[at],
+            **{f"cold_{name}": value for name, value in cold[at].items()},
+            **{f"warm_{name}": value for name, value in warm[at].items()},
+            "our_certificate": found.fits[at][0].bound / found.fits[at][0].objective,
+            "our_accuracy": found.scores[at][0].accuracy,
+        }
+        for at in chosen
+    ]
+    seconds = statistics.median([first, second, third])
+    cold_seconds = sum(row["seconds"] for row in cold.values()) * points / len(cold)
+    warm_seconds = sum(row["seconds"] for row in warm)
     return {
         "shape": list(features.shape),
         "classes": int(labels.max()) + 1,
         "points": points,
-        "peer_points": len(table),
+        "cold_points": len(cold),
         "threads": threads,
         "peer_threads": peer.threads,
-        "ours": [first, again],
-        "cold": cold,
-        "warm": warm,
-        "cold_ratio": cold / seconds,
-        "warm_ratio": warm / seconds,
+        "ours": [first, second, third],
+        "cold": cold_seconds,
+        "warm": warm_seconds,
+        "cold_ratio": cold_seconds / seconds,
+        "warm_ratio": warm_seconds / seconds,
         "our_worst_certificate": max(fits[0].bound / fits[0].objective for fits in found.fits),
         "refit_certificate": head.certificate.bound / head.certificate.objective,
-        "peer_worst_certificate": max(row["cold_certificate"] for row in table),
-        "features_bytes": features.nbytes,
-        "peak_bytes_above_features": peak,
+        "cold_worst_certificate": max(row["certificate"] for row in cold.values()),
+        "warm_worst_certificate": max(row["certificate"] for row in warm),
         "table": table,
     }
 
 
 def report(result: dict[str, Any]) -> str:
     rows, dim = result["shape"]
-    scaled = "" if result["peer_points"] == result["points"] else f", scaled from {result['peer_points']} points"
+    scaled = "" if result["cold_points"] == result["points"] else f", scaled from {result['cold_points']} points"
     lines = [
         f"{rows} x {dim}, {result['classes']} classes, {result['points']} points from C = 1e-7 to 1e2, z-scored; "
         f"ours with {result['threads']} threads, scikit-learn with {result['peer_threads']}",
-        f"  {'C':>9} {'cold s':>8} {'steps':>6} {'certificate':>12} {'warm s':>8} {'steps':>6} {'ours, cert.':>12} "
-        "accuracy",
+        f"  {'C':>9} {'cold s':>8} {'steps':>6} {'certificate':>12} {'warm s':>8} {'steps':>6} {'certificate':>12} "
+        f"{'ours, cert.':>12} {'cold':>7} {'ours':>7} (accuracy)",
     ]
     for row in result["table"]:
         lines.append(
-            f"  {row['C']:9.2g} {row['cold']:8.2f} {row['cold_iterations']:6} {row['cold_certificate']:12.1e} "
-            f"{row['warm']:8.2f} {row['warm_iterations']:6} {row['our_certificate']:12.1e} "
-            f"{row['accuracy']:.4f} against {row['peer_accuracy']:.4f}"
+            f"  {row['C']:9.2g} {row['cold_seconds']:8.2f} {row['cold_iterations']:6} {row['cold_certificate']:12.1e} "
+            f"{row['warm_seconds']:8.2f} {row['warm_iterations']:6} {row['warm_certificate']:12.1e} "
+            f"{row['our_certificate']:12.1e} {row['cold_accuracy']:7.4f} {row['our_accuracy']:7.4f}"
         )
     low, high = min(result["ours"]), max(result["ours"])
     lines += [
         f"  ours, selection and refit {low:.1f} to {high:.1f} s; worst certificate "
         f"{result['our_worst_certificate']:.1e}",
         f"  scikit-learn, cold loop   {result['cold']:.0f} s{scaled}; worst certificate "
-        f"{result['peer_worst_certificate']:.1e}: {result['cold_ratio']:.1f} x ours",
-        f"  scikit-learn, warm loop   {result['warm']:.0f} s{scaled}: {result['warm_ratio']:.1f} x ours",
-        f"  features {result['features_bytes'] / 2**20:.0f} MiB, peak of ours above them "
-        f"{result['peak_bytes_above_features'] / 2**20:.0f} MiB",
+        f"{result['cold_worst_certificate']:.1e}: {result['cold_ratio']:.1f} x ours",
+        f"  scikit-learn, warm loop   {result['warm']:.0f} s; worst certificate "
+        f"{result['warm_worst_certificate']:.1e}: {result['warm_ratio']:.1f} x ours",
     ]
     return "\n".join(lines)
+
+
+def draw_features(rows: int, dim: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw features like a network's: not negative, of falling variance, the classes apart in some directions."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, rows)
+    latent = 0.7 * rng.normal(size=(classes, 64)).astype(np.float32)[labels]
+    latent += rng.normal(size=(rows, 64)).astype(np.float32)
+    features = latent @ rng.normal(size=(64, dim)).astype(np.float32) / 8
+    features += rng.normal(size=(rows, dim)).astype(np.float32) * np.linspace(1, 0.1, dim, dtype=np.float32)
+    return np.maximum(features, 0, out=features), labels
+
+
+def measure_growth(points: int) -> list[dict[str, Any]]:
+    """Time each shape in a process of its own, so that peak memory is its own too."""
+    shapes = [(rows, 1280, 10) for rows in (10_000, 40_000, 160_000)]
+    shapes += [(10_000, 2048, 10), (10_000, 1280, 2), (10_000, 1280, 100)]
+    table = []
+    for shape in shapes:
+        command = [sys.executable, "-m", "benchmarks.sweep", "--points", str(points), "--shape", *map(str, shape)]
+        table.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        print(growth_line(table[-1]), flush=True)
+    return table
+
+
+def measure_shape(rows: int, dim: int, classes: int, points: int) -> dict[str, Any]:
+    features, labels = draw_features(rows, dim, classes)
+    before = peak_bytes()
+    seconds, found, _ = ours(features, labels, split(labels), make_grid(points))
+    return {
+        "shape": [rows, dim],
+        "classes": classes,
+        "seconds": seconds,
+        "features_bytes": features.nbytes,
+        # The features are there before; what drawing them took above that is not ours to count.
+        "peak_bytes": features.nbytes + max(0, peak_bytes() - before),
+        "worst_certificate": max(fits[0].bound / fits[0].objective for fits in found.fits),
+    }
+
+
+def growth_line(row: dict[str, Any]) -> str:
+    rows, dim = row["shape"]
+    return (
+        f"  {rows:7} x {dim:4}, {row['classes']:3} classes: {row['seconds']:7.1f} s, "
+        f"{1e6 * row['seconds'] / rows:6.0f} us a row, features {row['features_bytes'] / 2**20:5.0f} MiB, "
+        f"peak {row['peak_bytes'] / 2**20:5.0f} MiB, worst certificate {row['worst_certificate']:.1e}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the sweep as ratios of one run.")
     parser.add_argument("--rows", type=int, default=18_000)
     parser.add_argument("--points", type=int, default=45)
-    parser.add_argument("--peer-points", type=int, default=9)
+    parser.add_argument("--cold-points", type=int, default=9)
     parser.add_argument("--npz", type=Path, help="features (N, D) float32 and labels (N,) instead of pixels")
+    parser.add_argument("--growth", action="store_true", help="time against rows, dimensions and classes")
+    parser.add_argument("--shape", type=int, nargs=3, metavar=("N", "D", "K"), help="time one shape, as JSON")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     arguments = parser.parse_args()
-    if arguments.npz:
-        with np.load(arguments.npz) as given:
-            features, labels = given["features"][: arguments.rows], given["labels"][: arguments.rows].astype(np.int64)
+    if arguments.shape:
+        print(json.dumps(measure_shape(*arguments.shape, arguments.points)))
+        return
+    result: Any
+    if arguments.growth:
+        print(f"The sweep of {arguments.points} points on drawn features, selection and refit:")
+        result = measure_growth(arguments.points)
     else:
-        features, labels = read_pixels(arguments.rows)
-    result = measure(features, labels, arguments.points, arguments.peer_points)
-    print(report(result), flush=True)
+        result = measure(*read(arguments), arguments.points, arguments.cold_points)
+        print(report(result), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))
+
+
+def read(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    if not arguments.npz:
+        return read_pixels(arguments.rows)
+    with np.load(arguments.npz) as given:
+        return given["features"][: arguments.rows], given["labels"][: arguments.rows].astype(np.int64)
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def make_grid(points: int) -> list[float]:
+    return [float(f"{C:.12g}") for C in 10.0 ** np.linspace(-7, 2, points)]
 
 
 if __name__ == "__main__":
