@@ -11,7 +11,7 @@ import numpy as np
 from extract.engines.engine import Engine, ParameterCounts
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
-from extract.pipeline import Batch, load_decoder, stream_batches
+from extract.pipeline import Batch, Pending, load_decoder, stream_batches
 from extract.sources.example import DatasetSource
 from extract.survey import STRICT, Budget, Candidate, Survey, known_verdicts, set_key
 from store import FeatureSet, FeatureStore, Pool, Provenance
@@ -239,17 +239,22 @@ class _Work:
         for picture, reason in batch.failed:
             self._survey.refuse(picture.content, reason)
         if batch.pending:
+            # Before more is computed, so that a kill costs a chunk and not two.
+            self._enter_chunk(batch.pending[0])
             features = engine(batch.images)
             _require_finite(features, batch, engine)
             for picture, row in zip(batch.pending, features, strict=True):
-                if picture.ordinal // CHUNK != self._chunk:
-                    # Pictures come in order: the chunk before this one is complete.
-                    self._commit()
-                    self._chunk = picture.ordinal // CHUNK
+                self._enter_chunk(picture)
                 self._rows.append(row)
                 self._contents.append(picture.content)
         self.progress = replace(self.progress, computed=self.progress.computed + len(batch.pending))
         self._report()
+
+    def _enter_chunk(self, picture: Pending) -> None:
+        if picture.ordinal // CHUNK != self._chunk:
+            # Pictures come in order: the chunk before this one is complete.
+            self._commit()
+            self._chunk = picture.ordinal // CHUNK
 
     def _commit(self) -> None:
         if self._rows:
