@@ -1,0 +1,44 @@
+"""The commands about a machine: what it lacks, and how it runs a job by itself."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.app import app
+from jobs.cli.options import ConfigRequired, Json, StorePath, open_console, require_choice
+
+__all__ = ["doctor", "schedule"]
+
+
+@app.command()
+def schedule(
+    config: ConfigRequired,
+    schedule_format: Annotated[str, typer.Option("--format", metavar="F", help="cron or systemd.")] = "cron",
+    at: Annotated[str, typer.Option("--at", metavar="HH:MM", help="The time of day.")] = "02:17",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Print what makes this machine run a job every night."""
+    from jobs.config import JobConfig
+    from jobs.schedule import SCHEDULE_FORMATS, schedule_text
+    from jobs.surroundings import Surroundings
+
+    require_choice("--format", schedule_format, SCHEDULE_FORMATS)
+    # The night must use the store that is used by day, whose name may stand in the environment alone.
+    path = Surroundings(os.environ).store_path(store, JobConfig.from_toml(config).store)
+    text = schedule_text(schedule_format, config, at, Path.cwd(), store=path)
+    open_console(json).result(text.rstrip("\n"), {"format": schedule_format, "text": text})
+
+
+@app.command()
+def doctor(store: StorePath = None, json: Json = False) -> None:
+    """Look at what this machine has, and say what is missing."""
+    from jobs.doctor import diagnose
+    from jobs.surroundings import Surroundings
+
+    surroundings = Surroundings(os.environ)
+    diagnosis = diagnose(surroundings.store_path(store, None), surroundings)
+    open_console(json).result(diagnosis.text(), diagnosis.document())
+    raise typer.Exit(diagnosis.code)

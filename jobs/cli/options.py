@@ -1,0 +1,78 @@
+"""What several commands share: their options, and how each begins and ends."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from jobs.console import Console
+    from jobs.errors import ExitCode
+    from jobs.failures import Failure
+
+__all__ = [
+    "Config",
+    "ConfigRequired",
+    "Dataset",
+    "ExtractorName",
+    "Json",
+    "StorePath",
+    "finish",
+    "open_console",
+    "require_choice",
+    "require_store_format",
+]
+
+Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A TOML file, such as examples/demo.toml.")]
+ConfigRequired = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as examples/demo.toml.")]
+Dataset = Annotated[list[str], typer.Option("--dataset", metavar="SOURCE", help="A source, or a name of the file.")]
+ExtractorName = Annotated[list[str], typer.Option("--extractor", metavar="NAME", help="An extractor.")]
+StorePath = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="DIR", help="The store; else LINPROBE_STORE, the file, ./linprobe-store."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def open_console(is_json: bool) -> "Console":
+    """Return where the command writes; from now on all other prints go to stderr."""
+    from jobs.console import Console
+
+    console = Console(is_json, sys.stdout)
+    # TFDS and Keras print what they do; stdout is for the result alone. `main` puts it back.
+    sys.stdout = sys.stderr
+    return console
+
+
+def finish(failures: "Sequence[Failure]") -> None:
+    """End the command with the exit code of what failed, if something did."""
+    from jobs.failures import worst_of
+
+    code: ExitCode = worst_of(list(failures))
+    if code:
+        raise typer.Exit(int(code))
+
+
+def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a value that the option does not know.
+
+    Raises:
+        ConfigError: naming the nearest.
+    """
+    if value not in choices:
+        from jobs.config import nearest
+        from jobs.errors import ConfigError
+
+        raise ConfigError(f"{option} {value}: no such choice; {nearest(value, choices)}.")
+
+
+def require_store_format(path: Path) -> None:
+    """Fail early, before models are loaded, where the folder is a store of another version."""
+    from store import FeatureStore, StoreNotFound
+
+    try:
+        FeatureStore(path)
+    except StoreNotFound:
+        return

@@ -1,0 +1,128 @@
+"""The commands of a day's work: extract, probe, report, and all of them as one night."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.app import app
+from jobs.cli.options import (
+    Config,
+    ConfigRequired,
+    Dataset,
+    ExtractorName,
+    Json,
+    StorePath,
+    finish,
+    open_console,
+    require_choice,
+    require_store_format,
+)
+
+__all__ = ["extract", "nightly", "probe", "report"]
+
+
+@app.command()
+def extract(
+    config: Config = None,
+    dataset: Dataset = [],
+    extractor: ExtractorName = [],
+    split: Annotated[list[str], typer.Option("--split", metavar="S", help="A base split; all by default.")] = [],
+    engine: Annotated[str | None, typer.Option(metavar="E", help="auto, tensorflow or openvino.")] = None,
+    max_bad: Annotated[
+        str | None, typer.Option("--max-bad", metavar="N|P%", help="How many pictures may be undecodable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Run extractors over datasets, each picture once, and keep the features."""
+    from jobs.extracting import ExtractOptions, extract_all
+    from jobs.plan import Selection, select
+    from jobs.surroundings import Surroundings
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    job = select(Selection(config, dataset, extractor))
+    path = surroundings.store_path(store, job.store)
+    console = open_console(json)
+
+    def opened() -> FeatureStore:
+        return FeatureStore(path) if dry_run else FeatureStore.create(path)
+
+    require_store_format(path)
+    options = ExtractOptions(tuple(split), engine, max_bad, dry_run)
+    outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
+    errors = [failure.row() for failure in outcome.failures]
+    console.result("", {"feature_sets": outcome.rows, "errors": errors})
+    finish(outcome.failures)
+
+
+@app.command()
+def probe(
+    config: Config = None,
+    dataset: Dataset = [],
+    extractor: ExtractorName = [],
+    head: Annotated[list[str], typer.Option("--head", metavar="HEAD", help="dense or logistic (the default).")] = [],
+    train: Annotated[str | None, typer.Option(metavar="SPLIT", help="Such as train[:80%].")] = None,
+    validation: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
+    test: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train with seeds 0 to N - 1.")] = None,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Train heads on cached features, and test each once."""
+    from jobs.plan import Selection, select
+    from jobs.probing import ProbeOptions, probe_all
+    from jobs.surroundings import Surroundings
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    job = select(Selection(config, dataset, extractor, head), needs_probes=True)
+    opened = FeatureStore(surroundings.store_path(store, job.store))
+    console = open_console(json)
+    outcome = probe_all(job, opened, ProbeOptions(train, validation, test, seeds), surroundings, console)
+    console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
+    finish(outcome.failures)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the site goes.")] = Path("linprobe-report"),
+    table_format: Annotated[
+        str, typer.Option("--format", metavar="F", help="site, or markdown, csv or json on stdout.")
+    ] = "site",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Write the report of all runs: a site that opens from disk, or a table."""
+    from jobs.reporting import TABLE_FORMATS, report_table, write_report
+    from jobs.surroundings import Surroundings
+    from store import FeatureStore
+
+    require_choice("--format", table_format, ("site", *TABLE_FORMATS))
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    if table_format == "site":
+        page = write_report(opened, out, surroundings).absolute()
+        console.result(str(page), {"report": str(page)})
+    else:
+        text, rows = report_table(opened, table_format)
+        console.result(text.rstrip("\n"), {"leaderboard": rows})
+
+
+@app.command()
+def nightly(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
+    """Extract, probe, report and gate, under one lock."""
+    from jobs.nightly import run_night
+    from jobs.plan import Selection, select
+    from jobs.surroundings import Surroundings
+
+    surroundings = Surroundings(os.environ)
+    job = select(Selection(config), needs_probes=True)
+    console = open_console(json)
+    night = run_night(job, surroundings.store_path(store, job.store), surroundings, console)
+    console.result("\n".join(night.lines), night.document)
+    finish(night.failures)
