@@ -3,25 +3,31 @@
 Nothing here imports a framework before a row has to be computed.
 """
 
-from extract.engines import ENGINES, Engine, ParameterCounts, open_engine
+from extract.engines import DEVICES, ENGINES, Engine, ParameterCounts, open_engine
 from extract.errors import (
     BadData,
     EngineUnavailable,
     ExtractError,
+    InvalidSetting,
     ModelMismatch,
     ModelUnavailable,
+    OutOfMemory,
     SourceUnavailable,
     UnknownName,
 )
-from extract.extractors import Declared, Extractor, ModelCaches, extractor_names, open_extractor
+from extract.extractors import PRECISIONS, PRESETS, Declared, Extractor, ModelCaches, extractor_names, open_extractor
 from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
-from extract.preprocessing import VALUE_RANGES, Preprocessing
+from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
 from extract.run import Extraction, Naming, Plan, Progress, extract_features, plan_extraction
 from extract.sources import DatasetSource, Example, open_source
 from extract.survey import Budget
 
 __all__ = [
+    "DEVICES",
     "ENGINES",
+    "PRECISIONS",
+    "PRESETS",
+    "RESIZE_METHODS",
     "VALUE_RANGES",
     "BadData",
     "Budget",
@@ -33,11 +39,13 @@ __all__ = [
     "ExtractError",
     "Extraction",
     "Extractor",
+    "InvalidSetting",
     "LostSplit",
     "ModelCaches",
     "ModelMismatch",
     "ModelUnavailable",
     "Naming",
+    "OutOfMemory",
     "ParameterCounts",
     "Plan",
     "Preprocessing",

@@ -7,8 +7,10 @@ __all__ = [
     "BadData",
     "EngineUnavailable",
     "ExtractError",
+    "InvalidSetting",
     "ModelMismatch",
     "ModelUnavailable",
+    "OutOfMemory",
     "SourceUnavailable",
     "UnknownName",
 ]
@@ -39,6 +41,10 @@ class UnknownName(ExtractError, LookupError):
         super().__init__(f"{name}: no such {kind}; {hint}known: {listed or 'none'}.")
 
 
+class InvalidSetting(ExtractError, ValueError):
+    """A setting of an extractor that cannot be meant so."""
+
+
 class SourceUnavailable(ExtractError, OSError):
     """A dataset cannot be had: it is not there, not prepared, or cannot be downloaded."""
 
@@ -57,3 +63,7 @@ class ModelMismatch(ExtractError, ValueError):
 
 class EngineUnavailable(ExtractError, RuntimeError):
     """The engine that was asked for cannot run here."""
+
+
+class OutOfMemory(ExtractError, MemoryError):
+    """A batch of pictures does not fit into the memory of what runs it."""

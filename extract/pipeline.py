@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from extract.decoding import Header, Undecodable, decode_carefully
+from extract.geometry import crop_and_resize
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Example
 
@@ -208,7 +209,7 @@ def decode(kind: Any, data: Any, shape: Any) -> Any:
 
 
 def resize(pixels: Any, preprocessing: Preprocessing) -> Any:
-    """Resize pixels as the preprocessing says.
+    """Crop and resize pixels as the preprocessing says.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -219,8 +220,7 @@ def resize(pixels: Any, preprocessing: Preprocessing) -> Any:
     """
     import tensorflow as tf
 
-    size = preprocessing.size
-    resized = tf.image.resize(pixels, (size, size), preprocessing.resize, antialias=preprocessing.antialias)
+    resized = crop_and_resize(pixels, preprocessing)
     image = tf.saturate_cast(tf.round(resized), tf.uint8) if preprocessing.pixels == "uint8" else resized
     image.set_shape(_shape(preprocessing))
     return image

@@ -4,9 +4,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from extract.decoding import DECODING_RULES
-from extract.errors import UnknownName
+from extract.errors import InvalidSetting, UnknownName
 
-__all__ = ["VALUE_RANGES", "Preprocessing", "lesson"]
+__all__ = ["RESIZE_METHODS", "VALUE_RANGES", "Crop", "Preprocessing", "lesson"]
+
+# Those of `tf.image.resize`, and TensorFlow 1's own sampling, which many published networks were
+# evaluated with: it takes a pixel's corner for its place, not its middle.
+RESIZE_METHODS = (
+    "bilinear", "bicubic", "lanczos3", "lanczos5", "area", "nearest", "gaussian", "mitchellcubic",
+    "bilinear_v1", "bicubic_v1",
+)  # fmt: skip
 
 # Published by the models' authors, as in keras.applications.imagenet_utils.
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -27,15 +34,57 @@ VALUE_RANGES: dict[str, tuple[tuple[float, ...], tuple[float, ...], str]] = {
 
 
 @dataclass(frozen=True)
+class Crop:
+    """Which part of a picture the network sees.
+
+    Attributes:
+        rule: `none`: all of it; `fraction`: the middle part of each side; `square`: the middle
+            square; `shorter`: the picture is resized first, then its middle is cut out. Only the
+            last two keep the aspect.
+        amount: of `fraction`, the part of each side; of `square`, the part of the shorter side;
+            of `shorter`, the pixels that the shorter side is resized to.
+    """
+
+    rule: str
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str, size: int) -> "Crop":
+        """Parse `none`, `fraction:F`, `square:F` or `shorter:PIXELS`.
+
+        Args:
+            text: what is parsed.
+            size: of the network's input.
+
+        Raises:
+            InvalidSetting: it is none of these.
+        """
+        rule, _, amount = text.partition(":")
+        try:
+            if text == "none":
+                return cls("none", 1.0)
+            if rule in ("fraction", "square") and 0 < float(amount) <= 1:
+                return cls(rule, float(amount))
+            if rule == "shorter" and size <= int(amount) <= 4096:
+                return cls(rule, int(amount))
+        except ValueError:
+            pass
+        raise InvalidSetting(
+            f"crop {text!r}: none, fraction:F or square:F (0 < F <= 1, such as square:0.875), or shorter:PIXELS "
+            f"({size} to 4096, since the input has {size}) expected."
+        )
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How bytes become the network's input; every field changes the numbers and so the pool key.
 
     Attributes:
         size: the input's height and width in pixels.
         value_range: a name of `VALUE_RANGES`; the scaling happens inside the frozen graph.
-        resize: the method of `tf.image.resize`.
+        resize: one of `RESIZE_METHODS`.
         antialias: whether shrinking averages over all pixels (the lesson does not).
-        crop: `none`: the aspect is not kept, as in the lesson.
+        crop: what `Crop.parse` takes; `none`: the aspect is not kept, as in the lesson.
         pixels: `float32`: resized pixels are 0 to 255, not rounded, as in the lesson; `uint8`: rounded,
             a quarter of the bytes on their way to the device.
         orientation: `ignore`: EXIF orientation is not applied, as TFDS and the lesson do.
@@ -56,8 +105,15 @@ class Preprocessing:
             raise UnknownName("value range", self.value_range, VALUE_RANGES)
         if self.pixels not in ("float32", "uint8"):
             raise UnknownName("pixel type", self.pixels, ("float32", "uint8"))
+        if self.resize not in RESIZE_METHODS:
+            raise UnknownName("resize method", self.resize, RESIZE_METHODS)
         if not 1 <= self.size <= 4096:
-            raise ValueError(f"size {self.size}: 1 to 4096 pixels expected.")
+            raise InvalidSetting(f"size {self.size}: 1 to 4096 pixels expected.")
+        if self.antialias and self.resize.endswith("_v1"):
+            raise InvalidSetting(
+                f"antialias with resize {self.resize}: TensorFlow 1 had none; take {self.resize[:-3]}."
+            )
+        Crop.parse(self.crop, self.size)
 
     def document(self) -> dict[str, Any]:
         """Return the fields as they stand in a pool's key, with the numbers behind the range."""

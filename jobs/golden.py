@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -75,12 +74,11 @@ class GoldenRows:
 
     def _extractor(self, features: FeatureSet) -> Extractor:
         key = self._store.pool_key(features.manifest["pool"])
-        known: Mapping[str, Any] = key.preprocessing
-        # What the configuration stated of a model of one's own stands in the pool's key.
-        declared = Declared(known.get("size"), known.get("value_range"), features.manifest["dim"], key.output)
+        # What the configuration stated of it stands in the pool's key.
+        declared = Declared.of_pool(key, features.manifest["dim"])
         name = features.provenance.extractor
         extractor = open_extractor(name, self._surroundings.caches, declared)
-        here = replace(extractor.pool_key(), dtype=key.dtype, precision=key.precision)
+        here = replace(extractor.pool_key(), dtype=key.dtype)
         if here != key:
             raise RowsUnavailable(
                 f"{name} is another extractor here than when the set was made: pool {key.digest[:12]} expected, "

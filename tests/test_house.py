@@ -61,14 +61,16 @@ PUBLIC = {
         "Verification", "collect_garbage", "export_set", "import_features", "read_features", "rows_digest", "verify_store",
     },
     "extract": {
-        "ENGINES", "VALUE_RANGES", "BadData", "Budget", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
-        "ExtractError", "Extraction", "Extractor", "LostSplit", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming",
-        "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable", "UnknownName", "end_lost_splits", "extract_features",
-        "extractor_names", "find_lost_splits", "open_engine", "open_extractor", "open_source", "plan_extraction",
+        "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "BadData", "Budget",
+        "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example", "ExtractError", "Extraction",
+        "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming",
+        "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable", "UnknownName",
+        "end_lost_splits", "extract_features", "extractor_names", "find_lost_splits", "open_engine", "open_extractor",
+        "open_source", "plan_extraction",
     },
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "FeatureError", "HeadNotFound", "LabelError", "OptionError", "ProbeError",
-        "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "default_options", "predict_proba", "resolve", "run_id", "run_probe",
+        "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "default_options", "predict_proba", "resolve", "restore_head", "run_id", "run_probe",
     },
     "reports": {
         "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "PictureLookup", "ReportError", "grid_examples",

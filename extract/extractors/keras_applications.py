@@ -11,6 +11,7 @@ import numpy as np
 
 from extract.errors import ModelMismatch, ModelUnavailable, UnknownName
 from extract.extractors.extractor import Extractor, Network
+from extract.extractors.published import PUBLISHED
 from extract.preprocessing import lesson
 
 __all__ = ["APPLICATIONS", "Application", "assign_weights", "build_application", "keras_extractor"]
@@ -79,6 +80,7 @@ def keras_extractor(spec: str, cache: Path) -> Extractor:
         preprocessing=lesson(application.size, application.value_range),
         dim=application.dim,
         load=partial(_load, application, path),
+        evaluation=PUBLISHED.get(name),
         about=f"{name}, weights {path.name}",
     )
 

