@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from probe.errors import FeatureError, HeadNotFound, LabelError, OptionError, ProbeError, SplitError
 from probe.heads.registry import HEADS, default_options
+from probe.prediction import predict_proba, restore_head
 from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
 from probe.run import run_probe
-from probe.scaling import predict_proba
 
 if TYPE_CHECKING:
     from probe.estimator import SoftmaxPathCV
@@ -30,6 +30,7 @@ __all__ = [
     "default_options",
     "predict_proba",
     "resolve",
+    "restore_head",
     "run_id",
     "run_probe",
 ]

@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from probe.errors import nearest
 from probe.scaling import SCALINGS, softmax
 from probe.selection import choose, tabulate
-from probe.sweep import PathFit, SoftmaxPath, open_workers
+from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, Search, search
+from probe.workers import open_workers
 
 __all__ = ["SoftmaxPathCV"]
 

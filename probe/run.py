@@ -13,8 +13,8 @@ from probe.heads.registry import find_recipe
 from probe.heads.training import Progress, TrainingData
 from probe.metrics import compute_metrics
 from probe.parts import Part, SetTable, check_labels, check_overlap, select_part, shared_warnings
+from probe.prediction import kept_arrays, predict_proba
 from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
-from probe.scaling import predict_proba
 from store import FeatureSet, ProbeResult
 from store.results import PREDICTION_COLUMNS
 
@@ -53,7 +53,8 @@ def run_probe(
     data = _training_data(parts[:-1], len(class_names), request.seed)
     started = time.perf_counter()
     trained = find_recipe(request.head)(data, plan.options, on_progress or (lambda _: None))
-    if not all(np.isfinite(trained.head[name]).all() for name in ("kernel", "bias")):
+    head = kept_arrays(trained.head)
+    if not all(np.isfinite(array).all() for name, array in head.items() if name.endswith(("kernel", "bias"))):
         raise FeatureError(f"{request.head}: the trained head holds NaN or infinity; lower the learning rate.")
     probabilities = predict_proba(trained.head, test.read())
     metrics = compute_metrics(test.labels, probabilities)
@@ -73,7 +74,7 @@ def run_probe(
         class_names=tuple(class_names),
         predictions=_predictions(test, probabilities),
         curves=trained.curves,
-        head=trained.head,
+        head=head,
         fit=trained.fit,
         warnings=(*warnings, *trained.warnings),
         seconds=seconds,

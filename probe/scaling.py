@@ -1,25 +1,12 @@
-"""What is done to features before a linear head sees them, and the head as plain arrays.
+"""What is done to features before a head sees them. What a trained head is: `probe.prediction`."""
 
-A trained head of any kind is
-
-    scaling   ()  str    zscore | l2 | none
-    mean      (D,) float64   subtracted   (zeros unless zscore)
-    scale     (D,) float64   divided by   (ones unless zscore)
-    kernel    (D, K)
-    bias      (K,)
-
-and predicts softmax(((x - mean) / scale) @ kernel + bias), where `l2` first divides each row by its
-length. Nothing else is needed to predict again, and no library either.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from probe.errors import FeatureError, OptionError, nearest
+from probe.errors import OptionError, nearest
 
-__all__ = ["SCALINGS", "Scaler", "fit_scaler", "head_arrays", "predict_proba", "softmax"]
+__all__ = ["SCALINGS", "Scaler", "fit_scaler", "softmax"]
 
 SCALINGS = ("zscore", "l2", "none")
 _BLOCK_ROWS = 4096
@@ -80,50 +67,6 @@ def fit_scaler(kind: str, features: np.ndarray) -> Scaler:
         is_constant = features.max(axis=0) == features.min(axis=0)
         scale = np.where(is_constant, 1.0, np.sqrt(square / len(features)))
     return Scaler(kind, mean, scale)
-
-
-def head_arrays(scaler: Scaler, kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a head as plain arrays; see the module.
-
-    Args:
-        scaler: what is done to the features first.
-        kernel: (D, K) floating.
-        bias: (K,) floating.
-    """
-    return {
-        "scaling": np.array(scaler.kind),
-        "mean": scaler.mean,
-        "scale": scaler.scale,
-        "kernel": np.asarray(kernel),
-        "bias": np.asarray(bias),
-    }
-
-
-def predict_proba(head: Mapping[str, np.ndarray], features: np.ndarray) -> np.ndarray:
-    """Predict with a head's arrays.
-
-    Args:
-        head: `scaling`, `mean`, `scale`, `kernel`, `bias`; see the module.
-        features: (N, D) array-like, as extracted: not scaled.
-
-    Returns:
-        (N, K) float64; each row sums to 1.
-
-    Raises:
-        FeatureError: the features have another dim than the head.
-    """
-    kernel = np.asarray(head["kernel"], np.float64)
-    bias = np.asarray(head["bias"], np.float64)
-    features = np.asarray(features)
-    if features.ndim != 2 or features.shape[1] != len(kernel):
-        raise FeatureError(f"features (N, {len(kernel)}) expected, {features.shape} found; is it the head's extractor?")
-    scaler = Scaler(str(head["scaling"]), np.asarray(head["mean"]), np.asarray(head["scale"]))
-    probabilities = np.empty((len(features), len(bias)))
-    # Blocks: the float64 copy of the rows stays small, however many there are.
-    for start in range(0, len(features), _BLOCK_ROWS):
-        block = scaler.transform(features[start : start + _BLOCK_ROWS], np.float64)
-        probabilities[start : start + _BLOCK_ROWS] = softmax(block @ kernel + bias)
-    return probabilities
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     scores = scores - scores.mean(axis=1, keepdims=True)
     share = 1.0 / (rows + classes)
     # Centred scores sum to 0, so the even part of the targets contributes nothing.
-    wanted = (1.0 - classes * share) * float(scores[np.arange(rows), labels].mean())
+    wanted = float((1.0 - classes * share) * scores[np.arange(rows), labels].mean())
 
     def slope(log_t: float) -> float:
         """Return the derivative of the mean negative log-likelihood by 1 / T, which grows with 1 / T."""

@@ -12,7 +12,8 @@ import pandas as pd
 from probe.heads.options import Option
 from probe.heads.training import CURVE_COLUMNS, Progress, Trained, TrainingData
 from probe.metrics import negative_log_likelihood
-from probe.scaling import SCALINGS, Scaler, fit_scaler, head_arrays, predict_proba
+from probe.prediction import head_arrays, predict_proba
+from probe.scaling import SCALINGS, Scaler, fit_scaler
 
 __all__ = ["OPTIONS", "DenseHead", "train_dense"]
 
@@ -112,7 +113,7 @@ class DenseHead:
         return np.asarray(self._model.predict(self._scaler.transform(features), verbose=0))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the trained head as plain arrays; see `probe.scaling`."""
+        """Return the trained head as plain arrays; see `probe.prediction`."""
         kernel, bias = self._model.layers[-1].get_weights()
         return head_arrays(self._scaler, kernel, bias)
 

@@ -12,10 +12,12 @@ from probe.heads.options import Option
 from probe.heads.peer import compare_with_scikit_learn
 from probe.heads.training import Progress, Trained, TrainingData, no_curves
 from probe.objective import Certificate
-from probe.scaling import SCALINGS, predict_proba
+from probe.prediction import predict_proba
+from probe.scaling import SCALINGS
 from probe.selection import Folds, choose, make_folds, tabulate
-from probe.sweep import PathFit, SoftmaxPath, open_workers
+from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, search
+from probe.workers import open_workers
 
 __all__ = ["OPTIONS", "LogisticHead", "train_logistic"]
 
@@ -81,7 +83,7 @@ class LogisticHead:
         return predict_proba(self.arrays(), features)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the trained head as plain arrays; see `probe.scaling`."""
+        """Return the trained head as plain arrays; see `probe.prediction`."""
         return self.solution.arrays()
 
 

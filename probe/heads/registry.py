@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from probe.errors import HeadNotFound, nearest
-from probe.heads import dense, logistic, ridge
+from probe.heads import dense, knn, logistic, ridge
 from probe.heads.options import Option, OptionValue, complete_options
 from probe.heads.training import Recipe
 
@@ -21,6 +21,7 @@ _REGISTRY = {
     "dense": _Entry(dense.OPTIONS, dense.train_dense),
     "logistic": _Entry(logistic.OPTIONS, logistic.train_logistic),
     "ridge": _Entry(ridge.OPTIONS, ridge.train_ridge),
+    "knn": _Entry(knn.OPTIONS, knn.train_knn),
 }
 
 HEADS = tuple(_REGISTRY)

@@ -8,7 +8,8 @@ import numpy as np
 from probe.heads.options import Option
 from probe.heads.ridge_path import RidgePath
 from probe.heads.training import Progress, Trained, TrainingData, no_curves
-from probe.scaling import SCALINGS, head_arrays, softmax
+from probe.prediction import head_arrays
+from probe.scaling import SCALINGS, softmax
 from probe.selection import MAX_EXTENSIONS, Folds, Score, choose, extend_grid, make_folds, score_fold, tabulate
 from probe.temperature import fit_temperature
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from probe.draws import draw_validation
 
-__all__ = ["CURVE_COLUMNS", "Head", "Progress", "Recipe", "Trained", "TrainingData", "no_curves"]
+__all__ = ["CURVE_COLUMNS", "Head", "HeldOut", "Progress", "Recipe", "Trained", "TrainingData", "no_curves"]
 
 Progress = Callable[[str], None]
 
@@ -37,6 +37,8 @@ class TrainingData:
         classes: K.
         seed: of everything that is drawn.
         contents: N content hashes in hexadecimal, for a head that keeps rows and names them.
+        metric: what selection goes by, one of `probe.metrics.METRICS`.
+        shots: training examples per class, where they were limited.
     """
 
     features: np.ndarray
@@ -47,6 +49,8 @@ class TrainingData:
     classes: int
     seed: int
     contents: Sequence[str] = ()
+    metric: str = "accuracy"
+    shots: int | None = None
 
     @property
     def has_shared_units(self) -> bool:
@@ -77,8 +81,21 @@ class Head(Protocol):
         ...
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the trained head as plain arrays; see `probe.scaling`."""
+        """Return the trained head as plain arrays; see `probe.prediction`."""
         ...
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the selected candidate says of rows that it was not trained on; the temperature is fitted on it.
+
+    Attributes:
+        labels: (n,) int.
+        probabilities: (n, K) floating. Of cross-validation, every fold of the first repeat.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,13 +103,14 @@ class Trained:
     """A head that was selected and refitted, ready for its one test.
 
     Attributes:
-        head: plain arrays; see `probe.scaling`.
+        head: plain arrays; see `probe.prediction`.
         n_validation: rows of the holdout that the head was selected on; 0 for cross-validation.
         selection: `method`, `selected`, `table`, `notes`, and what the head adds.
         fit: `converged`, `iterations`, and what the head adds.
         curves: a row per epoch, columns `CURVE_COLUMNS`.
         warnings: what a reader must know.
         packages: the distributions whose versions matter.
+        held_out: predictions on rows not trained on, made before the refit; None if there are no such rows.
     """
 
     head: Mapping[str, np.ndarray]
@@ -102,6 +120,7 @@ class Trained:
     curves: pd.DataFrame
     packages: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
+    held_out: HeldOut | None = None
 
 
 class Recipe(Protocol):

@@ -6,6 +6,5 @@ What decides where the optimum is, is computed in float64; what only leads there
 """
 
 from probe.sweep.path import PathFit, SoftmaxPath
-from probe.sweep.workers import open_workers
 
-__all__ = ["PathFit", "SoftmaxPath", "open_workers"]
+__all__ = ["PathFit", "SoftmaxPath"]

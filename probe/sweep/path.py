@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from probe.scaling import Scaler, head_arrays
+from probe.prediction import head_arrays
+from probe.scaling import Scaler
 from probe.sweep.newton import Certified, Columns, minimise
 from probe.sweep.preconditioner import Preconditioner
 from probe.sweep.problem import Problem
 from probe.sweep.rows import KEPT_BYTES, Rows
-from probe.sweep.workers import Workers
+from probe.workers import Workers
 
 __all__ = ["PathFit", "SoftmaxPath"]
 
@@ -49,7 +50,7 @@ class PathFit:
     converged: bool
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the head as plain arrays; see `probe.scaling`."""
+        """Return the head as plain arrays; see `probe.prediction`."""
         return head_arrays(self.scaler, self.kernel, self.bias)
 
     def without_head(self) -> "PathFit":

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from probe.sweep.rows import Rows
-from probe.sweep.workers import Workers
+from probe.workers import Workers
 
 __all__ = ["Problem"]
 

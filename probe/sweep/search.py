@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from probe.scaling import predict_proba
+from probe.prediction import predict_proba
 from probe.selection import Score, extend_grid, score_fold
 from probe.sweep.path import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows
-from probe.sweep.workers import open_workers
+from probe.workers import open_workers
 
 __all__ = ["GRID_OTHERS", "GRID_ZSCORE", "Search", "search"]
 

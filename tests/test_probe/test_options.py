@@ -6,15 +6,18 @@ from probe.heads.registry import resolve_options
 
 
 def test_the_heads_and_their_defaults():
-    assert HEADS == ("dense", "logistic", "ridge")
+    assert HEADS == ("dense", "logistic", "ridge", "knn")
     assert default_options("dense") == {"batch_size": 32, "epochs": 6, "learning_rate": 1e-3, "scaling": "none"}
     assert default_options("logistic") == {"keep_c": False, "scaling": "zscore"}
     assert default_options("ridge") == {"scaling": "zscore"}
+    assert default_options("knn") == {
+        "k": (1, 5, 10, 20, 100), "scaling": "none", "temperature": 0.07, "weights": "softmax"
+    }  # fmt: skip
 
 
 def test_an_unknown_head_names_the_nearest():
     with pytest.raises(
-        HeadNotFound, match=r"head 'logistics': did you mean 'logistic'\? known: dense, logistic, ridge"
+        HeadNotFound, match=r"head 'logistics': did you mean 'logistic'\? known: dense, knn, logistic, ridge"
     ):
         default_options("logistics")
 

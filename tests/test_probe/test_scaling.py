@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from probe.errors import FeatureError, OptionError
-from probe.scaling import fit_scaler, head_arrays, predict_proba, softmax
+from probe.errors import OptionError
+from probe.scaling import fit_scaler, softmax
 
 
 def test_zscore_divides_by_the_population_deviation():
@@ -36,19 +36,6 @@ def test_transform_leaves_its_argument_alone():
 def test_an_unknown_scaling_names_the_nearest():
     with pytest.raises(OptionError, match="did you mean 'zscore'"):
         fit_scaler("zscores", np.ones((1, 1)))
-
-
-def test_prediction_is_the_documented_formula():
-    scaler = fit_scaler("zscore", np.array([[0.0], [4.0]]))  # mean 2, scale 2
-    head = head_arrays(scaler, np.array([[0.0, np.log(3.0)]]), np.zeros(2))
-    # (4 - 2) / 2 = 1, logits 0 and log 3: probabilities 1/4 and 3/4.
-    assert np.allclose(predict_proba(head, np.array([[4.0]], np.float32)), [[0.25, 0.75]])
-
-
-def test_another_dim_is_refused():
-    head = head_arrays(fit_scaler("none", np.ones((1, 3))), np.zeros((3, 2)), np.zeros(2))
-    with pytest.raises(FeatureError, match=r"features \(N, 3\) expected, \(5, 4\) found"):
-        predict_proba(head, np.zeros((5, 4)))
 
 
 @given(hnp.arrays(np.float64, (3, 4), elements=st.floats(-1e6, 1e6)))
