@@ -6,54 +6,101 @@ name of a run must be found without them.
 
 import numpy as np
 
-__all__ = ["compute_metrics", "expected_calibration_error", "negative_log_likelihood", "wilson_interval"]
+from probe.intervals import balanced_interval, bootstrap_weights, expanded_interval, wilson_interval
+
+__all__ = [
+    "METRICS",
+    "compute_metrics",
+    "expected_calibration_error",
+    "negative_log_likelihood",
+    "recalls_of",
+]
+
+# What selection may go by, and a leaderboard be sorted by.
+METRICS = ("accuracy", "balanced_accuracy")
 
 # Probabilities are clipped here before the logarithm: a certain mistake costs 34.5 nats, not infinity.
 NLL_CLIP = 1e-15
 ECE_BINS = 15
 
 
-def compute_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+def compute_metrics(labels: np.ndarray, probabilities: np.ndarray, units: np.ndarray | None = None) -> dict[str, float]:
     """Compute the metrics of a test.
 
     Args:
         labels: (N,) int in 0 … K-1, N ≥ 1.
         probabilities: (N, K), each row sums to 1.
+        units: (N,) int, 0 … U-1: rows that were not drawn apart from each other, such as those of one group; None if
+            every row was drawn by itself.
 
     Returns:
-        `accuracy`, `accuracy_low`, `accuracy_high` (Wilson, 95%), `balanced_accuracy` (mean recall of
-        the classes), `macro_f1`, `top5` (only with more than 5 classes), `nll` (mean, natural
-        logarithm), `ece`.
+        `accuracy`, `balanced_accuracy` (mean recall of the classes), each with `…_low` and `…_high` (95%: Wilson's,
+        or resampled by unit), `macro_f1`, `top5` (only with more than 5 classes), `nll` (mean, natural logarithm),
+        `ece`.
     """
-    from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_score
+    from sklearn.metrics import f1_score, top_k_accuracy_score
 
     classes = np.arange(probabilities.shape[1])
     predicted = probabilities.argmax(axis=1)
-    correct = int((predicted == labels).sum())
-    low, high = wilson_interval(correct, len(labels))
+    is_correct = predicted == labels
     metrics = {
-        "accuracy": correct / len(labels),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "balanced_accuracy": balanced_accuracy_score(labels, predicted),
+        "accuracy": float(is_correct.mean()),
+        "balanced_accuracy": float(recalls_of(labels, predicted, len(classes))[0].mean()),
         "macro_f1": f1_score(labels, predicted, labels=classes, average="macro", zero_division=0.0),
         "nll": negative_log_likelihood(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities),
     }
+    for name, (low, high) in _intervals(labels, is_correct, units).items():
+        metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     if len(classes) > 5:
         metrics["top5"] = top_k_accuracy_score(labels, probabilities, k=5, labels=classes)
     return {name: float(value) for name, value in metrics.items()}
 
 
-def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion.
+def recalls_of(labels: np.ndarray, predicted: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the recalls of the classes that occur, and how many rows each of them has; both (≤ K,)."""
+    totals = np.bincount(labels, minlength=classes)
+    right = np.bincount(labels[labels == predicted], minlength=classes)
+    occurs = totals > 0
+    return right[occurs] / totals[occurs], totals[occurs]
 
-    Source: Wilson 1927, J. Am. Stat. Assoc. 22, as `scipy.stats.binomtest` computes it.
-    """
-    from scipy.stats import binomtest
 
-    interval = binomtest(correct, total).proportion_ci(level, method="wilson")
-    return float(interval.low), float(interval.high)
+def _intervals(labels: np.ndarray, is_correct: np.ndarray, units: np.ndarray | None) -> dict[str, tuple[float, float]]:
+    totals = np.bincount(labels)
+    right = np.bincount(labels, is_correct, minlength=len(totals)).astype(np.int64)
+    count = len(labels) if units is None else int(units.max()) + 1
+    if units is None or count < 2 or is_correct.all() or not is_correct.any():
+        # Where all rows agree, resampling can show nothing else: Wilson's then, with a unit for a row.
+        scale = count / len(labels)
+        correct = round(float(scale * is_correct.sum()))
+        occurs = totals > 0
+        sizes = np.maximum(np.round(scale * totals[occurs]), 1)
+        recalls = right[occurs] / totals[occurs]
+        return {
+            "accuracy": wilson_interval(correct, count),
+            "balanced_accuracy": balanced_interval(np.round(recalls * sizes), sizes),
+        }
+    return _resampled_intervals(labels, is_correct, units, count)
+
+
+def _resampled_intervals(
+    labels: np.ndarray, is_correct: np.ndarray, units: np.ndarray, count: int
+) -> dict[str, tuple[float, float]]:
+    """Return intervals from resampling whole units: (U, K) right and (U, K) all rows of each unit and class."""
+    names, of_row = np.unique(labels, return_inverse=True)
+    cells = units * len(names) + of_row
+    shape = (count, len(names))
+    right = np.bincount(cells, is_correct, minlength=count * len(names)).reshape(shape)
+    totals = np.bincount(cells, minlength=count * len(names)).reshape(shape)
+    drawn = bootstrap_weights(np.hstack([right, totals]))
+    drawn_right, drawn_totals = drawn[:, : len(names)], drawn[:, len(names) :]
+    accuracy = drawn_right.sum(axis=1) / drawn_totals.sum(axis=1)
+    # A class that a resample lacks has no recall there.
+    recalls = np.divide(drawn_right, drawn_totals, out=np.full_like(drawn_right, np.nan), where=drawn_totals > 0)
+    return {
+        "accuracy": expanded_interval(accuracy, count),
+        "balanced_accuracy": expanded_interval(np.nanmean(recalls, axis=1), count),
+    }
 
 
 def negative_log_likelihood(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -11,14 +11,44 @@ from typing import Any
 import numpy as np
 
 from probe.heads.training import TrainingData
-from probe.metrics import negative_log_likelihood
+from probe.metrics import negative_log_likelihood, recalls_of
 
-__all__ = ["Choice", "Folds", "Score", "choose", "extend_grid", "make_folds", "score_fold", "tabulate"]
+__all__ = [
+    "Choice",
+    "Criterion",
+    "Folds",
+    "Score",
+    "choose",
+    "extend_grid",
+    "make_folds",
+    "score_fold",
+    "tabulate",
+    "why_unselected",
+]
 
 CROSS_VALIDATION_BELOW = 5000
 FOLDS = 5
+# Cross-validation is repeated until its folds have held out about this many rows, at least twice and at most ten
+# times: what few rows lack in precision they pay in time.
+_REPEATED_ROWS = 2500
+_MOST_REPEATS = 10
+# Up to here a validation fold would hold one example of a class, or none: the penalty is fixed instead.
+FIXED_UP_TO_SHOTS = 5
 # How far the grid may grow beyond either end before the search says so and stops.
 MAX_EXTENSIONS = 3
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What a choice goes by.
+
+    Attributes:
+        metric: one of `probe.metrics.METRICS`.
+        repeat_of: for each fold, which repeat of cross-validation it belongs to; empty for one repeat.
+    """
+
+    metric: str = "accuracy"
+    repeat_of: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,28 +56,54 @@ class Folds:
     """What heads are fitted on and scored on during selection.
 
     Attributes:
-        pairs: (training rows, validation rows) of each fold, indices.
+        pairs: (training rows, validation rows) of each fold, indices; one repeat after the other.
         method: in words.
         n_validation: rows of a holdout; 0 for cross-validation.
+        criterion: what the choice goes by.
     """
 
     pairs: tuple[tuple[np.ndarray, np.ndarray], ...]
     method: str
     n_validation: int
+    criterion: Criterion = Criterion()
 
     @property
     def training_rows(self) -> float:
         """How many rows a fold is fitted on, on average."""
         return float(np.mean([len(train) for train, _ in self.pairs]))
 
+    @property
+    def first_repeat(self) -> int:
+        """How many of the first folds hold out no row twice."""
+        return self.criterion.repeat_of.count(0) or len(self.pairs)
+
+    def held_out_rows(self) -> np.ndarray:
+        """Return the rows that the folds of the first repeat hold out, fold after fold; none stands twice."""
+        return np.concatenate([held_out for _, held_out in self.pairs[: self.first_repeat]])
+
 
 @dataclass(frozen=True)
 class Score:
-    """One candidate on one fold, and on how many rows it was scored."""
+    """One candidate on one fold, and on how many rows it was scored.
+
+    `balanced_error` is the standard error of the balanced accuracy on this one fold.
+    """
 
     accuracy: float
     nll: float
     rows: int
+    balanced_accuracy: float = float("nan")
+    balanced_error: float = float("nan")
+
+    def of(self, metric: str) -> float:
+        """Return the score by a metric."""
+        return self.balanced_accuracy if metric == "balanced_accuracy" else self.accuracy
+
+    def error_of(self, metric: str) -> float:
+        """Return the standard error of the score by a metric, that of a binomial sample."""
+        if metric == "balanced_accuracy":
+            return self.balanced_error
+        return float(np.sqrt(self.accuracy * (1 - self.accuracy) / self.rows))
 
 
 @dataclass(frozen=True)
@@ -55,7 +111,7 @@ class Choice:
     """What the table says.
 
     Attributes:
-        best: row of the highest mean accuracy; of equal ones the most regularised.
+        best: row of the highest mean score; of equal ones the most regularised.
         selected: the most regularised row within one standard error of it.
         by_nll: row of the lowest mean NLL.
     """
@@ -68,84 +124,142 @@ class Choice:
 def make_folds(data: TrainingData) -> Folds | None:
     """Decide on which rows a head is selected.
 
-    An official validation part; else, from 5,000 rows on, a drawn tenth; else stratified 5-fold
+    An official validation part; else, from 5,000 rows on, a drawn tenth; else repeated stratified 5-fold
     cross-validation that keeps groups and equal pictures together.
 
     Returns:
-        None if there are too few rows: some fold would train on one class only.
+        None if there is nothing to select on; `why_unselected` says why.
     """
+    if data.shots is not None and data.shots <= FIXED_UP_TO_SHOTS:
+        return None
+    word = data.metric.replace("_", " ")
     if data.official_validation or len(data.labels) >= CROSS_VALIDATION_BELOW:
         train, validation, origin = data.holdout()
-        return _usable(Folds(((train, validation),), f"accuracy on {origin}", len(validation)), data.labels)
+        criterion = Criterion(data.metric)
+        return _usable(Folds(((train, validation),), f"{word} on {origin}", len(validation), criterion), data.labels)
     folds = min(FOLDS, int(np.bincount(data.labels).max()), len(data.tokens))
     if folds < 2:
         return None
-    pairs = _stratified(data, folds)
+    repeats = min(_MOST_REPEATS, max(2, _REPEATED_ROWS // len(data.labels)))
+    pairs, repeat_of = _stratified(data, folds, repeats)
     kept = ", groups and equal pictures kept together" if data.has_shared_units else ""
-    return _usable(Folds(pairs, f"accuracy in stratified {folds}-fold cross-validation{kept}", 0), data.labels)
+    method = f"{word} in stratified {folds}-fold cross-validation, {repeats} times{kept}"
+    return _usable(Folds(pairs, method, 0, Criterion(data.metric, repeat_of)), data.labels)
+
+
+def why_unselected(data: TrainingData) -> str:
+    """Return why `make_folds` gives no folds, as the beginning of a note."""
+    if data.shots is not None and data.shots <= FIXED_UP_TO_SHOTS:
+        return f"{data.shots} per class, up to {FIXED_UP_TO_SHOTS}: nothing to select on"
+    return "too few rows to select on"
 
 
 def _usable(folds: Folds, labels: np.ndarray) -> Folds | None:
-    pairs = tuple(pair for pair in folds.pairs if len(pair[1]))
-    if not pairs or any(len(np.unique(labels[train])) < 2 for train, _ in pairs):
-        return None
-    return Folds(pairs, folds.method, folds.n_validation)
+    is_one_sided = any(len(np.unique(labels[train])) < 2 for train, _ in folds.pairs)
+    return None if is_one_sided or not len(folds.held_out_rows()) else folds
 
 
-def _stratified(data: TrainingData, folds: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+def _stratified(
+    data: TrainingData, folds: int, repeats: int
+) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...], tuple[int, ...]]:
+    """Return the folds' (training rows, validation rows), and of which repeat each is."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     kind = StratifiedGroupKFold if data.has_shared_units else StratifiedKFold
-    splitter = kind(n_splits=folds, shuffle=True, random_state=data.seed)
-    with warnings.catch_warnings():
-        # It warns of classes thinner than the folds; the run warns of thin classes itself.
-        warnings.simplefilter("ignore", UserWarning)
-        return tuple(splitter.split(np.zeros((len(data.labels), 1)), data.labels, data.units))
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    repeat_of: list[int] = []
+    for repeat in range(repeats):
+        # The repeats of one seed must not be the first repeats of the next.
+        (state,) = np.random.SeedSequence((data.seed, repeat)).generate_state(1)
+        splitter = kind(n_splits=folds, shuffle=True, random_state=int(state))
+        with warnings.catch_warnings():
+            # It warns of classes thinner than the folds; the run warns of thin classes itself.
+            warnings.simplefilter("ignore", UserWarning)
+            found = splitter.split(np.zeros((len(data.labels), 1)), data.labels, data.units)
+            # Few groups may leave a fold without any row to score on.
+            usable = [(train, held_out) for train, held_out in found if len(held_out)]
+        pairs += usable
+        repeat_of += [repeat] * len(usable)
+    return tuple(pairs), tuple(repeat_of)
 
 
 def score_fold(labels: np.ndarray, probabilities: np.ndarray) -> Score:
     """Score (N, K) probabilities against (N,) labels."""
-    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
-    return Score(accuracy, negative_log_likelihood(labels, probabilities), len(labels))
+    predicted = probabilities.argmax(axis=1)
+    recalls, counts = recalls_of(labels, predicted, probabilities.shape[1])
+    return Score(
+        accuracy=float((predicted == labels).mean()),
+        nll=negative_log_likelihood(labels, probabilities),
+        rows=len(labels),
+        balanced_accuracy=float(recalls.mean()),
+        balanced_error=float(np.sqrt((recalls * (1 - recalls) / counts).sum()) / len(recalls)),
+    )
 
 
-def tabulate(candidates: Sequence[Mapping[str, float]], scores: Sequence[Sequence[Score]]) -> list[dict[str, Any]]:
-    """Return a record per candidate: its options, `accuracy`, `standard_error`, `nll`.
+def tabulate(
+    candidates: Sequence[Mapping[str, float]],
+    scores: Sequence[Sequence[Score]],
+    criterion: Criterion = Criterion(),
+) -> list[dict[str, Any]]:
+    """Return a record per candidate: its options, `accuracy` (and the criterion's metric), `standard_error`, `nll`.
 
     Args:
         candidates: option → value, such as {"C": 1.0}.
-        scores: for each candidate its score on every fold. The standard error is that of the mean
-            over the folds; with one fold it is binomial.
+        scores: for each candidate its score on every fold.
+        criterion: the standard error is that of its metric; see `_standard_error`.
     """
+    metric = criterion.metric
     table = []
     for candidate, of_candidate in zip(candidates, scores, strict=True):
-        accuracies = np.array([score.accuracy for score in of_candidate])
-        accuracy = float(accuracies.mean())
-        if len(accuracies) > 1:
-            error = float(accuracies.std(ddof=1) / np.sqrt(len(accuracies)))
-        else:
-            error = float(np.sqrt(accuracy * (1 - accuracy) / of_candidate[0].rows))
-        nll = float(np.mean([score.nll for score in of_candidate]))
-        table.append({**candidate, "accuracy": accuracy, "standard_error": error, "nll": nll})
+        record: dict[str, Any] = dict(candidate)
+        for name in dict.fromkeys(("accuracy", metric)):
+            record[name] = float(np.mean([score.of(name) for score in of_candidate]))
+        record["standard_error"] = _standard_error(of_candidate, criterion)
+        record["nll"] = float(np.mean([score.nll for score in of_candidate]))
+        table.append(record)
     return table
 
 
-def choose(table: Sequence[dict[str, Any]]) -> Choice:
+def _standard_error(scores: Sequence[Score], criterion: Criterion) -> float:
+    """Return the standard error of the mean over folds; with one fold, that of a binomial sample.
+
+    Repeats even out which rows fell into which fold, but all of them see the same rows: their variances are averaged,
+    and the mean is taken over the folds of one repeat. Counting every fold would let the error shrink by repeating.
+
+    Source: Nadeau & Bengio 2003, Inference for the Generalization Error, Machine Learning 52, section 3.
+    """
+    metric = criterion.metric
+    if len(scores) == 1:
+        return scores[0].error_of(metric)
+    values = np.array([score.of(metric) for score in scores])
+    repeat = np.array(criterion.repeat_of or [0] * len(values))
+    folds = np.bincount(repeat)
+    residuals = values - (np.bincount(repeat, values) / folds)[repeat]
+    freedom = len(values) - len(folds)
+    if not freedom:
+        return float(np.mean([score.error_of(metric) for score in scores]))
+    return float(np.sqrt((residuals**2).sum() / freedom / folds.mean()))
+
+
+def choose(table: Sequence[dict[str, Any]], criterion: Criterion = Criterion()) -> Choice:
     """Choose from a table that is sorted from strong to weak regularisation.
 
     Source: the rule of one standard error is Breiman et al. 1984, Classification and Regression
     Trees, section 3.4.3.
     """
-    accuracy = np.array([row["accuracy"] for row in table])
-    best = int(accuracy.argmax())
+    score = np.array([row[criterion.metric] for row in table])
+    best = int(score.argmax())
     # Equal up to rounding counts as within.
-    enough = accuracy[best] - table[best]["standard_error"] - 1e-12
-    selected = int(np.flatnonzero(accuracy >= enough)[0])
+    enough = score[best] - table[best]["standard_error"] - 1e-12
+    selected = int(np.flatnonzero(score >= enough)[0])
     return Choice(best, selected, int(np.argmin([row["nll"] for row in table])))
 
 
 def extend_grid(
-    grid: Sequence[float], score: Callable[[float], Sequence[Score]], parameter: str = "C"
+    grid: Sequence[float],
+    score: Callable[[float], Sequence[Score]],
+    parameter: str = "C",
+    criterion: Criterion = Criterion(),
 ) -> tuple[list[float], list[Sequence[Score]], list[str], list[str]]:
     """Score a grid, and go on by whole decades where the best or the selected lies on its edge.
 
@@ -153,6 +267,7 @@ def extend_grid(
         grid: candidates from strong to weak regularisation, increasing or decreasing, two or more.
         score: returns a candidate's score on every fold; is called along the grid in order.
         parameter: what the candidates are values of, for notes and warnings.
+        criterion: what the choice goes by.
 
     Returns:
         The grid, its scores, notes on what was added, and warnings where the search had to stop on an edge.
@@ -164,7 +279,7 @@ def extend_grid(
     weaker = 10.0 if found[-1] > found[0] else 0.1
     for end, factor, word in ((-1, weaker, "weak"), (0, 1 / weaker, "strong")):
         added = 0
-        while _is_on_edge(found, scores, end) and added < MAX_EXTENSIONS:
+        while _is_on_edge(found, scores, end, criterion) and added < MAX_EXTENSIONS:
             value = float(f"{found[end] * factor:.12g}")
             at = 0 if end == 0 else len(found)
             found.insert(at, value)
@@ -172,12 +287,12 @@ def extend_grid(
             added += 1
         if added:
             notes.append(f"the choice lay on the {word} edge: {added} decades added, to {parameter} = {found[end]:g}")
-        if _is_on_edge(found, scores, end):
+        if _is_on_edge(found, scores, end, criterion):
             unresolved.append(f"the choice still lies on the {word} edge of the grid, {parameter} = {found[end]:g}")
     return found, scores, notes, unresolved
 
 
-def _is_on_edge(grid: Sequence[float], scores: Sequence[Sequence[Score]], end: int) -> bool:
-    choice = choose(tabulate([{} for _ in grid], scores))
+def _is_on_edge(grid: Sequence[float], scores: Sequence[Sequence[Score]], end: int, criterion: Criterion) -> bool:
+    choice = choose(tabulate([{} for _ in grid], scores, criterion), criterion)
     edge = len(grid) - 1 if end == -1 else 0
     return edge in (choice.best, choice.selected)

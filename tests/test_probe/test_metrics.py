@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from probe.metrics import compute_metrics, expected_calibration_error, negative_log_likelihood, wilson_interval
+from probe.intervals import balanced_interval, wilson_interval
+from probe.metrics import compute_metrics, expected_calibration_error, negative_log_likelihood
 
 
 def test_metrics_by_hand():
@@ -28,6 +29,45 @@ def test_a_perfect_test_still_has_an_interval():
     low, high = wilson_interval(10, 10)
     assert high == 1.0
     assert 0.7 < low < 0.73  # n / (n + z²) = 10 / 13.84
+
+
+def test_balanced_interval_of_one_class_is_wilsons():
+    assert balanced_interval(np.array([3]), np.array([4])) == pytest.approx(wilson_interval(3, 4))
+
+
+def test_balanced_interval_of_equal_classes_by_its_formula():
+    # Two classes alike: the half-widths shrink by sqrt(2) of what one has.
+    (low, high), (one_low, one_high) = (
+        balanced_interval(np.array([30, 30]), np.array([40, 40])),
+        wilson_interval(30, 40),
+    )
+    assert low == pytest.approx(0.75 - (0.75 - one_low) / np.sqrt(2))
+    assert high == pytest.approx(0.75 + (one_high - 0.75) / np.sqrt(2))
+
+
+def test_rows_of_one_group_count_as_one_draw():
+    rng = np.random.default_rng(0)
+    is_right = rng.random(40) < 0.7
+    labels = np.zeros(400, np.int64)
+    labels[200:] = 1
+    # Ten rows of a group are right or wrong together.
+    right = np.repeat(is_right, 10)
+    probabilities = np.eye(2)[np.where(right, labels, 1 - labels)] * 0.8 + 0.1
+    alone = compute_metrics(labels, probabilities)
+    grouped = compute_metrics(labels, probabilities, np.repeat(np.arange(40), 10))
+    for name in ("accuracy", "balanced_accuracy"):
+        assert grouped[name] == alone[name]
+        assert grouped[f"{name}_low"] < grouped[name] < grouped[f"{name}_high"]
+        widths = [found[f"{name}_high"] - found[f"{name}_low"] for found in (grouped, alone)]
+        # Ten rows say what one says: the interval is sqrt(10) = 3.2 times as wide.
+        assert 2.7 < widths[0] / widths[1] < 3.8
+
+
+def test_groups_that_agree_have_the_interval_of_as_many_rows():
+    labels = np.array([0, 1] * 50)
+    probabilities = np.eye(2)[labels] * 0.8 + 0.1
+    found = compute_metrics(labels, probabilities, np.repeat(np.arange(10), 10))
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx(wilson_interval(10, 10))
 
 
 def test_a_certain_mistake_costs_a_finite_number():

@@ -1,9 +1,20 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from probe.draws import units_of
 from probe.heads.training import TrainingData
-from probe.selection import Score, choose, extend_grid, make_folds, tabulate
+from probe.selection import (
+    Criterion,
+    Score,
+    choose,
+    extend_grid,
+    make_folds,
+    score_fold,
+    tabulate,
+    why_unselected,
+)
 
 
 def training_data(labels, contents=None, groups=None, official=0) -> TrainingData:
@@ -38,6 +49,33 @@ def test_standard_error_is_that_of_the_mean_over_folds():
 def test_standard_error_of_one_holdout_is_binomial():
     table = tabulate([{"C": 1.0}], [[Score(0.8, 1.0, 100)]])
     assert table[0]["standard_error"] == pytest.approx(0.04)
+
+
+def test_repeating_does_not_shrink_the_standard_error():
+    once = [Score(accuracy, 1.0, 10) for accuracy in (0.8, 0.9, 1.0)]
+    criterion = Criterion(repeat_of=(0,) * 3 + (1,) * 3 + (2,) * 3)
+    (single,), (repeated,) = tabulate([{"C": 1.0}], [once]), tabulate([{"C": 1.0}], [once * 3], criterion)
+    assert repeated == pytest.approx(single)
+
+
+def test_scores_of_a_fold_by_hand():
+    # Class 0: 3 of 4 right; class 1: 1 of 1; class 2 does not occur.
+    probabilities = np.eye(3)[[0, 0, 0, 1, 1]]
+    score = score_fold(np.array([0, 0, 0, 0, 1]), probabilities)
+    assert (score.accuracy, score.balanced_accuracy, score.rows) == (0.8, 0.875, 5)
+    assert score.of("balanced_accuracy") == 0.875
+    # sqrt(0.75 * 0.25 / 4 + 0) / 2.
+    assert score.error_of("balanced_accuracy") == pytest.approx(np.sqrt(0.1875 / 4) / 2)
+    assert score.error_of("accuracy") == pytest.approx(np.sqrt(0.8 * 0.2 / 5))
+
+
+def test_selection_goes_by_the_metric_that_is_asked():
+    scores = [[Score(0.9, 1.0, 10**9, 0.5, 0.0)], [Score(0.8, 1.0, 10**9, 0.7, 0.0)]]
+    for metric, best in (("accuracy", 0), ("balanced_accuracy", 1)):
+        criterion = Criterion(metric)
+        table = tabulate([{"C": 1.0}, {"C": 2.0}], scores, criterion)
+        assert metric in table[0]
+        assert choose(table, criterion).selected == best
 
 
 def peak_at(best: int):
@@ -75,14 +113,25 @@ def test_a_plateau_at_the_weak_end_is_no_edge():
     assert notes == []
 
 
-def test_small_data_is_cross_validated_with_every_row_held_out_once():
+@pytest.mark.parametrize(("rows_of_a_class", "repeats"), [(20, 10), (200, 4), (800, 2)])
+def test_small_data_is_cross_validated_and_every_repeat_holds_out_each_row_once(rows_of_a_class, repeats):
+    folds = make_folds(training_data([0, 1, 2] * rows_of_a_class))
+    assert folds is not None
+    assert len(folds.pairs) == 5 * repeats
+    assert f"{repeats} times" in folds.method
+    for repeat in range(repeats):
+        held_out = np.concatenate([held for _, held in folds.pairs[5 * repeat : 5 * repeat + 5]])
+        assert sorted(held_out.tolist()) == list(range(3 * rows_of_a_class))
+    assert sorted(folds.held_out_rows().tolist()) == list(range(3 * rows_of_a_class))
+    assert folds.pairs[0][1].tolist() != folds.pairs[5][1].tolist()
+
+
+def test_folds_are_stratified():
     folds = make_folds(training_data([0, 1, 2] * 20))
     assert folds is not None
-    assert len(folds.pairs) == 5
-    assert sorted(np.concatenate([held for _, held in folds.pairs]).tolist()) == list(range(60))
     for train, held in folds.pairs:
         assert not set(train) & set(held)
-        assert np.bincount([0, 1, 2] * 4)[0] == 4
+        assert np.bincount(np.array([0, 1, 2] * 20)[held]).tolist() == [4, 4, 4]
     assert folds.training_rows == 48.0
     assert folds.n_validation == 0
 
@@ -111,6 +160,22 @@ def test_an_official_validation_part_is_used_as_it_is():
     assert folds is not None
     train, held = folds.pairs[0]
     assert (train.tolist(), held.tolist()) == (list(range(14)), list(range(14, 20)))
+
+
+def test_up_to_five_shots_nothing_is_selected():
+    data = training_data([0, 1, 2] * 5)
+    assert make_folds(dataclasses.replace(data, shots=5)) is None
+    assert why_unselected(dataclasses.replace(data, shots=5)) == "5 per class, up to 5: nothing to select on"
+    assert make_folds(dataclasses.replace(data, shots=6)) is not None
+
+
+def test_seeds_do_not_share_repeats():
+    data = training_data([0, 1, 2] * 20)
+    first, second = (make_folds(dataclasses.replace(data, seed=seed)) for seed in (0, 1))
+    assert first is not None
+    assert second is not None
+    drawn = {tuple(held.tolist()) for _, held in first.pairs}
+    assert not drawn & {tuple(held.tolist()) for _, held in second.pairs}
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2]])

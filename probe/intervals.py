@@ -1,0 +1,84 @@
+"""Intervals of 95%: how far another test sample of the same kind might move a number.
+
+SciPy is imported where it is used: the name of a run must be found without it.
+"""
+
+import numpy as np
+
+__all__ = ["RESAMPLES", "balanced_interval", "bootstrap_weights", "expanded_interval", "wilson_interval"]
+
+RESAMPLES = 2000
+LEVEL = 0.95
+# Resampling weights that are held at once: 64 MB.
+_BLOCK_WEIGHTS = 8 << 20
+
+
+def wilson_interval(correct: int, total: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion.
+
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22, as `scipy.stats.binomtest` computes it.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, total).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def balanced_interval(correct: np.ndarray, totals: np.ndarray) -> tuple[float, float]:
+    """Return an interval of the mean of some classes' recalls: their Wilson intervals, combined.
+
+    Args:
+        correct: (K,) right predictions of each class.
+        totals: (K,) rows of each class, at least 1.
+
+    Source: Zou & Donner 2008, Construction of confidence limits about effect measures: a general approach, Statistics
+    in Medicine 27 (MOVER).
+    """
+    recalls = correct / totals
+    ends = np.array([wilson_interval(int(right), int(total)) for right, total in zip(correct, totals, strict=True)])
+    mean, count = float(recalls.mean()), len(recalls)
+    low = mean - float(np.sqrt(((recalls - ends[:, 0]) ** 2).sum())) / count
+    high = mean + float(np.sqrt(((ends[:, 1] - recalls) ** 2).sum())) / count
+    return max(low, 0.0), min(high, 1.0)
+
+
+def bootstrap_weights(sums: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return the sums over units that are drawn with replacement, as many as there are.
+
+    Args:
+        sums: (U, S) what each unit contributes to each of S sums.
+        resamples: how often to draw.
+        seed: of the draws.
+
+    Returns:
+        (resamples, S) float64.
+    """
+    units = len(sums)
+    rng = np.random.default_rng(seed)
+    shares = np.full(units, 1.0 / units)
+    block = max(1, _BLOCK_WEIGHTS // units)
+    drawn = [
+        rng.multinomial(units, shares, size=min(block, resamples - start)).astype(np.float64) @ sums
+        for start in range(0, resamples, block)
+    ]
+    return np.concatenate(drawn)
+
+
+def expanded_interval(resampled: np.ndarray, units: int, level: float = LEVEL) -> tuple[float, float]:
+    """Return the percentile interval of a bootstrap, its percentiles moved outward for few units.
+
+    Plain percentiles are too narrow where there are few units, as a normal interval with the population's standard
+    deviation instead of Student's would be.
+
+    Args:
+        resampled: (resamples,) the statistic of each resample.
+        units: how many units were resampled, at least 2.
+        level: of the interval.
+
+    Source: Hesterberg 2015, What Teachers Should Know About the Bootstrap, The American Statistician 69, section 5.2.
+    """
+    from scipy.stats import norm, t
+
+    tail = float(norm.cdf(np.sqrt(units / (units - 1)) * t.ppf((1 - level) / 2, units - 1)))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
