@@ -116,7 +116,7 @@ def extract_features(
     ledger = survey.ledger()
     key = set_key(ledger, source, split, pool)
     reused = int((ledger["status"] == "ok").sum()) - work.progress.computed
-    is_cached = store.has_set(key.digest)
+    is_cached = store.has_set(key.digest, pool)
     seconds = time.perf_counter() - started - work.loading
     engine = work.engine
     ignored = source.ignored(split)
@@ -188,7 +188,7 @@ def plan_extraction(
     lacking = sum(1 for _ in survey.lacking())
     digest = set_key(survey.ledger(), source, split, pool).digest
     bad = survey.bad
-    published = digest if store and not lacking and store.has_set(digest) else ""
+    published = digest if store and not lacking and store.has_set(digest, pool) else ""
     return Plan(published, len(survey.candidates) - bad, bad, source.ignored(split), lacking)
 
 

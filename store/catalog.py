@@ -187,13 +187,18 @@ class FeatureStore:
         """
         return self._aliases.splits(dataset, extractor)
 
-    def has_set(self, key: str) -> bool:
+    def has_set(self, key: str, pool: Pool | None = None) -> bool:
         """Return whether a set of this key is published and unharmed; damage is logged.
 
         Reads every byte of the set, and of its shards once per process: an extraction that this
         answers with False publishes the set anew.
+
+        Args:
+            key: the set's.
+            pool: the set's, whose `sound_shards` are then not read again.
         """
-        return self._is_sound("sets", key, find_set_damage)
+        sound_shards = pool.sound_shards if pool else ()
+        return self._is_sound("sets", key, lambda folder, name: find_set_damage(folder, name, sound_shards))
 
     def publish_set(self, key: SetKey, ledger: pd.DataFrame, pool: Pool, provenance: Provenance) -> FeatureSet:
         """Publish a set whose rows lie in the pool; see `store.publication.publish_set`."""

@@ -24,6 +24,7 @@ __all__ = [
     "publish_file",
     "publish_folder",
     "publish_new_file",
+    "replace_disposable",
     "sync_folder",
 ]
 
@@ -215,6 +216,21 @@ def _move_aside(path: Path, is_sound: Callable[[Path], bool]) -> None:
         _rename_new(aside, path)
 
 
+def replace_disposable(path: Path, data: bytes) -> None:
+    """Write a file that anyone may throw away, making its folders: readers see the old or the new one.
+
+    Nothing is synced: whoever reads it checks a digest, and takes a torn or lost one for none.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = _temp_beside(path)
+    try:
+        _write_new(temp, data, is_synced=False)
+        os.replace(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -240,12 +256,17 @@ def _write_temp(path: Path, data: bytes) -> Path:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
+    _write_new(path, data, is_synced=True)
+
+
+def _write_new(path: Path, data: bytes, is_synced: bool) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
+        if is_synced:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from store.errors import RowsUnavailable
 from store.sets import FeatureSet
+from store.writer_drift import TOLERANCE, relative_differences
 
 __all__ = ["Drift", "Recompute", "drift_of"]
 
@@ -19,8 +20,6 @@ __all__ = ["Drift", "Recompute", "drift_of"]
 Recompute = Callable[[FeatureSet, Sequence[str]], Mapping[str, np.ndarray]]
 
 _GOLDEN_ROWS = 4
-# Of one extractor's engines on one another, relative L2; half precision rounds to 11 bits besides.
-_TOLERANCE = {"float32": 1e-5, "float16": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,9 @@ def drift_of(features: FeatureSet, recompute: Recompute) -> Drift:
         raise RowsUnavailable("its pictures are gone or have changed.")
     differences = {}
     for example_id, computed in found.items():
-        stored = np.asarray(features.features[rows[example_id]], np.float64)
-        if computed.shape != stored.shape:
-            differences[example_id] = float("inf")
-            continue
-        # Below half precision's smallest numbers a share of the norm would be a share of nothing.
-        norm = max(float(np.linalg.norm(stored)), 1e-6)
-        differences[example_id] = float(np.linalg.norm(computed.astype(np.float64) - stored)) / norm
-    return Drift(differences, _TOLERANCE[str(features.features.dtype)])
+        stored = features.features[rows[example_id]]
+        is_comparable = computed.shape == stored.shape
+        differences[example_id] = (
+            float(relative_differences(stored[None], computed[None])[0]) if is_comparable else float("inf")
+        )
+    return Drift(differences, TOLERANCE[str(features.features.dtype)])

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from store.catalog import FeatureStore
+from store.content_index import CONTENT_BYTES
 from store.errors import InvalidFeatures
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
-from store.pool import CONTENT_BYTES, Pool
+from store.pool import Pool
 from store.sets import LEDGER_COLUMNS, FeatureSet
 
 __all__ = ["IMPORTED", "ImportedFeatures", "import_features", "read_features"]

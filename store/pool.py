@@ -4,9 +4,11 @@ pools/<pool-key>/pool.json            the document whose SHA-256 is <pool-key>
                  shards/<sha256>.h5   features (n, D), content_sha256 (n, 32): immutable
 """
 
+import contextlib
 import hashlib
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,26 +16,27 @@ import h5py
 import numpy as np
 
 from store.commit import list_folder, publish_file, sync_folder
+from store.content_index import (
+    CONTENT_BYTES,
+    ContentIndex,
+    KeptShards,
+    KnownShard,
+    RowAddress,
+    Stamp,
+    stamp_of,
+)
 from store.documents import digest, read_sealed, seal
 from store.errors import REPAIR, DamagedStore
 from store.hdf5 import build_file, check_datasets, open_checked, refusing_what_hdf5_refuses
 from store.keys import PoolKey
+from store.writer_drift import WriterDrift, compare_writers
 
-__all__ = ["Pool", "RowAddress", "open_shard", "read_pool_key"]
+__all__ = ["Pool", "RowAddress", "Shard", "forget_contents", "open_shard", "read_pool_key"]
 
-CONTENT_BYTES = 32
 SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 DTYPES = "<f4|<f2"
 _SCHEMA = {"features": (DTYPES, 2), "content_sha256": (r"\|u1", 2)}
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RowAddress:
-    """Where a row lies: the shard's name (its SHA-256) and the row in it."""
-
-    shard: str
-    row: int
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,27 @@ def open_shard(path: Path) -> Shard:
     """Verify a shard against its name and map its features.
 
     Raises:
-        DamagedStore: the bytes or the schema are not what they must be.
+        DamagedStore: the bytes or the schema are not what they must be. The pool's disposable index
+            is thrown away then: whoever extracts next reads every shard, and computes what is lost.
     """
+    try:
+        return _open_shard(path)
+    except DamagedStore:
+        forget_contents(path.parent.parent)
+        raise
+
+
+def forget_contents(pool: Path) -> None:
+    """Throw away what is kept of a pool's shards, so that each is read again."""
+    with contextlib.suppress(OSError):  # a store that may only be read: its owner's 'store verify' does it
+        _contents_file(pool).unlink(missing_ok=True)
+
+
+def _contents_file(pool: Path) -> Path:
+    return pool.parent.parent / "cache" / "contents" / pool.name
+
+
+def _open_shard(path: Path) -> Shard:
     with open_checked(path, path.stem) as file, refusing_what_hdf5_refuses(path):
         check_datasets(file, path, _SCHEMA)
         features, contents = file["features"], file["content_sha256"]
@@ -107,6 +129,7 @@ class Pool:
     Attributes:
         dtype: of the features, as the key says.
         damaged: shard name → what is wrong with it.
+        drifts: pairs of shards whose rows for one picture differ beyond the tolerance.
     """
 
     def __init__(self, folder: Path, key: PoolKey) -> None:
@@ -114,30 +137,49 @@ class Pool:
         self.key = key
         self.dtype = np.dtype(key.dtype)
         self.damaged: dict[str, str] = {}
-        self._index: dict[bytes, RowAddress] = {}
-        self._known_shards: set[str] = set()
+        self.drifts: list[WriterDrift] = []
+        self._index = ContentIndex()
+        self._shards: dict[str, KnownShard] = {}
+        self._is_kept = True
 
     def shard_path(self, name: str) -> Path:
         """Return the path of a shard by its name."""
         return self.folder / "shards" / f"{name}.h5"
 
-    def index(self) -> dict[bytes, RowAddress]:
+    def index(self) -> ContentIndex:
         """Return content hash (32 bytes) → address of every row, shards of other writers included.
 
-        Where two shards hold a row for one picture, the first by name counts, for every reader.
-        A damaged shard is left out, logged and kept in `damaged`: its rows count as not computed,
-        and `add` replaces it when they are computed again.
+        Where two shards hold a row for one picture, the first by name counts, for every reader; if
+        the two rows differ beyond the tolerance, that is drift: logged, and kept in `drifts`. A
+        damaged shard is left out, logged and kept in `damaged`: its rows count as not computed, and
+        `add` replaces it when they are computed again. A shard whose file is the very one that was
+        verified before is not read, see `store.content_index`.
         """
-        for name in (Path(file).stem for file in list_folder(self.folder / "shards") if SHARD_NAME.fullmatch(file)):
-            if name in self._known_shards:
-                continue
+        listed = [Path(file).stem for file in list_folder(self.folder / "shards") if SHARD_NAME.fullmatch(file)]
+        fresh = [name for name in listed if name not in self._shards]
+        kept = KeptShards.read(_contents_file(self.folder)) if fresh else KeptShards({})
+        trusted = {name for name in fresh if name in kept.shards and self._stamp(name) == kept.shards[name].stamp}
+        for name in fresh:
             try:
-                self._remember(name, open_shard(self.shard_path(name)).content_sha256)
+                known = kept.shards[name] if name in trusted else self._read(name)
             except DamagedStore as error:
                 if name not in self.damaged:
                     _logger.warning("%s Its rows count as not computed.", error)
                 self.damaged[name] = str(error)
+            else:
+                self._enter(name, known, trusted)
+        for drift in kept.drifts:
+            if {drift.first, drift.second} <= trusted:
+                self._report(drift)
+        if not self._is_kept:
+            KeptShards(self._shards, tuple(self.drifts)).write(_contents_file(self.folder))
+            self._is_kept = True
         return self._index
+
+    @property
+    def sound_shards(self) -> frozenset[str]:
+        """Names of the shards that were verified: by `index`, by `add`, or before, and are the very files since."""
+        return frozenset(self._shards)
 
     def settle(self) -> None:
         """Make the shards of other writers durable too, before a set refers to them."""
@@ -182,13 +224,41 @@ class Pool:
         name = hashlib.sha256(data).hexdigest()
         publish_file(self.shard_path(name), data)
         self.damaged.pop(name, None)
-        self._remember(name, hashes)
+        if name not in self._shards:
+            self._is_kept = False
+            self._enter(name, KnownShard(stamp_of(self.shard_path(name)), hashes.tobytes()))
         return name
 
-    def _remember(self, name: str, hashes: np.ndarray) -> None:
-        self._known_shards.add(name)
-        for row, content in enumerate(hashes):
-            address = RowAddress(name, row)
-            known = self._index.setdefault(content.tobytes(), address)
-            if known.shard > name:
-                self._index[content.tobytes()] = address
+    def _stamp(self, name: str) -> Stamp | None:
+        try:
+            return stamp_of(self.shard_path(name))
+        except FileNotFoundError:
+            return None  # `gc` took it away after it was listed: the reader says so
+
+    def _read(self, name: str) -> KnownShard:
+        # Before the bytes are read: a file that takes its place meanwhile has another stamp.
+        stamp = self._stamp(name)
+        contents = open_shard(self.shard_path(name)).content_sha256.tobytes()
+        self._is_kept = False
+        return KnownShard(stamp or (0, 0, 0, 0), contents)
+
+    def _enter(self, name: str, known: KnownShard, trusted: Collection[str] = ()) -> None:
+        self._shards[name] = known
+        for other, rows in self._index.enter(name, known.contents).items():
+            # Two that are as they were have been compared when the second came.
+            if not {other, name} <= set(trusted):
+                self._compare(other, name, rows)
+
+    def _compare(self, one: str, other: str, rows: list[tuple[bytes, int, int]]) -> None:
+        try:
+            drift = compare_writers((one, other), rows, lambda name: open_shard(self.shard_path(name)).features)
+        except DamagedStore as error:
+            # It was sound when it was last read. Its rows are missed when they are needed, and next time.
+            _logger.warning("%s", error)
+        else:
+            if drift is not None:
+                self._report(drift)
+
+    def _report(self, drift: WriterDrift) -> None:
+        self.drifts.append(drift)
+        _logger.warning("%s: drift: %s", self.folder, drift.sentence())

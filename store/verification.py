@@ -14,13 +14,15 @@ import numpy as np
 
 from store.aliases import Alias, Aliases
 from store.commit import PUBLISHED, is_leftover, list_folder
+from store.content_index import ContentIndex
 from store.drift import Recompute, drift_of
 from store.errors import REPAIR, DamagedStore, RowsUnavailable
 from store.hdf5 import verify_file
 from store.inspection import run_faults, set_faults, shard_faults
-from store.pool import SHARD_NAME, open_shard, read_pool_key
+from store.pool import SHARD_NAME, Shard, forget_contents, open_shard, read_pool_key
 from store.results import RUN_PARTS, RunFolder
 from store.sets import SET_PARTS, FeatureSet
+from store.writer_drift import compare_writers
 
 __all__ = ["Problem", "Verification", "verify_store"]
 
@@ -116,6 +118,25 @@ class _Verifier:
         dim: int | None = None
         for name in shards:
             dim = self._shard(folder, name, dtype, dim)
+        if self._is_deep:
+            self._writers(folder, [name for name in shards if self._shards[folder.name, name]])
+        if not all(self._shards[folder.name, name] for name in shards):
+            forget_contents(folder)
+
+    def _writers(self, folder: Path, shards: Sequence[str]) -> None:
+        """Compare the rows of pictures that several shards hold."""
+        index = ContentIndex()
+
+        def opened(name: str) -> Shard:
+            return open_shard(folder / "shards" / f"{name}.h5")
+
+        for name in shards:
+            path = folder / "shards" / f"{name}.h5"
+            with self._noting("shard", path):
+                for other, rows in index.enter(name, opened(name).content_sha256.tobytes()).items():
+                    drift = compare_writers((other, name), rows, lambda shard: opened(shard).features)
+                    if drift is not None:
+                        self._problem("drift", path, f"{folder}: {drift.sentence()}")
 
     def _pool_document(self, folder: Path) -> np.dtype | None:
         self.found.counts["pools"] += 1
