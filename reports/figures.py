@@ -6,13 +6,10 @@ on a white card, so that they read the same in light and dark. The same data giv
 
 import io
 import math
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,42 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from reports.drawing_style import BLUE, FONT, GREEN, INK, LINE, MUTED, ORANGE, our_style
 from reports.wording import percent, shorten
 
 __all__ = ["confusion_figure", "curves_figure", "intervals_figure", "selection_figure"]
 
-_INK, _MUTED, _LINE = "#1c2024", "#6b7280", "#d8dce2"
-_BLUE, _ORANGE, _GREEN = "#1d4ed8", "#b45309", "#047857"
-_FONT = 9.0
 _COUNTS_SHOWN, _NAMES_SHOWN = 20, 60
-
-_STYLE: Any = {
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.size": _FONT,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    # Text stays text: small files, and a reader can search and copy it.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "linprobe",
-    "text.color": _INK,
-    # A class may be called "$x$".
-    "text.parse_math": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
-
-
-@contextmanager
-def _our_style() -> Iterator[None]:
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # Class names in scripts that the measuring font lacks are drawn by the browser all the same.
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        yield
 
 
 @dataclass(frozen=True)
@@ -101,7 +68,7 @@ def _as_power(value: float, _position: object = None) -> str:
 
 
 def _rule(axes: Axes) -> None:
-    axes.grid(color=_LINE, linewidth=0.6)
+    axes.grid(color=LINE, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
@@ -112,10 +79,10 @@ def intervals_figure(rows: Sequence[Mapping[Any, Any]]) -> bytes:
         rows: leaderboard rows of one dataset, each with a `label`, the first on top.
     """
     labels = [shorten(row["label"], 64) for row in rows]
-    with _our_style():
-        figure, (axes,) = _Layout(5.0, 0.1 + 0.36 * len(rows), _inches(labels, _FONT) + 0.2, top=0.15).panels()
+    with our_style():
+        figure, (axes,) = _Layout(5.0, 0.1 + 0.36 * len(rows), _inches(labels, FONT) + 0.2, top=0.15).panels()
         for y, row in enumerate(rows):
-            colour = _MUTED if row["is_floor"] else _BLUE
+            colour = MUTED if row["is_floor"] else BLUE
             at = row["accuracy"]
             axes.plot([row["accuracy_low"], row["accuracy_high"]], [y, y], color=colour, linewidth=2)
             axes.plot([at], [y], "o", color=colour, markerfacecolor="white" if row["is_floor"] else colour)
@@ -140,13 +107,13 @@ def selection_figure(table: Sequence[Mapping[str, Any]], parameter: str, selecte
     frame = pd.DataFrame(table).sort_values(parameter, kind="stable")
     x, y = (frame[name].to_numpy(float) for name in (parameter, "accuracy"))
     is_log = bool((x > 0).all())
-    with _our_style():
+    with our_style():
         figure, (axes,) = _Layout(6.6, 2.3, 0.75).panels()
         # A line joins candidates that differ in nothing else.
-        axes.plot(x, y, "o-" if len(set(x)) == len(x) else "o", color=_BLUE, markersize=3, linewidth=1.3)
+        axes.plot(x, y, "o-" if len(set(x)) == len(x) else "o", color=BLUE, markersize=3, linewidth=1.3)
         if "standard_error" in frame and frame["standard_error"].notna().any():
             error = frame["standard_error"].to_numpy(float)
-            axes.fill_between(x, y - error, y + error, color=_BLUE, alpha=0.15, linewidth=0, label="± standard error")
+            axes.fill_between(x, y - error, y + error, color=BLUE, alpha=0.15, linewidth=0, label="± standard error")
         if is_log:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(_as_power)
@@ -163,14 +130,14 @@ def selection_figure(table: Sequence[Mapping[str, Any]], parameter: str, selecte
 def _mark_candidates(axes: Axes, x: npt.NDArray[Any], y: npt.NDArray[Any], selected: float | None) -> None:
     if np.isfinite(y).any():
         best = int(np.nanargmax(y))
-        axes.plot([x[best]], [y[best]], "^", color=_GREEN, markersize=7, label=_named("most accurate", x[best], x))
+        axes.plot([x[best]], [y[best]], "^", color=GREEN, markersize=7, label=_named("most accurate", x[best], x))
     if selected is not None:
         # What was selected went through arithmetic (λ held in the refit): the nearest one is meant.
         is_log = selected > 0 and (x > 0).all()
         distances = np.abs(np.log(x) - math.log(selected)) if is_log else np.abs(x - selected)
         near = int(np.argmin(distances))
-        axes.axvline(x[near], color=_ORANGE, linestyle="--", linewidth=1)
-        axes.plot([x[near]], [y[near]], "D", color=_ORANGE, markersize=5, label=_named("selected", x[near], x))
+        axes.axvline(x[near], color=ORANGE, linestyle="--", linewidth=1)
+        axes.plot([x[near]], [y[near]], "D", color=ORANGE, markersize=5, label=_named("selected", x[near], x))
 
 
 def _named(label: str, value: float, x: npt.NDArray[Any]) -> str:
@@ -179,9 +146,9 @@ def _named(label: str, value: float, x: npt.NDArray[Any]) -> str:
 
 
 _CURVES = (
-    ("train_{}_running", "training, running mean over the epoch", _BLUE, "--", "o"),
-    ("train_{}", "training, at the epoch's end", _BLUE, "-", "s"),
-    ("validation_{}", "validation, at the epoch's end", _ORANGE, "-", "^"),
+    ("train_{}_running", "training, running mean over the epoch", BLUE, "--", "o"),
+    ("train_{}", "training, at the epoch's end", BLUE, "-", "s"),
+    ("validation_{}", "validation, at the epoch's end", ORANGE, "-", "^"),
 )
 
 
@@ -192,7 +159,7 @@ def curves_figure(curves: pd.DataFrame) -> bytes:
         curves: a row per epoch, columns `epoch` and those of a run's curves; one that is missing,
             or has no value, is not drawn.
     """
-    with _our_style():
+    with our_style():
         figure, panels = _Layout(3.4, 2.3, 0.6, bottom=0.85).panels(columns=2, gap=0.6)
         for axes, name in zip(panels, ("accuracy", "loss"), strict=True):
             for column, label, colour, line, marker in _CURVES:
@@ -230,7 +197,7 @@ def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) 
     names = [shorten(name, 20) for name in class_names[::step]]
     side = max(1.2, 0.4 * size) if is_small else 0.13 * min(size, _NAMES_SHOWN)
     around = _inches(names, font) + 0.4
-    with _our_style():
+    with our_style():
         figure, (axes,) = _Layout(side, side, around, bottom=around, top=0.1).panels()
         # interpolation="none" stores one pixel per cell, whatever the size of the figure.
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none", aspect="equal")
@@ -243,6 +210,6 @@ def confusion_figure(counts: npt.NDArray[np.int64], class_names: Sequence[str]) 
         if is_small:
             for (i, j), count in np.ndenumerate(counts):
                 if count:
-                    ink = "white" if shares[i, j] > 0.55 else _INK
+                    ink = "white" if shares[i, j] > 0.55 else INK
                     axes.text(j, i, str(count), ha="center", va="center", fontsize=8, color=ink)
         return _svg(figure)
