@@ -14,6 +14,7 @@ from probe.heads.training import TrainingData
 from probe.metrics import negative_log_likelihood, recalls_of
 
 __all__ = [
+    "BY_ACCURACY",
     "Choice",
     "Criterion",
     "Folds",
@@ -28,10 +29,10 @@ __all__ = [
 
 CROSS_VALIDATION_BELOW = 5000
 FOLDS = 5
-# Cross-validation is repeated until its folds have held out about this many rows, at least twice and at most ten
+# Cross-validation is repeated until its folds have held out about this many rows, at least twice and at most five
 # times: what few rows lack in precision they pay in time.
 _REPEATED_ROWS = 2500
-_MOST_REPEATS = 10
+_MOST_REPEATS = 5
 # Up to here a validation fold would hold one example of a class, or none: the penalty is fixed instead.
 FIXED_UP_TO_SHOTS = 5
 # How far the grid may grow beyond either end before the search says so and stops.
@@ -51,6 +52,9 @@ class Criterion:
     repeat_of: tuple[int, ...] = ()
 
 
+BY_ACCURACY = Criterion()
+
+
 @dataclass(frozen=True)
 class Folds:
     """What heads are fitted on and scored on during selection.
@@ -65,7 +69,7 @@ class Folds:
     pairs: tuple[tuple[np.ndarray, np.ndarray], ...]
     method: str
     n_validation: int
-    criterion: Criterion = Criterion()
+    criterion: Criterion = BY_ACCURACY
 
     @property
     def training_rows(self) -> float:
@@ -199,7 +203,7 @@ def score_fold(labels: np.ndarray, probabilities: np.ndarray) -> Score:
 def tabulate(
     candidates: Sequence[Mapping[str, float]],
     scores: Sequence[Sequence[Score]],
-    criterion: Criterion = Criterion(),
+    criterion: Criterion = BY_ACCURACY,
 ) -> list[dict[str, Any]]:
     """Return a record per candidate: its options, `accuracy` (and the criterion's metric), `standard_error`, `nll`.
 
@@ -241,7 +245,7 @@ def _standard_error(scores: Sequence[Score], criterion: Criterion) -> float:
     return float(np.sqrt((residuals**2).sum() / freedom / folds.mean()))
 
 
-def choose(table: Sequence[dict[str, Any]], criterion: Criterion = Criterion()) -> Choice:
+def choose(table: Sequence[dict[str, Any]], criterion: Criterion = BY_ACCURACY) -> Choice:
     """Choose from a table that is sorted from strong to weak regularisation.
 
     Source: the rule of one standard error is Breiman et al. 1984, Classification and Regression
@@ -259,7 +263,7 @@ def extend_grid(
     grid: Sequence[float],
     score: Callable[[float], Sequence[Score]],
     parameter: str = "C",
-    criterion: Criterion = Criterion(),
+    criterion: Criterion = BY_ACCURACY,
 ) -> tuple[list[float], list[Sequence[Score]], list[str], list[str]]:
     """Score a grid, and go on by whole decades where the best or the selected lies on its edge.
 

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from probe.errors import LabelError
 from probe.heads.options import Option
-from probe.heads.training import Progress, Trained, TrainingData, no_curves
+from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_curves
 from probe.neighbours import WEIGHTS, UnitRows, find_neighbours, vote
 from probe.prediction import neighbour_arrays
 from probe.scaling import fit_scaler
-from probe.selection import Folds, Score, choose, make_folds, score_fold, tabulate
+from probe.selection import Folds, Score, choose, make_folds, score_fold, tabulate, why_unselected
 
 __all__ = ["OPTIONS", "train_knn"]
 
@@ -31,13 +33,14 @@ def train_knn(data: TrainingData, options: Mapping[str, Any], on_progress: Progr
     messages: list[str] = []
     selection: dict[str, Any] = {"method": "none: k is given", "table": []}
     k = candidates[0]
+    held_out = None
     if folds is None:
         # The nearest alone: of few rows, more would be far away.
         k = candidates[-1]
         selection["method"] = "none"
-        notes.append(f"too few rows to select on: k = {k}, the least that was asked for")
+        notes.append(f"{why_unselected(data)}; k = {k}, the least that was asked for")
     elif len(candidates) > 1:
-        selection, messages = _select(data, folds, candidates, options, on_progress)
+        selection, messages, held_out = _select(data, folds, candidates, options, on_progress)
         k = selection["selected"]["k"]
     on_progress(f"knn: final fit: a bank of {len(data.labels)} rows, k = {k}")
     head = neighbour_arrays(
@@ -53,7 +56,7 @@ def train_knn(data: TrainingData, options: Mapping[str, Any], on_progress: Progr
     fit = {"converged": True, "iterations": 0, "k": k, "bank_rows": len(data.labels), "trainable_parameters": 0}
     selection = {**selection, "selected": {"k": k}, "notes": [*selection.get("notes", ()), *notes]}
     n_validation = folds.n_validation if folds else data.official_validation
-    return Trained(head, n_validation, selection, fit, no_curves(), ("numpy",), tuple(messages))
+    return Trained(head, n_validation, selection, fit, no_curves(), ("numpy",), tuple(messages), held_out)
 
 
 def _candidates(asked: int | Sequence[int], fewest: int) -> tuple[list[int], list[str]]:
@@ -74,9 +77,10 @@ def _candidates(asked: int | Sequence[int], fewest: int) -> tuple[list[int], lis
 
 def _select(
     data: TrainingData, folds: Folds, candidates: Sequence[int], options: Mapping[str, Any], on_progress: Progress
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the selection's document and its warnings."""
+) -> tuple[dict[str, Any], list[str], HeldOut]:
+    """Return the selection's document and its warnings; of the selected k, what was held out."""
     found: dict[int, list[Score]] = {k: [] for k in candidates}
+    kept: dict[int, list[np.ndarray]] = {k: [] for k in candidates}
     for number, (train, held_out) in enumerate(folds.pairs):
         on_progress(f"knn: fold {number + 1} of {len(folds.pairs)}, {len(candidates)} values of k")
         scaler = fit_scaler(options["scaling"], data.features[train])
@@ -86,8 +90,10 @@ def _select(
         for k in candidates:
             votes = vote(labels[:, :k], similarities[:, :k], data.classes, options["weights"], options["temperature"])
             found[k].append(score_fold(data.labels[held_out], votes))
-    table = tabulate([{"k": k} for k in candidates], [found[k] for k in candidates])
-    choice = choose(table)
+            if number < folds.first_repeat:
+                kept[k].append(votes)
+    table = tabulate([{"k": k} for k in candidates], [found[k] for k in candidates], folds.criterion)
+    choice = choose(table, folds.criterion)
     best, selected, by_nll = (table[row] for row in (choice.best, choice.selected, choice.by_nll))
     document = {
         "method": folds.method,
@@ -102,4 +108,5 @@ def _select(
     }
     # Nobody can have fewer neighbours than one, but more than the most is another matter.
     is_on_edge = best["k"] == candidates[0]
-    return document, [f"the best k lies on the edge of those tried, k = {best['k']}"] if is_on_edge else []
+    warnings = [f"the best k lies on the edge of those tried, k = {best['k']}"] if is_on_edge else []
+    return document, warnings, HeldOut(data.labels[folds.held_out_rows()], np.concatenate(kept[selected["k"]]))

@@ -10,11 +10,11 @@ import numpy as np
 
 from probe.heads.options import Option
 from probe.heads.peer import compare_with_scikit_learn
-from probe.heads.training import Progress, Trained, TrainingData, no_curves
+from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_curves
 from probe.objective import Certificate
 from probe.prediction import predict_proba
-from probe.scaling import SCALINGS
-from probe.selection import Folds, choose, make_folds, tabulate
+from probe.scaling import SCALINGS, fit_scaler
+from probe.selection import Folds, choose, make_folds, tabulate, why_unselected
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, search
 from probe.workers import open_workers
@@ -25,9 +25,6 @@ OPTIONS = (
     Option("scaling", "zscore", choices=SCALINGS),
     Option("keep_c", False),
 )
-
-# Where there are too few rows to select on: scikit-learn's own default.
-_UNSELECTED_C = 1.0
 
 # A fit has converged if it is certified to lie at most this share of its objective above the optimum.
 CERTIFIED_GAP = 1e-4
@@ -91,11 +88,13 @@ def train_logistic(data: TrainingData, options: Mapping[str, Any], on_progress: 
     """Select C, and refit on train and validation with λ = 1 / (C N) held (C itself with `keep_c`)."""
     scaling = str(options["scaling"])
     folds = make_folds(data)
-    C, refit_C, selection = _UNSELECTED_C, _UNSELECTED_C, _unselected()
     messages: list[str] = []
-    start = None
-    if folds is not None:
-        selection, messages, start = _select(data, folds, scaling, on_progress)
+    start, held_out = None, None
+    if folds is None:
+        refit_C = _fixed_penalty(data.features, scaling)
+        selection = _unselected(refit_C, why_unselected(data))
+    else:
+        selection, messages, start, held_out = _select(data, folds, scaling, on_progress)
         C = selection["selected"]["C"]
         refit_C = C if options["keep_c"] else C * folds.training_rows / len(data.labels)
     on_progress(f"logistic: final fit on {len(data.labels)} rows, C = {refit_C:.3g}")
@@ -109,7 +108,7 @@ def train_logistic(data: TrainingData, options: Mapping[str, Any], on_progress: 
     n_validation = folds.n_validation if folds else data.official_validation
     packages = ("numpy", "scipy", "scikit-learn")
     fit = _describe(head, data, on_progress)
-    return Trained(head.arrays(), n_validation, selection, fit, no_curves(), packages, tuple(messages))
+    return Trained(head.arrays(), n_validation, selection, fit, no_curves(), packages, tuple(messages), held_out)
 
 
 def _describe(head: LogisticHead, data: TrainingData, on_progress: Progress) -> dict[str, Any]:
@@ -131,15 +130,26 @@ def _describe(head: LogisticHead, data: TrainingData, on_progress: Progress) -> 
     }
 
 
-def _unselected() -> dict[str, Any]:
-    note = f"too few rows to select on: C = {_UNSELECTED_C:g}, scikit-learn's default"
-    return {"method": "none", "selected": {"C": _UNSELECTED_C}, "table": [], "fits": [], "notes": [note]}
+def _fixed_penalty(features: np.ndarray, scaling: str) -> float:
+    """Return the C that stands where nothing can be selected: 1 for rows whose mean squared length is 1.
+
+    Source: Tian et al. 2020, Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need?, which takes
+    C = 1 on features of unit length. Multiplying the features by s asks for C / s².
+    """
+    scaled = fit_scaler(scaling, features).transform(features, np.float64)
+    square = float(np.einsum("nd,nd->n", scaled, scaled).mean())
+    return float(f"{1 / square:.12g}") if square > 0 else 1.0
+
+
+def _unselected(C: float, why: str) -> dict[str, Any]:
+    note = f"{why}; C = {C:.3g}: 1 over the mean squared length of the rows (Tian et al. 2020)"
+    return {"method": "none: a fixed penalty", "selected": {"C": C}, "table": [], "fits": [], "notes": [note]}
 
 
 def _select(
     data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
-) -> tuple[dict[str, Any], list[str], tuple[np.ndarray, np.ndarray]]:
-    """Return the selection's document, its warnings, and the first fold's kernel and bias at the selected C."""
+) -> tuple[dict[str, Any], list[str], tuple[np.ndarray, np.ndarray], HeldOut]:
+    """Return the selection's document and its warnings; of the selected C, one fold's head and what was held out."""
     count = len(folds.pairs)
     found = search(
         data.features,
@@ -149,10 +159,12 @@ def _select(
         scaling,
         GRID_ZSCORE if scaling == "zscore" else GRID_OTHERS,
         gap=CERTIFIED_GAP,
+        criterion=folds.criterion,
+        predicted_folds=folds.first_repeat,
         on_point=lambda C: on_progress(f"logistic: C = {C:.3g} on {count} fold{'s' * (count > 1)}"),
     )
-    table = tabulate([{"C": C} for C in found.points], found.scores)
-    choice = choose(table)
+    table = tabulate([{"C": C} for C in found.points], found.scores, folds.criterion)
+    choice = choose(table, folds.criterion)
     best, by_nll = table[choice.best], table[choice.by_nll]
     notes = [
         f"best C = {best['C']:g}; selected: the strongest penalty within one standard error",
@@ -172,7 +184,8 @@ def _select(
         "fits": [_record(fit, fold) for of_point in found.fits for fold, fit in enumerate(of_point)],
         "notes": notes,
     }
-    return document, found.unresolved, found.starts[choice.selected]
+    held_out = HeldOut(data.labels[folds.held_out_rows()], found.held_out[choice.selected])
+    return document, found.unresolved, found.starts[choice.selected], held_out
 
 
 def _record(fit: PathFit, fold: int) -> dict[str, Any]:

@@ -7,10 +7,20 @@ import numpy as np
 
 from probe.heads.options import Option
 from probe.heads.ridge_path import RidgePath
-from probe.heads.training import Progress, Trained, TrainingData, no_curves
+from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_curves
 from probe.prediction import head_arrays
 from probe.scaling import SCALINGS, softmax
-from probe.selection import MAX_EXTENSIONS, Folds, Score, choose, extend_grid, make_folds, score_fold, tabulate
+from probe.selection import (
+    MAX_EXTENSIONS,
+    Folds,
+    Score,
+    choose,
+    extend_grid,
+    make_folds,
+    score_fold,
+    tabulate,
+    why_unselected,
+)
 from probe.temperature import fit_temperature
 
 __all__ = ["GRID", "OPTIONS", "train_ridge"]
@@ -34,10 +44,10 @@ def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Pro
     """
     scaling = str(options["scaling"])
     folds = make_folds(data)
-    selection, messages = _unselected(), list[str]()
+    selection, messages, held_out = _unselected(why_unselected(data)), list[str](), None
     alpha, temperature = _UNSELECTED_ALPHA, _UNSELECTED_TEMPERATURE
     if folds is not None:
-        selection, messages, temperature = _select(data, folds, scaling, on_progress)
+        selection, messages, temperature, held_out = _select(data, folds, scaling, on_progress)
         # λ = alpha / N: more rows, a larger alpha.
         alpha = selection["selected"]["alpha"] * len(data.labels) / folds.training_rows
     on_progress(f"ridge: final fit on {len(data.labels)} rows, alpha = {alpha:.3g}")
@@ -58,20 +68,21 @@ def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Pro
     n_validation = folds.n_validation if folds else data.official_validation
     head = head_arrays(path.scaler, kernel / temperature, bias / temperature)
     packages = ("numpy", "scipy")
-    return Trained(head, n_validation, selection, fit, no_curves(), packages, tuple(messages))
+    return Trained(head, n_validation, selection, fit, no_curves(), packages, tuple(messages), held_out)
 
 
-def _unselected() -> dict[str, Any]:
-    note = f"too few rows to select on: alpha = {_UNSELECTED_ALPHA:g}, scikit-learn's default; no temperature"
+def _unselected(why: str) -> dict[str, Any]:
+    note = f"{why}; alpha = {_UNSELECTED_ALPHA:g}, scikit-learn's default; no temperature"
     return {"method": "none", "selected": {"alpha": _UNSELECTED_ALPHA}, "table": [], "notes": [note]}
 
 
 def _select(
     data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
-) -> tuple[dict[str, Any], list[str], float]:
-    """Return the selection's document, its warnings, and the temperature at the selected alpha."""
+) -> tuple[dict[str, Any], list[str], float, HeldOut]:
+    """Return the selection's document and its warnings; of the selected alpha, temperature and what was held out."""
     everything = _with_extensions(GRID)
     found: dict[float, list[tuple[Score, float]]] = {alpha: [] for alpha in everything}
+    kept: dict[float, list[np.ndarray]] = {alpha: [] for alpha in everything}
     # A fold at a time: its decomposition is large, and a score for every penalty is not.
     for number, (train, held_out) in enumerate(folds.pairs):
         on_progress(f"ridge: fold {number + 1} of {len(folds.pairs)}, {len(everything)} penalties")
@@ -80,9 +91,13 @@ def _select(
             temperature = fit_temperature(scores, data.labels[held_out])
             score = score_fold(data.labels[held_out], softmax(scores / temperature))
             found[alpha].append((score, temperature))
-    alphas, kept, notes, unresolved = extend_grid(GRID, lambda alpha: [score for score, _ in found[alpha]], "alpha")
-    table = tabulate([{"alpha": alpha} for alpha in alphas], kept)
-    choice = choose(table)
+            if number < folds.first_repeat:
+                kept[alpha].append(scores.astype(np.float32))
+    alphas, scored, notes, unresolved = extend_grid(
+        GRID, lambda alpha: [score for score, _ in found[alpha]], "alpha", folds.criterion
+    )
+    table = tabulate([{"alpha": alpha} for alpha in alphas], scored, folds.criterion)
+    choice = choose(table, folds.criterion)
     best, selected, by_nll = (table[row] for row in (choice.best, choice.selected, choice.by_nll))
     document = {
         "method": folds.method,
@@ -99,7 +114,9 @@ def _select(
         ],
     }
     temperatures = [temperature for _, temperature in found[selected["alpha"]]]
-    return document, unresolved, float(np.exp(np.mean(np.log(temperatures))))
+    temperature = float(np.exp(np.mean(np.log(temperatures))))
+    probabilities = softmax(np.concatenate(kept[selected["alpha"]]) / temperature)
+    return document, unresolved, temperature, HeldOut(data.labels[folds.held_out_rows()], probabilities)
 
 
 def _with_extensions(grid: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from probe.prediction import predict_proba
-from probe.selection import Score, extend_grid, score_fold
+from probe.selection import BY_ACCURACY, Criterion, Score, extend_grid, score_fold
 from probe.sweep.path import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows
 from probe.workers import open_workers
@@ -28,6 +28,7 @@ class Search:
         scores: for each point, of every fold.
         fits: for each point, of every fold, without their heads.
         starts: for each point the first fold's kernel (D, K) float32, and bias (K,).
+        held_out: for each point the probabilities (M, K) float32 of rows held out; see `predicted_folds`.
         notes: on what was added to the grid.
         unresolved: where the search had to stop on an edge.
     """
@@ -36,6 +37,7 @@ class Search:
     scores: list[Sequence[Score]]
     fits: list[list[PathFit]]
     starts: list[tuple[np.ndarray, np.ndarray]]
+    held_out: list[np.ndarray]
     notes: list[str]
     unresolved: list[str]
 
@@ -50,6 +52,8 @@ def search(
     *,
     gap: float = 1e-4,
     is_extended: bool = True,
+    criterion: Criterion = BY_ACCURACY,
+    predicted_folds: int = 0,
     on_point: Callable[[float], None] = lambda _: None,
 ) -> Search:
     """Fit and score a grid on some folds.
@@ -63,10 +67,13 @@ def search(
         grid: increasing values of C.
         gap: see `SoftmaxPath`.
         is_extended: whether to go on by decades while the choice lies on an edge.
+        criterion: what the choice goes by.
+        predicted_folds: of how many of the first folds the predictions are kept, at every point.
         on_point: is told each C before it is fitted.
     """
     fits: dict[float, list[PathFit]] = {}
     starts: dict[float, tuple[np.ndarray, np.ndarray]] = {}
+    kept: dict[float, np.ndarray] = {}
     with open_workers() as workers:
         path = SoftmaxPath(features, labels, classes, [train for train, _ in pairs], scaling, workers, gap)
 
@@ -75,16 +82,25 @@ def search(
             found = path.fit(C)
             starts[C] = found[0].kernel.astype(np.float32), found[0].bias
             fits[C] = [fit.without_head() for fit in found]
-            return [_score(features, labels, held_out, fit) for (_, held_out), fit in zip(pairs, found, strict=True)]
+            predicted = [_predict(features, held_out, fit) for (_, held_out), fit in zip(pairs, found, strict=True)]
+            kept[C] = np.concatenate([np.zeros((0, classes)), *predicted[:predicted_folds]], dtype=np.float32)
+            return [score_fold(labels[rows], of_fold) for (_, rows), of_fold in zip(pairs, predicted, strict=True)]
 
         if is_extended:
-            points, scores, notes, unresolved = extend_grid(grid, score)
+            points, scores, notes, unresolved = extend_grid(grid, score, criterion=criterion)
         else:
             points, scores, notes, unresolved = list(grid), [score(C) for C in grid], [], []
-    return Search(points, scores, [fits[C] for C in points], [starts[C] for C in points], notes, unresolved)
+    return Search(
+        points,
+        scores,
+        fits=[fits[C] for C in points],
+        starts=[starts[C] for C in points],
+        held_out=[kept[C] for C in points],
+        notes=notes,
+        unresolved=unresolved,
+    )
 
 
-def _score(features: Any, labels: np.ndarray, held_out: np.ndarray, fit: PathFit) -> Score:
+def _predict(features: Any, held_out: np.ndarray, fit: PathFit) -> np.ndarray:
     rows, head = Rows(features, held_out), fit.arrays()
-    probabilities = np.concatenate([predict_proba(head, rows.exact(at)) for at in rows.blocks])
-    return score_fold(labels[held_out], probabilities)
+    return np.concatenate([predict_proba(head, rows.exact(at)) for at in rows.blocks])
