@@ -46,8 +46,7 @@ def _square(pixels: Any, fraction: float) -> Any:
 def _shorter(pixels: Any, shorter: int, preprocessing: Preprocessing) -> Any:
     """Resize the shorter side, the aspect kept, and cut the middle out.
 
-    Source: torchvision.transforms.Resize and CenterCrop, but for odd margins, which Resize's companion
-    rounds to the even number and this rounds down.
+    Source: torchvision.transforms.Resize and CenterCrop; an odd margin is rounded down.
     """
     import tensorflow as tf
 

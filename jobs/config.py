@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError, model_validator
 
 from jobs.errors import ConfigError
 
@@ -50,14 +50,24 @@ class DatasetConfig(_Table):
 
 
 class ExtractorConfig(_Table):
-    """`[[extractors]]`: what to run; what is stated here of a registered one must be true."""
+    """`[[extractors]]`: what to run; what is stated here of a registered one must be true.
+
+    Preset and the single fields of the preprocessing that follow it are free to choose.
+    """
 
     name: _Name
     engine: str = "auto"
+    device: str = "auto"
     size: int | None = Field(default=None, ge=1, le=4096)
     value_range: str | None = Field(default=None, alias="range")
     dim: int | None = Field(default=None, ge=1)
     output: str | None = None
+    preset: str = "lesson"
+    resize: str | None = None
+    antialias: StrictBool | None = None
+    crop: str | None = None
+    pixels: str | None = None
+    precision: str = "float32"
 
 
 class ProbeConfig(BaseModel):

@@ -40,7 +40,7 @@ class ExtractOptions:
 
     Attributes:
         splits: base splits to extract; none means those that the job needs.
-        engine: instead of the configured one.
+        engine, device: instead of the configured ones.
         max_bad: instead of the configured budget, `N` or `P%`.
         is_dry_run: say what would be done, and do nothing.
     """
@@ -49,6 +49,7 @@ class ExtractOptions:
     engine: str | None = None
     max_bad: str | None = None
     is_dry_run: bool = False
+    device: str | None = None
 
 
 @dataclass
@@ -113,7 +114,8 @@ def extract_all(
                     if options.is_dry_run:
                         outcome.rows.append(_planned(part, store))
                     else:
-                        opened = _engine_opener(extractor, options.engine or configured.engine, loaded, console)
+                        engine, device = options.engine or configured.engine, options.device or configured.device
+                        opened = _engine_opener(extractor, engine, device, loaded, console)
                         outcome.rows.append(_extract(part, store(), opened, surroundings, console))
                     console.say(_line(outcome.rows[-1]))
             except FORESEEN as error:
@@ -124,7 +126,8 @@ def extract_all(
 
 
 def _open_extractor(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:
-    declared = Declared(configured.size, configured.value_range, configured.dim, configured.output)
+    fields = {name: getattr(configured, name) for name in Declared.__dataclass_fields__}
+    declared = Declared(**fields)
     return open_extractor(configured.name, surroundings.caches, declared)
 
 
@@ -179,11 +182,11 @@ def _farewell(lost: LostSplit, extractor: Extractor, is_dry_run: bool) -> str:
 
 
 def _engine_opener(
-    extractor: Extractor, engine: str, loaded: dict[str, Engine], console: Console
+    extractor: Extractor, engine: str, device: str, loaded: dict[str, Engine], console: Console
 ) -> Callable[[], Engine]:
     def opened() -> Engine:
         if engine not in loaded:
-            loaded[engine] = open_engine(extractor, engine, console.say)
+            loaded[engine] = open_engine(extractor, engine, console.say, device)
             console.say(_summary(extractor, loaded[engine]))
         return loaded[engine]
 

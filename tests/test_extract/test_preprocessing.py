@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from extract import VALUE_RANGES, Extractor, Preprocessing, UnknownName
+from extract import VALUE_RANGES, Extractor, InvalidSetting, Preprocessing, UnknownName
 from extract.engines.frozen import freeze
 from extract.preprocessing import lesson
 
@@ -77,7 +77,7 @@ def test_an_unknown_pixel_type_is_refused():
 
 @pytest.mark.parametrize("size", [0, -1, 4097])
 def test_an_impossible_size_is_refused(size):
-    with pytest.raises(ValueError, match=rf"size {size}: 1 to 4096 pixels expected"):
+    with pytest.raises(InvalidSetting, match=rf"size {size}: 1 to 4096 pixels expected"):
         Preprocessing(size, "0..1")
 
 

@@ -90,3 +90,25 @@ def test_a_mistake_is_named_with_file_key_and_what_was_expected(write, text, mes
 def test_a_missing_file_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match=r"nope\.toml: no such configuration file; examples/demo\.toml shows one"):
         JobConfig.from_toml(tmp_path / "nope.toml")
+
+
+def test_an_extractors_preset_and_single_fields_are_read(write):
+    table = """
+        [[extractors]]
+        name = "inception_v3"
+        preset = "published"
+        resize = "bicubic"
+        antialias = true
+        crop = "shorter:320"
+        pixels = "uint8"
+        precision = "bfloat16"
+        device = "gpu"
+    """
+    (found,) = JobConfig.from_toml(write(table)).extractors
+    assert (found.preset, found.resize, found.antialias, found.crop) == ("published", "bicubic", True, "shorter:320")
+    assert (found.pixels, found.precision, found.device) == ("uint8", "bfloat16", "gpu")
+
+
+def test_antialias_is_true_or_false(write):
+    with pytest.raises(ConfigError, match=r"extractors\.1\.antialias: .*'yes'"):
+        JobConfig.from_toml(write('[[extractors]]\nname = "pixels"\nantialias = "yes"\n'))

@@ -158,3 +158,48 @@ def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept
     assert process.returncode == 75
     assert "what was computed is kept, run it again" in err
     assert "Traceback" not in err
+
+
+def test_a_preset_is_an_extractor_of_its_own_and_both_stand_in_one_job(run, pictures, tmp_path):
+    (tmp_path / "job.toml").write_text(
+        f"""
+        [[datasets]]
+        name = "d"
+        source = "folder:{pictures}"
+        [[extractors]]
+        name = "pixels"
+        [[extractors]]
+        name = "pixels@published"
+        crop = "square:0.5"
+        """
+    )
+    code, found, _ = run("extract", "job.toml", "--json")
+    assert code == 0
+    assert [row["forward_passes"] for row in found["feature_sets"]] == [24, 24]
+    code, again, _ = run("extract", "job.toml", "--json")
+    assert [row["forward_passes"] for row in again["feature_sets"]] == [0, 0]
+    assert run("store", "verify", "--deep")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ('crop = "centre"', 2, "crop 'centre': none, fraction:F or square:F"),
+        ('preset = "publishd"', 2, "publishd: no such preset; did you mean 'published'?"),
+        ('resize = "cubic"', 2, "cubic: no such resize method; did you mean 'bicubic'?"),
+        ('precision = "bfloat16"', 2, "precision bfloat16 is for networks that TensorFlow runs"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_so_is_named(run, pictures, tmp_path, line, code, message):
+    dataset = f'[[datasets]]\nsource = "folder:{pictures}"\n'
+    (tmp_path / "job.toml").write_text(f'{dataset}[[extractors]]\nname = "pixels"\n{line}\n')
+    found, _, err = run("extract", "job.toml")
+    assert found == code
+    assert message in err
+
+
+def test_a_gpu_that_is_asked_for_where_none_is_is_unavailable(run, pictures):
+    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "random:mobilenet_v2", "--device", "gpu")
+    code, _, err = run(*job)
+    assert code == 69
+    assert "gpu: TensorFlow finds none here" in err

@@ -45,7 +45,7 @@ def test_the_lessons_two_networks_have_names_of_their_own():
 
 def test_every_name_that_is_listed_is_a_name_or_a_pattern(caches):
     for name in extractor_names():
-        if name in ("hub:HANDLE", "savedmodel:PATH") or name.startswith("keras:") or name in HUB_MODELS:
+        if name.startswith(("hub:", "savedmodel:", "onnx:", "python:", "keras:")) or name in HUB_MODELS:
             continue
         assert open_extractor(name, caches).name == name
 
