@@ -240,10 +240,10 @@ def _solve(
     residual, residual_bias = -point.by_kernel, -point.by_bias
     along, along_bias = preconditioner(residual, residual_bias, folds)
     square = dot(residual, along) + (residual_bias * along_bias).sum(axis=0)
-    small = _FORCING**2 * square
+    small, small_residual = _FORCING**2 * square, _FORCING**2 * dot(residual, residual)
     foreseen, gained = np.maximum(square, 1e-300), np.zeros_like(square)
     short = _ENOUGH**2 * 2 * columns.penalties * gap * point.objective
-    little = _ENOUGH * 2 * _allowed_gain(problem, columns, point)
+    little = _ENOUGH * 2 * _allowed_gain(problem, columns, point) / preconditioner.optimism
     steps = np.zeros(len(folds), np.int64)
     is_open = square > 0
     for _ in range(_CG_STEPS):
@@ -260,7 +260,9 @@ def _solve(
         steps += is_open
         solved, solved_bias = preconditioner(residual, residual_bias, folds)
         new_square = dot(residual, solved) + (residual_bias * solved_bias).sum(axis=0)
-        is_open &= (new_square > small) & ((dot(residual, residual) > short) | (new_square > little))
+        length_left = dot(residual, residual)
+        is_open &= (new_square > small) | (length_left > small_residual)
+        is_open &= (length_left > short) | (new_square > little)
         if not is_open.any():
             break
         turn = np.where(is_open, new_square / np.where(is_open, square, 1.0), 0.0)
