@@ -68,6 +68,7 @@ class ExtractorConfig(_Table):
     crop: str | None = None
     pixels: str | None = None
     precision: str = "float32"
+    dtype: str = "float32"
 
 
 class ProbeConfig(BaseModel):

@@ -1,7 +1,6 @@
 """Rows computed again from their pictures, for `store verify --deep`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -78,7 +77,7 @@ class GoldenRows:
         declared = Declared.of_pool(key, features.manifest["dim"])
         name = features.provenance.extractor
         extractor = open_extractor(name, self._surroundings.caches, declared)
-        here = replace(extractor.pool_key(), dtype=key.dtype)
+        here = extractor.pool_key()
         if here != key:
             raise RowsUnavailable(
                 f"{name} is another extractor here than when the set was made: pool {key.digest[:12]} expected, "

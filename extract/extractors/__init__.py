@@ -15,6 +15,7 @@ from extract.extractors.saved_model import HUB_MODELS, hub_extractor, saved_mode
 from store import PoolKey
 
 __all__ = [
+    "DTYPES",
     "PRECISIONS",
     "PRESETS",
     "Declared",
@@ -27,6 +28,7 @@ __all__ = [
 
 PRESETS = ("lesson", "published")
 PRECISIONS = ("float32", "tf32", "bfloat16")
+DTYPES = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Declared:
         preset: one of `PRESETS`: the lesson's preprocessing, or what the network was published with.
         resize, antialias, crop, pixels: single fields of `Preprocessing` instead of the preset's.
         precision: one of `PRECISIONS`.
+        dtype: how its rows are stored, one of `DTYPES`.
     """
 
     size: int | None = None
@@ -66,6 +69,7 @@ class Declared:
     crop: str | None = None
     pixels: str | None = None
     precision: str = "float32"
+    dtype: str = "float32"
 
     @classmethod
     def of_pool(cls, key: PoolKey, dim: int | None = None) -> "Declared":
@@ -73,7 +77,7 @@ class Declared:
         known = key.preprocessing
         output = None if key.output == "default" else key.output
         fields = {name: known[name] for name in ("size", "value_range", "resize", "antialias", "crop", "pixels")}
-        return cls(**fields, dim=dim, output=output, precision=key.precision)
+        return cls(**fields, dim=dim, output=output, precision=key.precision, dtype=key.dtype)
 
 
 def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared()) -> Extractor:
@@ -101,9 +105,11 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
     extractor = _with_preprocessing(_found(base, caches, declared), declared)
     if declared.precision not in PRECISIONS:
         raise UnknownName("precision", declared.precision, PRECISIONS)
+    if declared.dtype not in DTYPES:
+        raise UnknownName("dtype", declared.dtype, DTYPES)
     if declared.precision != "float32" and extractor.load is None:
         raise InvalidSetting(f"{name}: precision {declared.precision} is for networks that TensorFlow runs.")
-    return replace(extractor, name=name, precision=declared.precision)
+    return replace(extractor, name=name, precision=declared.precision, dtype=declared.dtype)
 
 
 def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:

@@ -35,6 +35,7 @@ class Extractor:
         onnx: the ONNX file, which OpenVINO reads, for a model that TensorFlow cannot run.
         pixel_function: NumPy (N, H, W, 3), 0 to 255 → (N, D), for a floor or a model in plain Python.
         precision: what the network multiplies in, part of the pool's key: `float32`, `tf32` or `bfloat16`.
+        dtype: how its rows are stored, part of the pool's key: `float32` or `float16`.
         evaluation: how its authors prepared pictures, None where that is not known.
         is_floor: whether it is a yardstick rather than a candidate.
         about: one line for people.
@@ -50,6 +51,7 @@ class Extractor:
     onnx: Path | None = None
     pixel_function: Callable[[np.ndarray], np.ndarray] | None = None
     precision: str = "float32"
+    dtype: str = "float32"
     evaluation: Evaluation | None = None
     is_floor: bool = False
     about: str = ""
@@ -57,7 +59,7 @@ class Extractor:
     def pool_key(self) -> PoolKey:
         """Return the identity of its rows."""
         document = self.preprocessing.document()
-        return PoolKey(self.architecture, self.weights_sha256, self.output, document, precision=self.precision)
+        return PoolKey(self.architecture, self.weights_sha256, self.output, document, self.dtype, self.precision)
 
 
 def arrays_sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:

@@ -203,3 +203,24 @@ def test_a_gpu_that_is_asked_for_where_none_is_is_unavailable(run, pictures):
     code, _, err = run(*job)
     assert code == 69
     assert "gpu: TensorFlow finds none here" in err
+
+
+def test_rows_are_stored_in_half_precision_where_the_configuration_says_so(run, pictures, tmp_path):
+    job = tmp_path / "job.toml"
+    text = f'[[datasets]]\nname = "d"\nsource = "folder:{pictures}"\n[[extractors]]\nname = "pixels"\n'
+    job.write_text(text)
+    full = sets(run("extract", job, "--json")[1])["all"]
+    job.write_text(f'{text}dtype = "float16"\n')
+    half = sets(run("extract", job, "--json")[1])["all"]
+    store = FeatureStore(tmp_path / "linprobe-store")
+    assert (half["status"], half["forward_passes"]) == ("extracted", 24)
+    wide, narrow = (store.get(key=row["key"]) for row in (full, half))
+    assert (str(wide.features.dtype), str(narrow.features.dtype)) == ("float32", "float16")
+    assert narrow.features[:].tolist() == wide.features[:].astype("float16").tolist()
+    assert wide.manifest["pool"] != narrow.manifest["pool"]
+    assert store.get("d", "all", "pixels").key == half["key"]
+    assert run("store", "verify", "--deep")[0] == 0
+    job.write_text(f'{text}dtype = "float61"\n')
+    code, _, err = run("extract", job)
+    assert code == 2
+    assert "float61: no such dtype; did you mean 'float16'?" in err
