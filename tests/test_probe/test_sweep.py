@@ -74,8 +74,14 @@ def a_class_seen_once():
 CASES = [digits, two_classes, fewer_rows_than_features, collinear_and_constant, a_class_seen_once]
 
 
+def a_hundred_classes():
+    rng = np.random.default_rng(3)
+    labels = rng.permutation(np.arange(6000) % 100)
+    return (rng.normal(size=(100, 96))[labels] + rng.normal(size=(6000, 96))).astype(np.float32), labels
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, pytest.param(a_hundred_classes, marks=pytest.mark.campaign)])
 def test_every_point_is_certified_and_six_equal_scikit_learn(case):
     features, labels = case()
     path = path_of(features, labels)
