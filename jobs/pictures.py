@@ -12,7 +12,7 @@ from jobs.surroundings import Surroundings
 from store import FeatureSetNotFound, FeatureStore, ProbeResult
 from store.commit import publish_file
 
-__all__ = ["StorePictures"]
+__all__ = ["StorePictures", "thumbnail"]
 
 _THUMBNAIL = 128
 
@@ -60,7 +60,7 @@ class StorePictures:
             self._surroundings.prepare_frameworks()
             for example in open_source(source, self._surroundings.tfds_data_dir).pick(split, wanted):
                 if example.content_sha256().hex() == wanted[example.example_id]:
-                    data = _thumbnail(example)
+                    data = thumbnail(example)
                     publish_file(self._folder / f"{wanted[example.example_id]}.png", data)
                     found[example.example_id] = data
         except (ExtractError, FeatureSetNotFound, Undecodable, OSError):
@@ -68,7 +68,12 @@ class StorePictures:
         return found
 
 
-def _thumbnail(example: Example) -> bytes:
+def thumbnail(example: Example) -> bytes:
+    """Return a picture as PNG bytes, at most 128 pixels wide and high.
+
+    Raises:
+        Undecodable: no decoder makes pixels of it.
+    """
     data = example.read()
     pixels = decode_carefully(data) if isinstance(data, bytes) else data
     image = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())

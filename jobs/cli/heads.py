@@ -1,0 +1,48 @@
+"""The commands that use a trained head, or a whole classifier, on pictures."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.app import app
+from jobs.cli.options import Json, StorePath, finish, open_console
+
+__all__ = ["predict"]
+
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")]
+Run = Annotated[
+    str,
+    typer.Option("--run", metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD: the newest."),
+]
+EngineName = Annotated[str, typer.Option("--engine", metavar="E", help="auto, tensorflow or openvino.")]
+
+
+@app.command()
+def predict(
+    images: Images,
+    run: Run,
+    labelled: Annotated[bool, typer.Option("--labelled", help="The folder of a picture names its true class.")] = False,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes a line shows.")] = 3,
+    grid: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the first 30 pictures with their predictions.")
+    ] = None,
+    engine: EngineName = "auto",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Predict the classes of pictures with a trained head."""
+    from jobs.predicting import PredictOptions, predict_images, write_grid
+    from jobs.surroundings import Surroundings
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    options = PredictOptions(labelled, engine, top, grid is not None)
+    outcome = predict_images(opened, run, images, options, surroundings, console)
+    if grid is not None:
+        write_grid(outcome, grid, console)
+    console.result("\n".join(outcome.lines), outcome.document())
+    finish(outcome.failures)

@@ -1,0 +1,62 @@
+"""The IMAGE arguments of commands: files, folders and patterns, read as pictures without labels."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from extract import BadData, Example
+from extract.sources.folder import PICTURE_SUFFIXES
+from jobs.errors import ConfigError
+from jobs.failures import Failure
+
+__all__ = ["find_images", "read_images"]
+
+
+def find_images(arguments: Sequence[str], failures: list[Failure]) -> list[Path]:
+    """Return the files that arguments mean, each once, in the arguments' order.
+
+    Args:
+        arguments: files; folders, whose pictures (by their names' ends) are taken recursively and in the order of
+            their paths, hidden ones aside; or patterns such as `flowers/**/*.jpg`.
+        failures: gets those that mean nothing.
+
+    Raises:
+        ConfigError: nothing at all is left.
+    """
+    found: dict[Path, None] = {}
+    for argument in arguments:
+        paths = _meant(argument)
+        if not paths:
+            failures.append(Failure(argument, BadData(f"{argument}: no such picture, and no picture below it.")))
+        found.update(dict.fromkeys(paths))
+    if not found and not failures:
+        raise ConfigError("IMAGE: at least one picture, folder or pattern expected.")
+    return list(found)
+
+
+def _meant(argument: str) -> list[Path]:
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        inside = (file.relative_to(path) for file in path.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
+        return [path / file for file in sorted(inside) if not any(part.startswith(".") for part in file.parts)]
+    if path.exists() or path.is_symlink():
+        return [path]
+    return [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if not Path(name).is_dir()]
+
+
+def read_images(paths: Sequence[Path], failures: list[Failure]) -> Iterator[Example]:
+    """Yield the files as pictures, their paths as ids.
+
+    Args:
+        paths: what to read.
+        failures: gets files that cannot be read.
+    """
+    for path in paths:
+        try:
+            # Opening a pipe would wait for ever.
+            if path.exists() and not path.is_file():
+                raise BadData(f"{path}: not a regular file.")
+            yield Example(str(path), -1, path.read_bytes())
+        except (OSError, BadData) as error:
+            reason = error if isinstance(error, BadData) else BadData(f"{path}: cannot be read ({error.strerror}).")
+            failures.append(Failure(str(path), reason))
