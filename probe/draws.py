@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["draw_positions", "draw_validation", "units_of"]
+__all__ = ["draw_positions", "draw_share", "draw_shots", "draw_validation", "units_of"]
 
 
 def units_of(contents: Sequence[str], groups: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -93,3 +93,42 @@ def draw_validation(
         if is_drawn[of_class].all():
             is_drawn[of_class] = False
     return np.asarray(is_drawn[units])
+
+
+def draw_share(units: np.ndarray, tokens: Sequence[str], share: float, seed: int) -> np.ndarray:
+    """Draw a share of the units to train on; smaller shares of one seed lie within larger ones.
+
+    Args:
+        units: (N,) int, see `units_of`.
+        tokens: the units' names.
+        share: in (0, 1].
+        seed: salts the hash.
+
+    Returns:
+        Row numbers, increasing.
+    """
+    return np.flatnonzero((draw_positions(tokens, "share of train", seed) < share)[units])
+
+
+def draw_shots(labels: np.ndarray, contents: Sequence[str], shots: int, seed: int) -> np.ndarray:
+    """Draw so many pictures of every class; fewer shots of one seed lie within more.
+
+    Equal pictures of a class count once, as the first of them.
+
+    Args:
+        labels: (N,) int.
+        contents: N content hashes.
+        shots: pictures per class; a class that has fewer gives what it has.
+        seed: salts the hash.
+
+    Returns:
+        Row numbers, increasing.
+    """
+    positions = draw_positions(contents, "shots", seed)
+    kept = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        # Equal pictures have equal positions: `unique` keeps the first row of each, in the order of positions.
+        _, first = np.unique(positions[rows], return_index=True)
+        kept.append(rows[first[:shots]])
+    return np.sort(np.concatenate(kept))

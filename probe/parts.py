@@ -1,16 +1,25 @@
 """The parts of a dataset: rows of one or more sets, and the checks before anything is trained."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from probe.draws import draw_positions, units_of
+from probe.draws import draw_positions, draw_share, draw_shots, units_of
 from probe.errors import FeatureError, LabelError, SplitError
 from probe.splits import Draw, Slice
 from store import FeatureSet
 
-__all__ = ["Part", "SetTable", "check_labels", "check_overlap", "select_part", "shared_warnings"]
+__all__ = [
+    "Part",
+    "SetTable",
+    "check_labels",
+    "check_overlap",
+    "limit_part",
+    "select_part",
+    "shared_warnings",
+    "stand_before",
+]
 
 _THIN_CLASS = 5
 _DRAW_PURPOSE = "test"
@@ -75,6 +84,20 @@ class Part:
         """Return the (base split, row) pairs of the part."""
         return {(piece.split, int(row)) for piece, rows in self.pieces for row in rows}
 
+    def take(self, kept: np.ndarray) -> "Part":
+        """Return the part that has these rows only; (n,) increasing numbers of rows of this part."""
+        bounds = np.cumsum([0, *(len(rows) for _, rows in self.pieces)])
+        pieces = [
+            (features, rows[kept[(kept >= start) & (kept < stop)] - start])
+            for (features, rows), start, stop in zip(self.pieces, bounds, bounds[1:], strict=False)
+        ]
+        ids, contents, groups = (
+            tuple(texts[row] for row in kept.tolist()) for texts in (self.example_ids, self.contents, self.groups)
+        )
+        return replace(
+            self, pieces=tuple(pieces), labels=self.labels[kept], example_ids=ids, contents=contents, groups=groups
+        )
+
     def read(self) -> np.ndarray:
         """Read the features: (N, D) float32, finite.
 
@@ -135,6 +158,39 @@ def select_part(name: str, spec: str, terms: Sequence[Slice], tables: Mapping[st
     return part
 
 
+def limit_part(part: Part, shots: int | None, share: float, seed: int, class_names: Sequence[str]) -> Part:
+    """Return what training may use of a part: a share of its units, then so many pictures of every class.
+
+    Args:
+        part: train.
+        shots: pictures per class, or None for all.
+        share: in (0, 1].
+        seed: of the draws.
+        class_names: in label order.
+
+    Raises:
+        SplitError: the share holds nothing.
+        LabelError: a class has fewer pictures than shots.
+    """
+    if share < 1:
+        units, tokens = units_of(part.contents, part.groups)
+        rows = draw_share(units, tokens, share, seed)
+        if not len(rows):
+            raise SplitError(f"{share:.4g} of train, {len(part)} rows, is nothing; give a larger share.")
+        part = part.take(rows)
+    if shots is None:
+        return part
+    rows = draw_shots(part.labels, part.contents, shots, seed)
+    counts = np.bincount(part.labels[rows], minlength=len(class_names))
+    short = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < shots).tolist()]
+    if short:
+        raise LabelError(
+            f"shots = {shots}: train has fewer different pictures of {_listed(short)}; ask for fewer shots, or give "
+            "train a split that holds more."
+        )
+    return part.take(rows)
+
+
 def check_overlap(parts: Sequence[Part]) -> None:
     """Check that no row serves in two parts.
 
@@ -152,8 +208,13 @@ def check_overlap(parts: Sequence[Part]) -> None:
                 )
 
 
-def check_labels(parts: Sequence[Part], class_names: Sequence[str]) -> list[str]:
+def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_meant: bool = False) -> list[str]:
     """Check that train and test hold every class of the dataset.
+
+    Args:
+        parts: train, perhaps validation, test.
+        class_names: in label order.
+        is_thin_meant: whether few rows of every class are what was asked for.
 
     Returns:
         Warnings: classes that are thin in train.
@@ -179,7 +240,7 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str]) -> list[str]
                 f"give {part.name} a split that holds every class, or take the class out of the dataset."
             )
         thin = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _THIN_CLASS).tolist()]
-        if thin and part.name == "train":
+        if thin and part.name == "train" and not is_thin_meant:
             warnings.append(f"fewer than {_THIN_CLASS} training rows of {_listed(thin)}")
     return warnings
 
@@ -187,8 +248,7 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str]) -> list[str]
 def shared_warnings(parts: Sequence[Part]) -> list[str]:
     """Say what a reader must know of the parts: pictures and groups that straddle them, pictures that are missing."""
     test = parts[-1]
-    seen = {content for part in parts[:-1] for content in part.contents}
-    shared = sum(content in seen for content in test.contents)
+    shared = int(stand_before(parts).sum())
     warnings = [f"{shared} of {len(test)} test pictures stand in train or validation too"] if shared else []
     seen_groups = {group for part in parts[:-1] for group in part.groups if group}
     straddling = {group for group in test.groups if group} & seen_groups
@@ -196,6 +256,12 @@ def shared_warnings(parts: Sequence[Part]) -> list[str]:
         warnings.append(f"{len(straddling)} groups stand on both sides, such as {min(straddling)!r}")
     warnings += [f"{part.name} lacks {part.quarantined} quarantined pictures" for part in parts if part.quarantined]
     return warnings
+
+
+def stand_before(parts: Sequence[Part]) -> np.ndarray:
+    """Tell which test pictures stand in train or validation too, byte for byte: (N,) bool."""
+    seen = {content for part in parts[:-1] for content in part.contents}
+    return np.array([content in seen for content in parts[-1].contents], bool)
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from probe.errors import ProbeError, SplitError
+from probe.errors import ProbeError, SplitError, nearest
 from probe.heads.registry import resolve_options
+from probe.metrics import METRICS
 from probe.splits import Draw, Slice, drawn, parse_split
 from store import FeatureSet
 from store.documents import digest
@@ -29,7 +30,9 @@ class ProbeRequest:
         validation: a split, or None.
         test: a split, or None.
         seed: of everything that is drawn.
-        shots: training examples per class; `"all"`.
+        shots: training examples per class, or `"all"`. Fewer shots are among the more of the same seed.
+        train_share: the share of train to use, above 0 and up to 1. Smaller shares lie within larger ones.
+        metric: what selection goes by, one of `probe.metrics.METRICS`.
     """
 
     dataset: str
@@ -41,6 +44,13 @@ class ProbeRequest:
     test: str | None = None
     seed: int = 0
     shots: int | str = "all"
+    train_share: float = 1.0
+    metric: str = "accuracy"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether training gets less than all of train; it then gets nothing of validation either."""
+        return self.shots != "all" or self.train_share != 1.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
 
     With a base split `test`: train on `train`, test on `test`, select on `validation` if there is
     one. With one base split only, that is not called `test`: the seed draws 80% to train and 20% to test.
+    Where train is limited, by shots or by share, there is no validation part: the head would see more than it may.
 
     Args:
         request: the probe.
@@ -103,8 +114,8 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
         if "test" not in names:
             raise SplitError(f"{request.dataset}: no base split 'test'; say what to test on with --test ({listed}).")
         test = "test"
-    validation = request.validation
-    if validation is None and "validation" in names:
+    validation = None if request.is_limited else request.validation
+    if validation is None and not request.is_limited and "validation" in names:
         counts = {name: sets[name].candidates for name in names}
         used = {term.base for term in parse_split(train, counts) + parse_split(test, counts)}
         # Someone who trains or tests on rows of `validation` has given it another part.
@@ -118,10 +129,7 @@ def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Plan:
     Raises:
         SplitError, HeadNotFound, OptionError, ProbeError: see the message.
     """
-    if request.shots != "all":
-        raise ProbeError(f"shots = {request.shots!r}: 'all' expected.")
-    if isinstance(request.seed, bool) or not isinstance(request.seed, int) or not 0 <= request.seed < 2**32:
-        raise ProbeError(f"seed = {request.seed!r}: an integer from 0 to 4294967295 expected.")
+    _check_values(request)
     options = resolve_options(request.head, request.options)
     splits = resolve(request, sets)
     counts = {name: features.candidates for name, features in sets.items()}
@@ -131,6 +139,7 @@ def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Plan:
     keys = {term.base: sets[term.base].key for term in train + validation + test}
     identity = {
         "head": request.head,
+        "metric": request.metric,
         "options": dict(options),
         "protocol": PROTOCOL_VERSION,
         "seed": request.seed,
@@ -138,16 +147,29 @@ def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Plan:
         "shots": request.shots,
         "test": _document(test),
         "train": _document(train),
+        "train_share": float(request.train_share),
         "validation": _document(validation),
     }
     return Plan(splits, train, validation, test, options, dict(sorted(keys.items())), digest(identity))
 
 
+def _check_values(request: ProbeRequest) -> None:
+    shots, seed, share = request.shots, request.seed, request.train_share
+    if shots != "all" and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 1):
+        raise ProbeError(f"shots = {shots!r}: a number of examples per class from 1 on, or 'all', expected.")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise ProbeError(f"train_share = {share!r}: a number above 0 and up to 1 expected.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ProbeError(f"seed = {seed!r}: an integer from 0 to 4294967295 expected.")
+    if request.metric not in METRICS:
+        raise ProbeError(f"metric = {request.metric!r}: {nearest(str(request.metric), METRICS)}.")
+
+
 def run_id(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> str:
     """Return the name of the run that a request gives on these sets: 64 hexadecimal digits.
 
-    SHA-256 of set keys, resolved splits, head, options (defaults filled in), seed, shots and
-    protocol version. What dataset and extractor are called is not in it.
+    SHA-256 of set keys, resolved splits, head, options (defaults filled in), metric, seed, shots, share of train
+    and protocol version. What dataset and extractor are called is not in it.
     """
     return plan_probe(request, sets).run_id
 

@@ -9,10 +9,19 @@ import pandas as pd
 
 from probe.draws import units_of
 from probe.errors import FeatureError, LabelError
+from probe.evaluation import evaluate
 from probe.heads.registry import find_recipe
 from probe.heads.training import Progress, TrainingData
-from probe.metrics import compute_metrics
-from probe.parts import Part, SetTable, check_labels, check_overlap, select_part, shared_warnings
+from probe.parts import (
+    Part,
+    SetTable,
+    check_labels,
+    check_overlap,
+    limit_part,
+    select_part,
+    shared_warnings,
+    stand_before,
+)
 from probe.prediction import kept_arrays, predict_proba
 from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
 from store import FeatureSet, ProbeResult
@@ -41,23 +50,24 @@ def run_probe(
 
     Raises:
         SplitError: a split cannot be read, selects nothing or overlaps another.
-        LabelError: one class only, labels out of range, a class that train or test lacks.
+        LabelError: one class only, labels out of range, a class that train or test lacks, or of which train has
+            fewer pictures than shots.
         FeatureError: features that are not finite, or differ in dim.
         HeadNotFound, OptionError: there is no such head, or option.
     """
     plan = plan_probe(request, sets)
     class_names = _class_names(plan, sets)
-    parts = _select_parts(plan, sets)
+    parts = _limited(_select_parts(plan, sets), request, class_names)
     test = parts[-1]
-    warnings = check_labels(parts, class_names) + shared_warnings(parts)
-    data = _training_data(parts[:-1], len(class_names), request.seed)
+    warnings = check_labels(parts, class_names, _shots(request) is not None) + shared_warnings(parts)
+    data = _training_data(parts[:-1], len(class_names), request)
     started = time.perf_counter()
     trained = find_recipe(request.head)(data, plan.options, on_progress or (lambda _: None))
     head = kept_arrays(trained.head)
     if not all(np.isfinite(array).all() for name, array in head.items() if name.endswith(("kernel", "bias"))):
         raise FeatureError(f"{request.head}: the trained head holds NaN or infinity; lower the learning rate.")
     probabilities = predict_proba(trained.head, test.read())
-    metrics = compute_metrics(test.labels, probabilities)
+    metrics = evaluate(parts, probabilities, trained.held_out)
     seconds = time.perf_counter() - started
     return ProbeResult(
         run_id=plan.run_id,
@@ -66,6 +76,7 @@ def run_probe(
             "n_train": len(data.labels),
             "n_validation": trained.n_validation,
             "n_test": len(test),
+            "n_test_duplicates": int(stand_before(parts).sum()),
             "dim": int(data.features.shape[1]),
             "classes": len(class_names),
         },
@@ -106,7 +117,21 @@ def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[Part]:
     return parts
 
 
-def _training_data(parts: list[Part], classes: int, seed: int) -> TrainingData:
+def _limited(parts: list[Part], request: ProbeRequest, class_names: list[str]) -> list[Part]:
+    """Return the parts with train limited as the request asks; a plan that limits it has no validation part."""
+    if not request.is_limited:
+        return parts
+    # A label out of range has no name that a message about shots could give.
+    check_labels(parts, class_names)
+    train = limit_part(parts[0], _shots(request), request.train_share, request.seed, class_names)
+    return [train, *parts[1:]]
+
+
+def _shots(request: ProbeRequest) -> int | None:
+    return None if request.shots == "all" else int(request.shots)
+
+
+def _training_data(parts: list[Part], classes: int, request: ProbeRequest) -> TrainingData:
     contents = [content for part in parts for content in part.contents]
     groups = [group for part in parts for group in part.groups]
     units, tokens = units_of(contents, groups)
@@ -121,7 +146,9 @@ def _training_data(parts: list[Part], classes: int, seed: int) -> TrainingData:
         tokens=tokens,
         official_validation=len(parts[1]) if len(parts) > 1 else 0,
         classes=classes,
-        seed=seed,
+        seed=request.seed,
+        metric=request.metric,
+        shots=_shots(request),
         contents=contents,
     )
 
@@ -137,6 +164,8 @@ def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
         "test": plan.splits.test,
         "seed": request.seed,
         "shots": request.shots,
+        "train_share": float(request.train_share),
+        "metric": request.metric,
         "sets": dict(plan.sets),
         "protocol": PROTOCOL_VERSION,
     }

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.draws import draw_positions, draw_validation, units_of
+from probe.draws import draw_positions, draw_share, draw_shots, draw_validation, units_of
 
 few = st.sampled_from("abcdef")
 rows = st.lists(st.tuples(few, st.sampled_from(["", "g", "h", "i"])), min_size=1, max_size=30)
@@ -60,3 +60,33 @@ def test_validation_takes_units_whole():
     is_drawn = draw_validation(np.arange(300) % 2, units, tokens, 0)
     assert 0 < is_drawn.sum() < 100
     assert np.array_equal(is_drawn.reshape(100, 3).all(axis=1), is_drawn.reshape(100, 3).any(axis=1))
+
+
+@given(rows, st.integers(1, 4))
+def test_shots_are_nested_and_every_class_gives_as_many_pictures_as_it_has(drawn, shots):
+    contents = [content for content, _ in drawn]
+    labels = np.array([ord(group or "f") % 3 for _, group in drawn])
+    fewer, more = (set(draw_shots(labels, contents, count, seed=0).tolist()) for count in (shots, shots + 1))
+    assert fewer <= more
+    for label in set(labels.tolist()):
+        of_class = {contents[row] for row in np.flatnonzero(labels == label)}
+        taken = [contents[row] for row in fewer if labels[row] == label]
+        assert len(taken) == len(set(taken)) == min(shots, len(of_class))
+
+
+def test_shots_differ_by_seed_and_stay_when_the_dataset_grows():
+    labels, contents = np.zeros(100, np.int64), [str(at) for at in range(100)]
+    first, other = (draw_shots(labels, contents, 10, seed).tolist() for seed in (0, 1))
+    assert first != other
+    grown = draw_shots(np.zeros(101, np.int64), [*contents, "new"], 10, 0).tolist()
+    assert len(set(first) & set(grown)) >= 9
+
+
+def test_shares_of_train_are_nested_and_take_units_whole():
+    units, tokens = units_of([str(at // 2) for at in range(2000)], [""] * 2000)
+    tenth, third, whole = (draw_share(units, tokens, share, 0) for share in (0.1, 0.3, 1.0))
+    assert set(tenth) < set(third) < set(whole)
+    assert len(whole) == 2000
+    # 1,000 units: the standard deviation of a share of 30% is 1.4%.
+    assert abs(len(third) / 2000 - 0.3) < 0.06
+    assert not set(units[third]) & set(units[np.setdiff1d(whole, third)])

@@ -151,3 +151,93 @@ def test_thin_classes_shared_pictures_and_quarantine_are_warned_of(lab, blobs):
     assert "fewer than 5 training rows of class 1 (4)" in found
     assert "1 of 39 test pictures stand in train or validation too" in found
     assert "test lacks 1 quarantined pictures" in found
+
+
+def test_train_is_limited_to_shots_and_validation_is_left_out(lab, blobs):
+    sets = {
+        name: lab.publish(name, *blobs(80, 4, 8, seed)) for seed, name in enumerate(("train", "validation", "test"))
+    }
+    found = run_probe(ProbeRequest("made", "arrays", "logistic", shots=3), sets, **from_arrays)
+    assert found.counts["n_train"] == 12
+    assert found.config["validation"] == ""
+    assert found.selection["method"] == "none: a fixed penalty"
+    assert "3 per class, up to 5" in found.selection["notes"][0]
+    assert found.fit["C"] == pytest.approx(1 / 8)
+    assert not any("fewer than" in warning for warning in found.warnings)
+    assert "temperature" not in found.metrics
+
+
+def test_more_shots_than_pictures_name_the_class_and_its_pictures(lab, blobs):
+    features, labels = blobs(40, 4, 8, seed=1)
+    contents = ["same"] * 3 + [str(at) for at in range(37)]
+    labels[:3] = 2
+    # Rows 0 and 1 leave classes 0 and 1; the three equal pictures of class 2 count once.
+    sets = {
+        "train": lab.publish("train", features, labels, contents=contents),
+        "test": lab.publish("test", *blobs(40, 4, 8, seed=2)),
+    }
+    with pytest.raises(
+        LabelError, match=r"shots = 10: .* of class 0 \(9\), class 1 \(9\); ask for fewer"
+    ):
+        run_probe(ProbeRequest("made", "arrays", "logistic", shots=10), sets, **from_arrays)
+
+
+def test_a_share_of_train_is_trained_on(lab, blobs):
+    sets = {"train": lab.publish("train", *blobs(400, 2, 8, seed=1)), "test": lab.publish("test", *blobs(60, 2, 8, 2))}
+    found = run_probe(ProbeRequest("made", "arrays", "ridge", train_share=0.25), sets, **from_arrays)
+    assert 70 < found.counts["n_train"] < 130
+    assert found.config["train_share"] == 0.25
+    with pytest.raises(SplitError, match=r"0.0001 of train, 400 rows, is nothing"):
+        run_probe(ProbeRequest("made", "arrays", "ridge", train_share=0.0001), sets, **from_arrays)
+
+
+def test_a_share_that_loses_a_class_is_refused(lab, blobs):
+    features, labels = blobs(200, 2, 8, seed=1)
+    labels[:] = 0
+    labels[:2] = 1
+    sets = {"train": lab.publish("train", features, labels), "test": lab.publish("test", *blobs(60, 2, 8, seed=2))}
+    with pytest.raises(LabelError, match=r"train: .* rows, and none of class 1"):
+        run_probe(ProbeRequest("made", "arrays", "ridge", train_share=0.1), sets, **from_arrays)
+
+
+def test_a_leak_planted_between_train_and_test_is_found_and_told_apart(lab, blobs):
+    features, labels = blobs(200, 4, 8, seed=1, spread=3.0)
+    test, test_labels = blobs(100, 4, 8, seed=2, spread=3.0)
+    contents = [f"picture {at}" for at in range(200)]
+    # Half of the test pictures are training pictures, with the labels that train says.
+    test[:50], test_labels[:50] = features[:50], labels[:50]
+    leaked = [*contents[:50], *(f"test {at}" for at in range(50))]
+    sets = {
+        "train": lab.publish("train", features, labels, contents=contents),
+        "test": lab.publish("test", test, test_labels, contents=leaked),
+    }
+    found = run_probe(ProbeRequest("made", "arrays", "knn", options={"k": 1}), sets, **from_arrays)
+    assert "50 of 100 test pictures stand in train or validation too" in found.warnings
+    assert found.counts["n_test_duplicates"] == 50
+    # The nearest neighbour of a leaked picture is itself.
+    assert found.metrics["accuracy"] == pytest.approx((1 + found.metrics["accuracy_without_duplicates"]) / 2)
+    assert found.metrics["accuracy_without_duplicates"] < 0.9
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_parts_of_few_rows_are_refused_or_probed_but_never_blank(count, lab, blobs):
+    train = lab.publish("train", *blobs(40, 2, 8, seed=1))
+    sets = {"train": train, "test": lab.publish("test", *blobs(40, 2, 8, seed=2))}
+    request = ProbeRequest("made", "arrays", "logistic", train=f"train[:{count}]")
+    if count < 2:
+        with pytest.raises((SplitError, LabelError), match="selects nothing" if not count else "1 rows, and none of"):
+            run_probe(request, sets, **from_arrays)
+        return
+    found = run_probe(request, sets, **from_arrays)
+    assert all(np.isfinite(value) for value in found.metrics.values())
+    assert "fewer than 5 training rows of class 0 (1), class 1 (1)" in found.warnings
+
+
+def test_a_class_with_one_picture_alone_is_probed_with_a_warning(lab, blobs):
+    features, labels = blobs(61, 3, 8, seed=1)
+    labels[labels == 2] = 0
+    labels[60] = 2
+    sets = {"train": lab.publish("train", features, labels), "test": lab.publish("test", *blobs(60, 3, 8, seed=2))}
+    found = run_probe(REQUEST, sets, **from_arrays)
+    assert "fewer than 5 training rows of class 2 (1)" in found.warnings
+    assert all(np.isfinite(value) for value in found.metrics.values())

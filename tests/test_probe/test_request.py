@@ -76,6 +76,9 @@ def test_defaults_and_other_spellings_do_not_change_the_run_id(blob_sets):
         {"test": "test[:50%]"},
         {"validation": "test[50%:]", "test": "test[:50%]"},
         {"seed": 1},
+        {"shots": 5},
+        {"train_share": 0.5},
+        {"metric": "balanced_accuracy"},
     ],
 )
 def test_everything_that_matters_changes_the_run_id(fields, blob_sets):
@@ -91,6 +94,29 @@ def test_another_set_changes_the_run_id(blob_sets, lab, blobs):
 def test_a_seed_that_cannot_be_used_is_refused(seed, blob_sets):
     with pytest.raises(ProbeError, match="an integer from 0"):
         run_id(changed(seed=seed), blob_sets)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"shots": 0}, "shots = 0: a number of examples per class from 1 on, or 'all', expected"),
+        ({"shots": "5"}, "shots = '5'"),
+        ({"shots": True}, "shots = True"),
+        ({"train_share": 0.0}, "train_share = 0.0: a number above 0 and up to 1 expected"),
+        ({"train_share": 1.5}, "train_share = 1.5"),
+        ({"metric": "accuarcy"}, "metric = 'accuarcy': did you mean 'accuracy'"),
+    ],
+)
+def test_values_that_cannot_be_used_are_refused(fields, message, blob_sets):
+    with pytest.raises(ProbeError, match=message):
+        run_id(changed(**fields), blob_sets)
+
+
+@pytest.mark.parametrize("limit", [{"shots": 5}, {"train_share": 0.5}])
+def test_limited_training_gets_nothing_of_validation(limit, blob_sets, lab, blobs):
+    sets = {**blob_sets, "validation": lab.publish("validation", *blobs(20, 4, 8, seed=3))}
+    assert resolve(changed(**limit), sets).validation == ""
+    assert resolve(changed(validation="validation", **limit), sets).validation == ""
 
 
 def test_a_part_that_selects_nothing_is_refused(blob_sets):

@@ -60,10 +60,19 @@ def test_a_run_is_told_whole(blob_sets):
         "test": "test",
         "seed": 0,
         "shots": "all",
+        "train_share": 1.0,
+        "metric": "accuracy",
         "sets": {"test": blob_sets["test"].key, "train": blob_sets["train"].key},
         "protocol": PROTOCOL_VERSION,
     }
-    assert found.counts == {"n_train": 120, "n_validation": 0, "n_test": 60, "dim": 8, "classes": 4}
+    assert found.counts == {
+        "n_train": 120,
+        "n_validation": 0,
+        "n_test": 60,
+        "n_test_duplicates": 0,
+        "dim": 8,
+        "classes": 4,
+    }
     assert found.class_names == ("class 0", "class 1", "class 2", "class 3")
     assert found.metrics["accuracy"] > 0.75
     assert found.metrics["accuracy_low"] < found.metrics["accuracy"] <= found.metrics["accuracy_high"]

@@ -1,0 +1,58 @@
+"""The one test of a final head: every metric of it, and what a temperature would make of its probabilities."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from probe.draws import units_of
+from probe.heads.training import HeldOut
+from probe.metrics import compute_metrics, expected_calibration_error, negative_log_likelihood
+from probe.parts import Part, stand_before
+from probe.scaling import softmax
+from probe.temperature import fit_temperature
+
+__all__ = ["evaluate"]
+
+# A probability of 0 has no logarithm; float32, in which held-out ones are kept, ends here.
+_LEAST = 1e-38
+
+
+def evaluate(parts: Sequence[Part], probabilities: np.ndarray, held_out: HeldOut | None) -> dict[str, float]:
+    """Compute the metrics of a test.
+
+    Args:
+        parts: what was trained on, and last the test part.
+        probabilities: (N, K) of the test part's rows.
+        held_out: predictions before the refit, on rows that were not trained on.
+
+    Returns:
+        The metrics of `compute_metrics`, intervals by group where the test part has groups;
+        `accuracy_without_duplicates` where some but not all test pictures stand in train or validation too;
+        `temperature`, and `nll_calibrated` and `ece_calibrated` with logits divided by it, where there are held-out
+        predictions.
+    """
+    test = parts[-1]
+    units = units_of(test.contents, test.groups)[0] if any(test.groups) else None
+    metrics = compute_metrics(test.labels, probabilities, units)
+    is_fresh = ~stand_before(parts)
+    if is_fresh.any() and not is_fresh.all():
+        is_correct = probabilities.argmax(axis=1) == test.labels
+        metrics["accuracy_without_duplicates"] = float(is_correct[is_fresh].mean())
+    if held_out is not None:
+        metrics |= _calibrated(test.labels, probabilities, held_out)
+    return metrics
+
+
+def _calibrated(labels: np.ndarray, probabilities: np.ndarray, held_out: HeldOut) -> dict[str, float]:
+    temperature = fit_temperature(_logits(held_out.probabilities), held_out.labels)
+    calibrated = softmax(_logits(probabilities) / temperature)
+    return {
+        "temperature": temperature,
+        "nll_calibrated": negative_log_likelihood(labels, calibrated),
+        "ece_calibrated": expected_calibration_error(labels, calibrated),
+    }
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return logits up to a constant of each row, which no softmax sees."""
+    return np.asarray(np.log(np.maximum(probabilities.astype(np.float64), _LEAST)))
