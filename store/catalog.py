@@ -6,15 +6,22 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from store.aliases import Alias, Aliases
 from store.commit import PUBLISHED, TEMP_PREFIX, list_folder, make_folder, publish_new_file, sync_folder
 from store.documents import digest
-from store.errors import DamagedStore, FeatureSetNotFound, RunNotFound, StoreBusy, StoreFormatError, StoreNotFound
+from store.errors import (
+    DamagedStore,
+    FeatureSetNotFound,
+    MissingFile,
+    RunNotFound,
+    StoreBusy,
+    StoreFormatError,
+    StoreNotFound,
+)
 from store.keys import PoolKey, Provenance, SetKey
 from store.moments import parse_moment
 from store.pool import Pool, read_pool_key
@@ -24,6 +31,9 @@ from store.results import ProbeResult, RunFolder, publish_run
 from store.results import find_damage as find_run_damage
 from store.run_table import run_rows
 from store.sets import FeatureSet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FORMAT", "FeatureStore"]
 
@@ -96,7 +106,7 @@ class FeatureStore:
 
     # Sets
 
-    def catalog(self) -> pd.DataFrame:
+    def catalog(self) -> "pd.DataFrame":
         """Return a row per published set.
 
         Columns: `key, dataset, split, extractor, dim, rows, quarantined, bytes, created,
@@ -105,6 +115,8 @@ class FeatureStore:
 
         A damaged set is left out and logged; `verify_store` tells of all, `get` raises.
         """
+        import pandas as pd
+
         current = {
             alias.set_key: alias for alias in sorted(self._aliases.current(), key=lambda a: ":" not in a.dataset)
         }
@@ -115,6 +127,7 @@ class FeatureStore:
             except DamagedStore as error:
                 _logger.warning("%s The set is left out.", error)
         frame = pd.DataFrame(rows, columns=list(_CATALOG_COLUMNS))
+        frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
         return frame.sort_values(["dataset", "extractor", "split", "created"], ignore_index=True)
 
     def sets(self) -> Iterator[FeatureSet]:
@@ -188,42 +201,58 @@ class FeatureStore:
         return self._aliases.splits(dataset, extractor)
 
     def has_set(self, key: str, pool: Pool | None = None) -> bool:
-        """Return whether a set of this key is published and unharmed; damage is logged.
+        """Return whether a set of this key is published and unharmed; see `find_set`."""
+        return self.find_set(key, pool) is not None
+
+    def find_set(self, key: str, pool: Pool | None = None) -> FeatureSet | None:
+        """Return the set of this key if it is published and unharmed; damage is logged.
 
         Reads every byte of the set, and of its shards once per process: an extraction that this
-        answers with False publishes the set anew.
+        gives nothing publishes the set anew.
 
         Args:
             key: the set's.
             pool: the set's, whose `sound_shards` are then not read again.
         """
         sound_shards = pool.sound_shards if pool else ()
-        return self._is_sound("sets", key, lambda folder, name: find_set_damage(folder, name, sound_shards))
+        if not self._is_sound("sets", key, lambda folder, name: find_set_damage(folder, name, sound_shards)):
+            return None
+        try:
+            return FeatureSet(self.path / "sets" / key)
+        except MissingFile:
+            return None  # `gc` took it away just now
 
-    def publish_set(self, key: SetKey, ledger: pd.DataFrame, pool: Pool, provenance: Provenance) -> FeatureSet:
+    def publish_set(self, key: SetKey, ledger: "pd.DataFrame", pool: Pool, provenance: Provenance) -> FeatureSet:
         """Publish a set whose rows lie in the pool; see `store.publication.publish_set`."""
         folder = self.path / "sets" / key.digest
         publish_set(folder, key, ledger, pool, provenance)
-        return FeatureSet(folder)
+        try:
+            return FeatureSet(folder)
+        except MissingFile as error:
+            raise self._gone(key.digest) from error
 
     def name_set(self, dataset: str, split: str, extractor: str, key: str, created: str) -> None:
         """Make a name mean a published set from now on.
 
+        Args:
+            dataset, split, extractor: the name.
+            key: of a set that was published, or found, by the caller.
+            created: UTC, ISO 8601 to the second.
+
         Raises:
-            FeatureSetNotFound: there is no set of this key.
-            StoreBusy: `gc` took it away meanwhile.
+            StoreBusy: it is not there: `gc` took it away meanwhile.
         """
         if key not in self._published("sets"):
-            raise FeatureSetNotFound(f"{dataset} / {split} / {extractor}: no set {key} in {self.path} to be named so.")
+            raise self._gone(key)
         # The name must not outlive the set, which another writer may not have synced yet.
         sync_folder(self.path / "sets")
         self._aliases.put(Alias(dataset, split, extractor, key, created))
         # Looked at again now that the name is there: `gc` reads names again after it took a set away.
         if key not in self._published("sets"):
-            raise StoreBusy(
-                f"{dataset} / {split} / {extractor}: its set {key} was taken away by 'linprobe store gc' meanwhile; "
-                "run it again."
-            )
+            raise self._gone(key)
+
+    def _gone(self, key: str) -> StoreBusy:
+        return StoreBusy(f"{self.path}/sets/{key}: taken away by 'linprobe store gc' meanwhile; run it again.")
 
     def lost_splits(self, dataset: str, extractor: str, kept: Collection[str]) -> dict[str, str]:
         """Return base split → set key of what a dataset still names, and its source has no more.
@@ -257,12 +286,14 @@ class FeatureStore:
 
     # Runs
 
-    def results(self) -> pd.DataFrame:
+    def results(self) -> "pd.DataFrame":
         """Return a row per probe run, the newest last: configuration, counts and metrics.
 
         A damaged run is left out and logged; `verify_store` tells of all, `run` raises. What was
         read once is kept in the disposable cache, see `store.run_table`.
         """
+        import pandas as pd
+
         rows, damage = run_rows(self.path, self._published("runs"))
         for sentence in damage:
             _logger.warning("%s The run is left out.", sentence)
@@ -270,7 +301,7 @@ class FeatureStore:
             return pd.DataFrame(columns=["run_id", "dataset", "extractor", "head", "accuracy", "created"])
         return pd.DataFrame(rows).sort_values(["created", "run_id"], ignore_index=True)
 
-    def predictions(self, run_id: str) -> pd.DataFrame:
+    def predictions(self, run_id: str) -> "pd.DataFrame":
         """Return a run's predictions, a row per test example."""
         return RunFolder(self.path / "runs" / self.find_run(run_id)).predictions()
 
@@ -382,6 +413,6 @@ def _catalog_row(features: FeatureSet, alias: Alias | None) -> dict[str, Any]:
         "rows": manifest["rows"],
         "quarantined": manifest["quarantined"],
         "bytes": features.features.nbytes,
-        "created": pd.Timestamp(provenance.created),
+        "created": provenance.created,
         "is_current": alias is not None,
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from store.errors import REPAIR, DamagedStore
+from store.errors import REPAIR, DamagedStore, MissingFile
 
 __all__ = ["canonical_json", "digest", "read_sealed", "seal", "unseal"]
 
@@ -83,5 +83,5 @@ def read_sealed(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DamagedStore(f"{path}: a sealed document expected, no file found; {REPAIR}.") from error
+        raise MissingFile(f"{path}: a sealed document expected, no file found; {REPAIR}.") from error
     return unseal(data, path)

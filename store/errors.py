@@ -5,6 +5,7 @@ __all__ = [
     "FeatureSetNotFound",
     "InvalidFeatures",
     "InvalidMoment",
+    "MissingFile",
     "RowsUnavailable",
     "RunNotFound",
     "StoreBusy",
@@ -31,6 +32,10 @@ class StoreFormatError(StoreError, ValueError):
 
 class DamagedStore(StoreError, OSError):
     """A file's bytes or its schema are not what its name or manifest promises."""
+
+
+class MissingFile(DamagedStore):
+    """A file that something refers to is not there: lost, or taken away by `gc` a moment ago."""
 
 
 class FeatureSetNotFound(StoreError, LookupError):

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from store.errors import REPAIR, DamagedStore
+from store.errors import REPAIR, DamagedStore, MissingFile
 
 __all__ = [
     "build_file",
@@ -64,10 +64,10 @@ def verify_file(path: Path, expected: str, is_afresh: bool = False) -> None:
     """
     try:
         stat = path.stat()
+        seen = (str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        found = (not is_afresh and _verified.get(seen)) or file_sha256(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DamagedStore(f"{path}: sha256 {expected} expected, no file found; {REPAIR}.") from error
-    seen = (str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    found = (not is_afresh and _verified.get(seen)) or file_sha256(path)
+        raise _missing(path, expected) from error
     _require_digest(path, expected, found)
     _verified[seen] = found
 
@@ -81,7 +81,7 @@ def read_checked(path: Path, expected: str) -> bytes:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DamagedStore(f"{path}: sha256 {expected} expected, no file found; {REPAIR}.") from error
+        raise _missing(path, expected) from error
     _require_digest(path, expected, hashlib.sha256(data).hexdigest())
     return data
 
@@ -91,6 +91,10 @@ def _require_digest(path: Path, expected: str, found: str) -> None:
         raise DamagedStore(f"{path}: sha256 {expected} expected, {found} found; {REPAIR}.")
 
 
+def _missing(path: Path, expected: str) -> MissingFile:
+    return MissingFile(f"{path}: sha256 {expected} expected, no file found; {REPAIR}.")
+
+
 def open_checked(path: Path, expected: str) -> h5py.File:
     """Verify a file, then open it for reading."""
     verify_file(path, expected)
@@ -98,6 +102,8 @@ def open_checked(path: Path, expected: str) -> h5py.File:
         # Published files never change, and locks fail on some network file systems.
         return h5py.File(path, "r", locking=False)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) or not path.exists():
+            raise _missing(path, expected) from error  # `gc` took it away just now
         raise DamagedStore(f"{path}: an HDF5 file expected, found none ({error}).") from error
 
 
@@ -108,6 +114,8 @@ def refusing_what_hdf5_refuses(path: Path) -> Iterator[None]:
         yield
     except DamagedStore:
         raise
+    except FileNotFoundError as error:
+        raise MissingFile(f"{path}: HDF5 expected, no file found; {REPAIR}.") from error
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
         # Types that NumPy does not have, objects that cannot be opened, an offset past the end.
         raise DamagedStore(f"{path}: HDF5 of the store's schema expected, found other ({error}).") from error

@@ -9,9 +9,9 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from store.catalog import FeatureStore
 from store.content_index import CONTENT_BYTES
@@ -19,6 +19,9 @@ from store.errors import InvalidFeatures
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
 from store.pool import Pool
 from store.sets import LEDGER_COLUMNS, FeatureSet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["IMPORTED", "ImportedFeatures", "import_features", "read_features"]
 
@@ -60,8 +63,10 @@ class ImportedFeatures:
         dtype = str(self.features.dtype)
         return PoolKey(IMPORTED, sha.hexdigest(), "features", {"extractor": extractor}, dtype)
 
-    def ledger(self) -> pd.DataFrame:
+    def ledger(self) -> "pd.DataFrame":
         """Return a row per example, with the columns `store.LEDGER_COLUMNS`."""
+        import pandas as pd
+
         hashes = [content.tobytes().hex() for content in self.contents]
         frame = pd.DataFrame({"example_id": self.example_ids, "label": self.labels, "content_sha256": hashes})
         frame = frame.assign(group="", status="ok", reason="", format="features", mode="", width=0, height=0, bytes=0)
@@ -105,12 +110,11 @@ def import_features(
     key = SetKey(pool_key.digest, SPLIT, imported.class_names, len(ledger), rows_digest(rows))
     pool = store.pool(pool_key)
     _add_lacking(pool, imported)
-    is_new = not store.has_set(key.digest)
-    if is_new:
-        provenance = Provenance(created, name, source, extractor, IMPORTED, host=host)
-        store.publish_set(key, ledger, pool, provenance)
+    known = store.find_set(key.digest)
+    provenance = Provenance(created, name, source, extractor, IMPORTED, host=host)
+    found = known or store.publish_set(key, ledger, pool, provenance)
     store.name_set(name, SPLIT, extractor, key.digest, created)
-    return store.get(key=key.digest), is_new
+    return found, known is None
 
 
 def _add_lacking(pool: Pool, imported: ImportedFeatures) -> None:

@@ -26,7 +26,7 @@ from store.content_index import (
     stamp_of,
 )
 from store.documents import digest, read_sealed, seal
-from store.errors import REPAIR, DamagedStore
+from store.errors import REPAIR, DamagedStore, MissingFile
 from store.hdf5 import build_file, check_datasets, open_checked, refusing_what_hdf5_refuses
 from store.keys import PoolKey
 from store.writer_drift import WriterDrift, compare_writers
@@ -36,6 +36,7 @@ __all__ = ["Pool", "RowAddress", "Shard", "forget_contents", "open_shard", "read
 SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
 DTYPES = "<f4|<f2"
 _SCHEMA = {"features": (DTYPES, 2), "content_sha256": (r"\|u1", 2)}
+_NO_FILE: Stamp = (0, 0, 0, 0)
 _logger = logging.getLogger(__name__)
 
 
@@ -162,6 +163,8 @@ class Pool:
         for name in fresh:
             try:
                 known = kept.shards[name] if name in trusted else self._read(name)
+            except MissingFile:
+                continue  # `gc` took it away since it was listed
             except DamagedStore as error:
                 if name not in self.damaged:
                     _logger.warning("%s Its rows count as not computed.", error)
@@ -226,21 +229,21 @@ class Pool:
         self.damaged.pop(name, None)
         if name not in self._shards:
             self._is_kept = False
-            self._enter(name, KnownShard(stamp_of(self.shard_path(name)), hashes.tobytes()))
+            self._enter(name, KnownShard(self._stamp(name), hashes.tobytes()))
         return name
 
-    def _stamp(self, name: str) -> Stamp | None:
+    def _stamp(self, name: str) -> Stamp:
         try:
             return stamp_of(self.shard_path(name))
         except FileNotFoundError:
-            return None  # `gc` took it away after it was listed: the reader says so
+            return _NO_FILE  # `gc` took it away just now: whoever reads it, or refers to it, says so
 
     def _read(self, name: str) -> KnownShard:
         # Before the bytes are read: a file that takes its place meanwhile has another stamp.
         stamp = self._stamp(name)
         contents = open_shard(self.shard_path(name)).content_sha256.tobytes()
         self._is_kept = False
-        return KnownShard(stamp or (0, 0, 0, 0), contents)
+        return KnownShard(stamp, contents)
 
     def _enter(self, name: str, known: KnownShard, trusted: Collection[str] = ()) -> None:
         self._shards[name] = known

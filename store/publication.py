@@ -5,20 +5,22 @@ import hashlib
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from store.commit import publish_folder
 from store.documents import seal
-from store.errors import DamagedStore, StoreBusy
+from store.errors import DamagedStore, MissingFile, StoreBusy
 from store.features import Segment, segments_of
 from store.hdf5 import build_file
 from store.keys import Provenance, SetKey
-from store.pool import Pool, open_shard
+from store.pool import Pool, Shard, open_shard
 from store.sets import LEDGER_COLUMNS, FeatureSet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["find_damage", "publish_set"]
 
@@ -26,7 +28,7 @@ __all__ = ["find_damage", "publish_set"]
 _LONGEST_ID = 4096
 
 
-def publish_set(folder: Path, key: SetKey, ledger: pd.DataFrame, pool: Pool, provenance: Provenance) -> bool:
+def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", pool: Pool, provenance: Provenance) -> bool:
     """Publish a set whose rows all lie in the pool.
 
     Args:
@@ -96,7 +98,7 @@ def find_damage(folder: Path, key: str, sound_shards: Collection[str] = ()) -> s
     return None
 
 
-def _checked_ids(ledger: pd.DataFrame, ok: pd.DataFrame, key: SetKey) -> list[bytes]:
+def _checked_ids(ledger: "pd.DataFrame", ok: "pd.DataFrame", key: SetKey) -> list[bytes]:
     """Return the ids of the rows as they are stored, once the ledger is what a set can hold."""
     if len(ledger) != key.candidates or not len(ok):
         raise ValueError(f"{key.candidates} candidates and a row at least expected, {len(ledger)} and {len(ok)} given.")
@@ -119,7 +121,7 @@ def _checked_ids(ledger: pd.DataFrame, ok: pd.DataFrame, key: SetKey) -> list[by
     return ids
 
 
-def _locate(pool: Pool, ok: pd.DataFrame) -> tuple[list[Segment], dict[str, tuple[int, int]]]:
+def _locate(pool: Pool, ok: "pd.DataFrame") -> tuple[list[Segment], dict[str, tuple[int, int]]]:
     """Return where the rows lie, and the shape of each shard that has some."""
     index = pool.index()
     addresses = []
@@ -131,7 +133,7 @@ def _locate(pool: Pool, ok: pd.DataFrame) -> tuple[list[Segment], dict[str, tupl
     segments = segments_of(addresses)
     shapes: dict[str, tuple[int, int]] = {}
     for name in dict.fromkeys(s.shard for s in segments):
-        features = open_shard(pool.shard_path(name)).features
+        features = _open_needed(pool, name).features
         shapes[name] = (features.shape[0], features.shape[1])
         first = next(iter(shapes))
         if features.shape[1] != shapes[first][1] or features.dtype != pool.dtype:
@@ -142,8 +144,19 @@ def _locate(pool: Pool, ok: pd.DataFrame) -> tuple[list[Segment], dict[str, tupl
     return segments, shapes
 
 
+def _open_needed(pool: Pool, name: str) -> Shard:
+    try:
+        return open_shard(pool.shard_path(name))
+    except MissingFile as error:
+        # The pool knew it a moment ago: no damage, but `gc` at work.
+        raise StoreBusy(
+            f"{pool.shard_path(name)}: taken away by 'linprobe store gc' meanwhile; "
+            "run it again, its rows will be computed anew."
+        ) from error
+
+
 def _features_file(
-    pool: Pool, ok: pd.DataFrame, ids: list[bytes], segments: Sequence[Segment], shapes: dict[str, tuple[int, int]]
+    pool: Pool, ok: "pd.DataFrame", ids: list[bytes], segments: Sequence[Segment], shapes: dict[str, tuple[int, int]]
 ) -> bytes:
     width = max(map(len, ids)) or 1
     contents = np.frombuffer(bytes.fromhex("".join(ok["content_sha256"])), np.uint8).reshape(-1, 32)
@@ -202,7 +215,7 @@ def _selected(shape: tuple[int, int], ranges: Sequence[tuple[int, int]]) -> Any:
     return space
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _parquet(frame: "pd.DataFrame") -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()

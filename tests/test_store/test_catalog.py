@@ -188,8 +188,8 @@ def test_name_of_a_set_that_was_removed_says_so(corpus, flowers):
         corpus.store.get("flowers", "train", "toy")
 
 
-def test_set_that_is_not_published_cannot_be_named(store):
-    with pytest.raises(FeatureSetNotFound, match=r"flowers / train / toy: no set 0{64} in .* to be named so"):
+def test_set_that_is_not_there_any_more_cannot_be_named(store):
+    with pytest.raises(StoreBusy, match=r"sets/0{64}: taken away by 'linprobe store gc' meanwhile; run it again"):
         store.name_set("flowers", "train", "toy", "0" * 64, "2026-01-01T00:00:00Z")
 
 

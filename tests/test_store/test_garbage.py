@@ -260,6 +260,19 @@ def test_job_that_refers_to_a_shard_just_taken_away_notices_and_the_shard_goes_b
     assert verify_store(corpus.store.path, is_deep=True).is_sound
 
 
+def test_job_that_counts_on_rows_that_are_gone_is_told_to_run_again(corpus, aged):
+    corpus.add("pq")
+    pool = Pool(corpus.pool.folder, corpus.pool_key)
+    pool.index()  # a job that counts these rows as done
+    age(corpus.store.path)
+    assert kinds(collect(corpus)) == ["shard"]
+    ledger = corpus.ledger("pq")
+    with pytest.raises(StoreBusy, match="taken away by 'linprobe store gc' meanwhile; run it again"):
+        corpus.store.publish_set(corpus.key(ledger), ledger, pool, corpus.provenance)
+    corpus.add("pq")
+    assert corpus.publish("pq").features[:].tolist() == corpus.features("pq").tolist()
+
+
 def test_set_that_is_named_while_it_is_taken_away_goes_back(corpus, aged, monkeypatch):
     ledger = corpus.ledger("ab")
     key = corpus.key(ledger).digest
@@ -271,7 +284,7 @@ def test_set_that_is_named_while_it_is_taken_away_goes_back(corpus, aged, monkey
 
     def name():
         monkeypatch.setattr(corpus.store, "_published", lambda kind: answers.pop() if answers else real(kind))
-        with pytest.raises(StoreBusy, match=f"its set {key} was taken away by 'linprobe store gc' meanwhile"):
+        with pytest.raises(StoreBusy, match=f"sets/{key}: taken away by 'linprobe store gc' meanwhile; run it again"):
             corpus.store.name_set("trees", "train", "toy", key, OLD)
 
     assert crossing(monkeypatch, "sets", name) == []
