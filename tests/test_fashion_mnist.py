@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fashion_mnist
 import numpy as np
 import pytest
-
-import fashion_mnist
 
 LINPROBE = Path(sys.executable).parent / "linprobe"
 TRAIN, TEST = 60_000, 10_000
