@@ -1,20 +1,7 @@
 """From an error to an exit code: what a scheduler learns of a job."""
 
+import functools
 from enum import IntEnum
-
-from extract import (
-    BadData,
-    EngineUnavailable,
-    ExtractError,
-    InvalidSetting,
-    ModelMismatch,
-    ModelUnavailable,
-    SourceUnavailable,
-    UnknownName,
-)
-from probe import HeadNotFound, OptionError, ProbeError
-from reports import NotAReport, ReportError
-from store import FeatureSetNotFound, InvalidFeatures, RunNotFound, StoreBusy, StoreError, StoreNotFound
 
 __all__ = ["ConfigError", "ExitCode", "GateFailed", "Interrupted", "exit_code", "worst"]
 
@@ -44,37 +31,46 @@ class ExitCode(IntEnum):
     TRY_AGAIN = 75
 
 
-_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
-    # The first that fits counts: subclasses stand before their bases.
-    (ConfigError, ExitCode.USAGE),
-    (GateFailed, ExitCode.GATE),
-    (UnknownName, ExitCode.USAGE),
-    (InvalidSetting, ExitCode.USAGE),
-    (HeadNotFound, ExitCode.USAGE),
-    (OptionError, ExitCode.USAGE),
-    (RunNotFound, ExitCode.USAGE),
-    (NotAReport, ExitCode.USAGE),
-    (SourceUnavailable, ExitCode.UNAVAILABLE),
-    (ModelUnavailable, ExitCode.UNAVAILABLE),
-    (EngineUnavailable, ExitCode.UNAVAILABLE),
-    (FeatureSetNotFound, ExitCode.UNAVAILABLE),
-    (StoreNotFound, ExitCode.UNAVAILABLE),
-    (BadData, ExitCode.BAD_DATA),
-    (InvalidFeatures, ExitCode.BAD_DATA),
-    (ModelMismatch, ExitCode.BAD_DATA),
-    (ExtractError, ExitCode.BAD_DATA),
-    (ProbeError, ExitCode.BAD_DATA),
-    (ReportError, ExitCode.BAD_DATA),
-    (StoreBusy, ExitCode.TRY_AGAIN),
-    (KeyboardInterrupt, ExitCode.TRY_AGAIN),
-    (StoreError, ExitCode.IO),
-    (OSError, ExitCode.IO),
-)
+# The packages are imported when something has gone wrong, not before: a job that finds all its work done
+# would spend more time on the heads' libraries than on its work.
+@functools.cache
+def _codes() -> tuple[tuple[type[BaseException], ExitCode], ...]:
+    import extract
+    import probe
+    import reports
+    import store
+
+    return (
+        # The first that fits counts: subclasses stand before their bases.
+        (ConfigError, ExitCode.USAGE),
+        (GateFailed, ExitCode.GATE),
+        (extract.UnknownName, ExitCode.USAGE),
+        (extract.InvalidSetting, ExitCode.USAGE),
+        (probe.HeadNotFound, ExitCode.USAGE),
+        (probe.OptionError, ExitCode.USAGE),
+        (store.RunNotFound, ExitCode.USAGE),
+        (reports.NotAReport, ExitCode.USAGE),
+        (extract.SourceUnavailable, ExitCode.UNAVAILABLE),
+        (extract.ModelUnavailable, ExitCode.UNAVAILABLE),
+        (extract.EngineUnavailable, ExitCode.UNAVAILABLE),
+        (store.FeatureSetNotFound, ExitCode.UNAVAILABLE),
+        (store.StoreNotFound, ExitCode.UNAVAILABLE),
+        (extract.BadData, ExitCode.BAD_DATA),
+        (store.InvalidFeatures, ExitCode.BAD_DATA),
+        (extract.ModelMismatch, ExitCode.BAD_DATA),
+        (extract.ExtractError, ExitCode.BAD_DATA),
+        (probe.ProbeError, ExitCode.BAD_DATA),
+        (reports.ReportError, ExitCode.BAD_DATA),
+        (store.StoreBusy, ExitCode.TRY_AGAIN),
+        (KeyboardInterrupt, ExitCode.TRY_AGAIN),
+        (store.StoreError, ExitCode.IO),
+        (OSError, ExitCode.IO),
+    )
 
 
 def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code of an error; what nobody foresaw is a fault of ours."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.OUR_FAULT)
+    return next((code for kind, code in _codes() if isinstance(error, kind)), ExitCode.OUR_FAULT)
 
 
 # A job of several parts ends with the first of these that one of its parts ended with.

@@ -26,7 +26,7 @@ from extract import (
 from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
 from jobs.console import Console
 from jobs.errors import ConfigError
-from jobs.failures import FORESEEN, Failure
+from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings, installed_versions
 from store import FeatureStore, StoreNotFound
 from store.documents import digest
@@ -118,7 +118,7 @@ def extract_all(
                         opened = _engine_opener(extractor, engine, device, loaded, console)
                         outcome.rows.append(_extract(part, store(), opened, surroundings, console))
                     console.say(_line(outcome.rows[-1]))
-            except FORESEEN as error:
+            except foreseen() as error:
                 outcome.failures.append(Failure(pair, error))
                 outcome.failed_pairs.add((dataset.name, configured.name))
                 console.say(f"{pair}: {error}")

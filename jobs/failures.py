@@ -2,17 +2,23 @@
 
 from dataclasses import dataclass
 
-from extract import ExtractError
 from jobs.errors import ConfigError, ExitCode, GateFailed, exit_code, worst
-from probe import ProbeError
-from reports import ReportError
-from store import StoreError
 
-__all__ = ["FORESEEN", "Failure", "worst_of"]
+__all__ = ["Failure", "foreseen", "worst_of"]
 
-# What a part of a job may fail with without taking the rest along. Anything else is a fault of
-# ours, and ends the job where it stands.
-FORESEEN = (ConfigError, ExtractError, ProbeError, ReportError, StoreError, OSError, GateFailed)
+
+def foreseen() -> tuple[type[Exception], ...]:
+    """Return what a part of a job may fail with without taking the rest along.
+
+    Anything else is a fault of ours, and ends the job where it stands. A function, so that `except
+    foreseen()` imports the packages' errors only when there is one.
+    """
+    from extract import ExtractError
+    from probe import ProbeError
+    from reports import ReportError
+    from store import StoreError
+
+    return ConfigError, ExtractError, ProbeError, ReportError, StoreError, OSError, GateFailed
 
 
 @dataclass(frozen=True)

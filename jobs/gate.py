@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from jobs.config import GateConfig
 from jobs.errors import GateFailed
-from jobs.failures import FORESEEN, Failure
+from jobs.failures import Failure, foreseen
 from store import FeatureStore
 
 __all__ = ["check_gate"]
@@ -42,7 +42,7 @@ def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureSt
                         f"{what}: accuracy {now:.4f} is {before - now:.4f} below the baseline {name} ({before:.4f}); "
                         f"{gate.max_drop} is allowed."
                     )
-        except FORESEEN as error:
+        except foreseen() as error:
             failures.append(Failure(f"gate {name}", error))
     return failures
 

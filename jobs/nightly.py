@@ -7,7 +7,7 @@ from typing import Any
 from jobs.config import JobConfig
 from jobs.console import Console
 from jobs.extracting import ExtractOptions, extract_all
-from jobs.failures import FORESEEN, Failure
+from jobs.failures import Failure, foreseen
 from jobs.gate import check_gate
 from jobs.probing import ProbeOptions, probe_all
 from jobs.reporting import write_report
@@ -55,7 +55,7 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
             tonight = [_as_named(store.run(row["run_id"]), row) for row in probed.rows]
             page = write_report(store, job.report.out, surroundings)
             lines = [*summary_lines(tonight), f"Report: {page.absolute()}"]
-        except FORESEEN as error:
+        except foreseen() as error:
             failures.append(Failure("report", error))
             console.say(f"report: {error}")
         if job.gate:

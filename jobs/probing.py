@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs.config import DatasetConfig, JobConfig, ProbeConfig
 from jobs.console import Console
-from jobs.failures import FORESEEN, Failure
+from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings
 from probe import ProbeRequest, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
@@ -73,7 +73,7 @@ def probe_all(
                         # An equal run may have been trained under another name.
                         outcome.rows.append({**row, "dataset": dataset.name, "extractor": extractor})
                         console.say(_line(outcome.rows[-1]))
-                except FORESEEN as error:
+                except foreseen() as error:
                     outcome.failures.append(Failure(part, error))
                     console.say(f"{part}: {error}")
     return outcome
