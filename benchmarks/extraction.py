@@ -20,31 +20,13 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-from PIL import Image
 
+from benchmarks.pictures import CLASSES, write_pictures
 from extract import Engine, Extractor, ModelCaches, Naming, extract_features, open_engine, open_extractor, open_source
 from extract.decoding import read_header
 from extract.pipeline import Pending, stream_batches
 from extract.sources import DatasetSource
 from store import FeatureStore
-
-CLASSES = ("a", "b")
-
-
-def write_pictures(folder: Path, count: int) -> None:
-    """Write JPEG files of 500 x 375 pixels, cut from two real photographs."""
-    from sklearn.datasets import load_sample_images
-
-    photographs = [np.asarray(picture) for picture in load_sample_images().images]
-    generator = np.random.default_rng(0)
-    for number in range(count):
-        photograph = photographs[number % 2]
-        top = generator.integers(0, photograph.shape[0] - 375 + 1)
-        left = generator.integers(0, photograph.shape[1] - 500 + 1)
-        cut = photograph[top : top + 375, left : left + 500]
-        target = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(cut).save(target, quality=90)
 
 
 def ours(source: DatasetSource, extractor: Extractor, engine: Engine, scratch: Path) -> Callable[[], float]:

@@ -1,0 +1,37 @@
+"""JPEG files to extract from."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["CLASSES", "write_pictures"]
+
+CLASSES = ("a", "b")
+# Files beyond so many show a picture again, under other bytes.
+_DISTINCT = 512
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """Write JPEG files of 500 x 375 pixels, cut from two real photographs; no two have the same bytes."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = [np.asarray(picture) for picture in load_sample_images().images]
+    generator = np.random.default_rng(0)
+    drawn: list[bytes] = []
+    for number in range(count):
+        target = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if number < _DISTINCT:
+            photograph = photographs[number % 2]
+            top = generator.integers(0, photograph.shape[0] - 375 + 1)
+            left = generator.integers(0, photograph.shape[1] - 500 + 1)
+            Image.fromarray(photograph[top : top + 375, left : left + 500]).save(target, quality=90)
+            drawn.append(target.read_bytes())
+        else:
+            target.write_bytes(_commented(drawn[number % _DISTINCT], f"picture {number}".encode()))
+
+
+def _commented(jpeg: bytes, text: bytes) -> bytes:
+    """Return a JPEG file with a comment, which no decoder draws."""
+    return jpeg[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[2:]
