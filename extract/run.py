@@ -113,9 +113,8 @@ def extract_features(
     survey = Survey(source, split, pool, known_verdicts(store, naming.dataset, split, extractor))
     work = _Work(survey, pool, extractor, open_engine, source.count(split), budget, on_progress)
     work.run()
-    ledger = survey.ledger()
-    key = set_key(ledger, source, split, pool)
-    reused = int((ledger["status"] == "ok").sum()) - work.progress.computed
+    key = set_key(survey, source, split, pool)
+    reused = len(survey.candidates) - survey.bad - work.progress.computed
     is_cached = store.has_set(key.digest, pool)
     seconds = time.perf_counter() - started - work.loading
     engine = work.engine
@@ -138,7 +137,7 @@ def extract_features(
             reused=reused,
             ignored=ignored,
         )
-        feature_set = store.publish_set(key, ledger, pool, provenance)
+        feature_set = store.publish_set(key, survey.ledger(), pool, provenance)
     for name in dict.fromkeys((naming.dataset, source.name)):
         store.name_set(name, split, extractor.name, key.digest, naming.created)
     return Extraction(
@@ -186,7 +185,7 @@ def plan_extraction(
     pool = store.pool(key) if store else Pool(Path(key.digest), key)
     survey = Survey(source, split, pool, known_verdicts(store, dataset, split, extractor) if store else {})
     lacking = sum(1 for _ in survey.lacking())
-    digest = set_key(survey.ledger(), source, split, pool).digest
+    digest = set_key(survey, source, split, pool).digest
     bad = survey.bad
     published = digest if store and not lacking and store.has_set(digest, pool) else ""
     return Plan(published, len(survey.candidates) - bad, bad, source.ignored(split), lacking)

@@ -2,10 +2,9 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from extract.decoding import Header
 from extract.errors import BadData
@@ -13,6 +12,9 @@ from extract.extractors.extractor import Extractor
 from extract.pipeline import Pending
 from extract.sources.example import DatasetSource, Example, Known
 from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["STRICT", "Budget", "Candidate", "Survey", "known_verdicts", "set_key"]
 
@@ -58,7 +60,7 @@ class Budget:
 STRICT = Budget()
 
 
-@dataclass
+@dataclass(slots=True)
 class Candidate:
     """What is remembered of a picture: enough for the ledger, and never its bytes."""
 
@@ -134,19 +136,24 @@ class Survey:
         with self._lock:
             return [candidate for candidate in self.candidates if candidate.known.content in self.verdicts]
 
-    def ledger(self) -> pd.DataFrame:
+    def rows(self) -> list[tuple[str, str, int, str]]:
+        """Return id, content, label and status of each candidate, as `store.rows_digest` takes them."""
+        verdicts = self.verdicts
+        return [
+            (c.example_id, c.known.content.hex(), c.label, "quarantined" if c.known.content in verdicts else "ok")
+            for c in self.candidates
+        ]
+
+    def ledger(self) -> "pd.DataFrame":
         """Return a row per candidate, in order, with the columns `store.LEDGER_COLUMNS`."""
+        import pandas as pd
+
         rows = []
-        for candidate in self.candidates:
-            known = candidate.known
-            reason, header = self.verdicts.get(known.content), known.header or Header("", "", 0, 0)
-            rows.append(
-                (
-                    candidate.example_id, candidate.label, candidate.group,
-                    "ok" if reason is None else "quarantined", reason or "", known.content.hex(),
-                    header.format, header.mode, header.width, header.height, known.size,
-                )
-            )  # fmt: skip
+        for candidate, (example_id, content, label, status) in zip(self.candidates, self.rows(), strict=True):
+            known, reason = candidate.known, self.verdicts.get(candidate.known.content, "")
+            header = known.header or Header("", "", 0, 0)
+            looks = (header.format, header.mode, header.width, header.height, known.size)
+            rows.append((example_id, label, candidate.group, status, reason, content, *looks))
         return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
 
 
@@ -166,31 +173,30 @@ def known_verdicts(store: FeatureStore, dataset: str, split: str, extractor: Ext
     }
 
 
-def set_key(ledger: pd.DataFrame, source: DatasetSource, split: str, pool: Pool) -> SetKey:
-    """Return the identity of the set that a ledger describes.
+def set_key(survey: Survey, source: DatasetSource, split: str, pool: Pool) -> SetKey:
+    """Return the identity of the set that a finished survey describes.
 
     Raises:
         BadData: it holds nothing, an id stands twice, or no picture can be decoded.
     """
-    _require_sound(ledger, source.name, split)
-    rows = zip(ledger["example_id"], ledger["content_sha256"], ledger["label"].tolist(), ledger["status"], strict=True)
+    rows = survey.rows()
+    _require_sound(rows, survey, f"{source.name} {split}")
     return SetKey(
         pool=pool.folder.name,
         split=split,
         class_names=source.class_names,
-        candidates=len(ledger),
+        candidates=len(rows),
         rows_sha256=rows_digest(rows),
         origin=source.origin,
     )
 
 
-def _require_sound(ledger: pd.DataFrame, source: str, split: str) -> None:
-    if not len(ledger):
-        raise BadData(f"{source} {split}: holds no example.")
-    twice = ledger["example_id"][ledger["example_id"].duplicated()]
-    if len(twice):
-        raise BadData(f"{source} {split}: the example id {twice.iloc[0]!r} stands twice.")
-    if not (ledger["status"] == "ok").any():
-        raise BadData(
-            f"{source} {split}: none of its {len(ledger)} pictures can be decoded ({ledger['reason'].iloc[0]})."
-        )
+def _require_sound(rows: Sequence[tuple[str, str, int, str]], survey: Survey, where: str) -> None:
+    if not rows:
+        raise BadData(f"{where}: holds no example.")
+    if len({example_id for example_id, _, _, _ in rows}) != len(rows):
+        (twice, _), *_ = Counter(example_id for example_id, _, _, _ in rows).most_common(1)
+        raise BadData(f"{where}: the example id {twice!r} stands twice.")
+    if all(status == "quarantined" for _, _, _, status in rows):
+        reason = survey.verdicts[survey.candidates[0].known.content]
+        raise BadData(f"{where}: none of its {len(rows)} pictures can be decoded ({reason}).")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from store.commit import TEMP_PREFIX, sync_folder
 from store.sets import FeatureSet, feature_columns
@@ -99,6 +98,8 @@ def _write_parquet(features: FeatureSet, path: Path) -> None:
 
 
 def _write_csv(features: FeatureSet, path: Path) -> None:
+    import pandas as pd
+
     columns = feature_columns(features.features.shape[1])
     names = np.array(features.class_names, dtype=object)
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -5,9 +5,9 @@ Each function yields a sentence per fault. What cannot be read at all raises `Da
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from store.features import Segment
 from store.hdf5 import open_checked, virtual_rows
@@ -15,6 +15,9 @@ from store.keys import rows_digest
 from store.pool import open_shard
 from store.results import PREDICTION_COLUMNS, ProbeResult
 from store.sets import LEDGER_COLUMNS, FeatureSet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["run_faults", "set_faults", "shard_faults"]
 
@@ -70,7 +73,7 @@ def set_faults(features: FeatureSet) -> Iterator[str]:
     yield from _virtual_faults(features, segments)
 
 
-def _ledger_faults(features: FeatureSet, ledger: pd.DataFrame) -> Iterator[str]:
+def _ledger_faults(features: FeatureSet, ledger: "pd.DataFrame") -> Iterator[str]:
     manifest, status = features.manifest, ledger["status"]
     counted = (len(ledger), int((status == "ok").sum()), int((status == "quarantined").sum()))
     expected = (features.candidates, manifest["rows"], manifest["quarantined"])

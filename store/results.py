@@ -13,15 +13,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from store.commit import publish_folder
 from store.documents import read_sealed, seal, unseal
 from store.errors import REPAIR, DamagedStore
 from store.hdf5 import read_checked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PREDICTION_COLUMNS", "RUN_PARTS", "ProbeResult", "RunFolder", "find_damage", "publish_run", "run_row"]
 
@@ -59,8 +61,8 @@ class ProbeResult:
     selection: Mapping[str, Any]
     metrics: Mapping[str, float]
     class_names: tuple[str, ...]
-    predictions: pd.DataFrame
-    curves: pd.DataFrame
+    predictions: "pd.DataFrame"
+    curves: "pd.DataFrame"
     head: Mapping[str, np.ndarray]
     fit: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
@@ -125,7 +127,7 @@ def find_damage(folder: Path, run_id: str) -> str | None:
     return None
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _parquet(frame: "pd.DataFrame") -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()
@@ -172,6 +174,8 @@ class RunFolder:
 
     def result(self) -> ProbeResult:
         """Return the whole run."""
+        import pandas as pd
+
         document = self.document()
         document["class_names"] = tuple(document["class_names"])
         document["warnings"] = tuple(document["warnings"])
@@ -193,8 +197,10 @@ class RunFolder:
         """Return the keys of the sets that the run used."""
         return list(self.document()["config"].get("sets", {}).values())
 
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self) -> "pd.DataFrame":
         """Return a row per test example."""
+        import pandas as pd
+
         return pd.read_parquet(io.BytesIO(self.part("predictions.parquet")))
 
     def part(self, name: str) -> bytes:

@@ -13,10 +13,9 @@ import re
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from store.batches import tf_dataset
 from store.documents import read_sealed, unseal
@@ -31,6 +30,9 @@ from store.hdf5 import (
 )
 from store.keys import Provenance, SetKey
 from store.pool import DTYPES, open_shard
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LEDGER_COLUMNS", "SET_PARTS", "FeatureSet", "feature_columns"]
 
@@ -157,12 +159,16 @@ class FeatureSet:
         """(N, 32) uint8: SHA-256 of each picture's bytes."""
         return self._table["content_sha256"]
 
-    def ledger(self) -> pd.DataFrame:
+    def ledger(self) -> "pd.DataFrame":
         """Return a row per candidate: `example_id`, `status` (ok or quarantined), `reason`, …"""
+        import pandas as pd
+
         return pd.read_parquet(io.BytesIO(self._part("ledger.parquet")))
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Return `example_id`, `label`, `class_name` and the features `f0000` … as one 2-D block."""
+        import pandas as pd
+
         columns = feature_columns(self.features.shape[1])
         block = pd.DataFrame(np.array(self.features), columns=columns, copy=False)
         names = np.array(self.class_names, dtype=object)[self.labels]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from extract.errors import BadData
 __all__ = ["DatasetSource", "Example", "Known", "UnreadFile"]
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """What a picture's bytes are, once somebody has looked.
 
     Attributes:
@@ -57,7 +56,7 @@ class UnreadFile:
         known: what its bytes were when size and modification time were what they are now.
     """
 
-    path: Path
+    path: str | Path
     known: Known
 
     def read(self) -> bytes:
@@ -66,7 +65,7 @@ class UnreadFile:
         Raises:
             BadData: they are not the known ones.
         """
-        data = self.path.read_bytes()
+        data = Path(self.path).read_bytes()
         if hashlib.sha256(data).digest() != self.known.content:
             raise BadData(
                 f"{self.path}: its bytes have changed, though size and modification time have not, or it is being "

@@ -8,10 +8,10 @@ PATH/train/daisy/a.jpg    base splits `train`, `validation`, `test`, as far as t
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example, Known, UnreadFile
@@ -72,40 +72,30 @@ class FolderSource:
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
         """Yield the pictures of these ids; no other file is read, and none outside the folder."""
         self._root(split)
-        for path in self._files[split][0]:
-            if path.relative_to(self.path).as_posix() in example_ids:
-                yield self._example(split, path)
+        for name, label in self._files[split].pictures:
+            if name in example_ids:
+                yield Example(name, label, (self.path / name).read_bytes())
 
     def _examples(self, split: str) -> Iterator[Example]:
-        for path in self._files[split][0]:
-            yield self._example(split, path) if self._index is None else self._indexed(split, path, self._index)
+        # Paths as text: pathlib would take longer over a large folder than all the rest.
+        folder = f"{self.path}{os.sep}"
+        for name, label in self._files[split].pictures:
+            if self._index is None:
+                yield Example(name, label, Path(folder + name).read_bytes())
+            else:
+                yield _indexed(folder + name, name, label, self._index)
         if self._index is not None:
             self._index.save()
-
-    def _example(self, split: str, path: Path) -> Example:
-        return Example(path.relative_to(self.path).as_posix(), self._label(split, path), path.read_bytes())
-
-    def _indexed(self, split: str, path: Path, index: StatIndex) -> Example:
-        name, stat = path.relative_to(self.path).as_posix(), path.stat()
-        known = index.find(name, stat)
-        if known is not None:
-            return Example(name, self._label(split, path), UnreadFile(path, known))
-        data = path.read_bytes()
-        index.learn(name, stat, Known.of_file(data))
-        return Example(name, self._label(split, path), data)
-
-    def _label(self, split: str, path: Path) -> int:
-        return self._labels[path.relative_to(self._roots[split]).parts[0]]
 
     def count(self, split: str) -> int:
         """Return how many pictures a base split has."""
         self._root(split)
-        return len(self._files[split][0])
+        return len(self._files[split].pictures)
 
     def ignored(self, split: str) -> int:
         """Return how many files below a base split are no pictures by their name."""
         self._root(split)
-        return self._files[split][1]
+        return self._files[split].ignored
 
     def _split_roots(self) -> dict[str, Path]:
         folders = _folders(self.path)
@@ -125,46 +115,74 @@ class FolderSource:
         return self._roots[split]
 
     @cached_property
-    def _files(self) -> dict[str, tuple[list[Path], int]]:
+    def _files(self) -> dict[str, "_Files"]:
         return {split: self._walk(root) for split, root in self._roots.items()}
 
-    def _walk(self, root: Path) -> tuple[list[Path], int]:
-        pictures: list[Path] = []
+    def _walk(self, root: Path) -> "_Files":
+        prefix = "" if root == self.path else f"{root.name}/"
+        pictures: list[tuple[str, int]] = []
         ignored = sum(1 for entry in root.iterdir() if not entry.is_dir())
         for class_name in _folders(root):
-            before = len(pictures)
-            for folder, folders, names in os.walk(root / class_name, onerror=_raise):
-                # A link to a folder is not followed, for it may lead back here.
-                ignored += sum(1 for name in folders if (Path(folder) / name).is_symlink())
-                is_hidden = any(part.startswith(".") for part in Path(folder).relative_to(root).parts)
-                for name in names:
-                    path = Path(folder) / name
-                    if path.suffix.lower() in PICTURE_SUFFIXES and not (is_hidden or name.startswith(".")):
-                        pictures.append(path)
-                    else:
-                        ignored += 1
-            if len(pictures) == before:
+            found, others = _pictures_below(root / class_name)
+            ignored += others
+            if not found:
                 raise BadData(
                     f"{root / class_name}: a class with no picture; add some ({', '.join(PICTURE_SUFFIXES)}) "
                     "or remove the folder."
                 )
-        for path in pictures:
-            _require_utf8(path)
-        return sorted(pictures, key=lambda path: path.relative_to(root).as_posix()), ignored
+            label = self._labels[class_name]
+            pictures += [(f"{prefix}{class_name}/{name}", label) for name in found]
+        return _Files(sorted(pictures), ignored)
+
+
+class _Files(NamedTuple):
+    """What a base split holds: relative paths with their labels, sorted, and how many files are none of them."""
+
+    pictures: list[tuple[str, int]]
+    ignored: int
+
+
+def _indexed(path: str, name: str, label: int, index: StatIndex) -> Example:
+    stat = os.stat(path)
+    known = index.find(name, stat)
+    if known is not None:
+        return Example(name, label, UnreadFile(path, known))
+    data = Path(path).read_bytes()
+    index.learn(name, stat, Known.of_file(data))
+    return Example(name, label, data)
+
+
+def _pictures_below(root: Path) -> tuple[list[str], int]:
+    """Return the paths of the pictures below a class, relative to it, and how many other files there are."""
+    pictures: list[str] = []
+    ignored = 0
+    for folder, folders, names in os.walk(root, onerror=_raise):
+        # A link to a folder is not followed, for it may lead back here.
+        ignored += sum(1 for name in folders if os.path.islink(os.path.join(folder, name)))
+        below = folder[len(str(root)) + 1 :]
+        if any(part.startswith(".") for part in below.split(os.sep)):
+            ignored += len(names)
+            continue
+        begin = f"{below}/" if below else ""
+        found = [name for name in names if not name.startswith(".") and name.lower().endswith(PICTURE_SUFFIXES)]
+        ignored += len(names) - len(found)
+        pictures += [begin + name for name in found]
+    _require_utf8(root, pictures)
+    return pictures, ignored
 
 
 def _folders(root: Path) -> list[str]:
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    for name in names:
-        _require_utf8(root / name)
+    _require_utf8(root, names)
     return names
 
 
-def _require_utf8(path: Path) -> None:
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise BadData(f"{os.fsencode(path)!r}: the name is not UTF-8; rename it.") from error
+def _require_utf8(root: Path, names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise BadData(f"{os.fsencode(root / name)!r}: the name is not UTF-8; rename it.") from error
 
 
 def _raise(error: OSError) -> None:

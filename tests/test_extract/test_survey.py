@@ -115,7 +115,7 @@ def test_a_split_with_nothing_to_learn_from_is_bad_data(survey, make_source, sto
     found = survey(*listed)
     list(found.lacking())
     with pytest.raises(BadData, match=message):
-        set_key(found.ledger(), make_source(listed), "all", store.pool(toy.pool_key()))
+        set_key(found, make_source(listed), "all", store.pool(toy.pool_key()))
 
 
 def test_an_id_that_stands_twice_is_bad_data(survey, make_source, store, toy, make_jpeg):
@@ -123,4 +123,4 @@ def test_an_id_that_stands_twice_is_bad_data(survey, make_source, store, toy, ma
     found = survey(*listed)
     list(found.lacking())
     with pytest.raises(BadData, match="the example id 'x' stands twice"):
-        set_key(found.ledger(), make_source(listed), "all", store.pool(toy.pool_key()))
+        set_key(found, make_source(listed), "all", store.pool(toy.pool_key()))

@@ -1,9 +1,10 @@
+import hashlib
 from dataclasses import fields, replace
 
 import pytest
 
 from store import PoolKey, Provenance, SetKey, rows_digest
-from store.documents import digest
+from store.documents import canonical_json, digest
 
 POOL = PoolKey("toy", "0" * 64, "pool", {"size": 224, "range": [0, 1]})
 POOL_CHANGES = {
@@ -82,6 +83,13 @@ def test_digests_stay_what_they_are_for_ever():
     assert POOL.digest == "f3dfb8b0de275baf2df8d5f37967f389362d8dcb002fe454c9dee80f5cbc9cf4"
     assert SET.digest == "50bbff33d38d6652a31c0d24894e9b6875d7458b3e87636d5e722ab4d933a7e4"
     assert rows_digest(ROWS) == "7e8c6d78d5b85f35a1bb9e154cb52e061549cd00933b1766c57f1553eba13ba3"
+
+
+def test_rows_are_spelled_as_documents_are():
+    texts = ["", "a", '"quoted" \\ / \t\n\x00\x1f\x7f', "Gänse/花/🌹.png", "\u2028\ud7ff\ue000"]
+    rows = [(text, "0" * 64, label, status) for text in texts for label in (0, -1, 2**40) for status in texts]
+    lines = b"".join(canonical_json(row) + b"\n" for row in rows)
+    assert rows_digest(rows) == hashlib.sha256(lines).hexdigest()
 
 
 def test_digest_of_no_rows_is_the_sha256_of_nothing():
