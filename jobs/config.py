@@ -4,14 +4,32 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from jobs.errors import ConfigError
 
 __all__ = ["DatasetConfig", "ExtractorConfig", "GateConfig", "JobConfig", "ProbeConfig", "ReportConfig"]
 
+
+def _as_list(value: Any) -> Any:
+    """`shots = 5` is short for `shots = [5]`."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+_Metric = Literal["accuracy", "balanced_accuracy"]
+_Shots = Annotated[int, Field(strict=True, ge=1)] | Literal["all"]
+_Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 _Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
@@ -28,6 +46,7 @@ class DatasetConfig(_Table):
     train: str | None = None
     validation: str | None = None
     test: str | None = None
+    metric: _Metric = "accuracy"
     max_bad: int | str = 0
 
     @property
@@ -77,11 +96,13 @@ class ProbeConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     head: _Name
-    seeds: int = Field(default=1, ge=1)
+    seeds: int | None = Field(default=None, ge=1, strict=True)
+    shots: Annotated[tuple[_Shots, ...], BeforeValidator(_as_list)] = ("all",)
+    train_shares: Annotated[tuple[_Share, ...], BeforeValidator(_as_list)] = (1.0,)
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What stands beside `head` and `seeds`."""
+        """What stands beside the fields above."""
         return dict(self.model_extra or {})
 
 

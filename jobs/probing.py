@@ -1,31 +1,91 @@
 """`linprobe probe`: every head on every dataset and extractor, from cached features alone."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
 from typing import Any
+
+import numpy as np
 
 from jobs.config import DatasetConfig, JobConfig, ProbeConfig
 from jobs.console import Console
+from jobs.errors import ConfigError
 from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings
 from probe import ProbeRequest, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
 
-__all__ = ["ProbeOptions", "ProbeOutcome", "probe_all"]
+__all__ = ["ProbeOptions", "ProbeOutcome", "parse_shares", "parse_shots", "probe_all"]
+
+
+# Few-shot results hang on which examples were drawn: as many draws as the field reports. A share of train: as many as
+# scikit-learn's learning_curve.
+_SEEDS_OF_SHOTS = 20
+_SEEDS_OF_SHARES = 5
+# From so many seeds on, a line tells of all of them instead of each.
+_MANY_SEEDS = 5
 
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """What the command line adds to the job.
+    """What the command line says instead of the job.
 
     Attributes:
-        train, validation, test: splits instead of the configured ones.
-        seeds: how many seeds, 0 and on, instead of the configured number.
+        train, validation, test: splits.
+        seeds: how many seeds, 0 and on.
+        shots: examples per class, a run for each.
+        train_shares: shares of train, a run for each.
+        metric: what selection goes by.
     """
 
     train: str | None = None
     validation: str | None = None
     test: str | None = None
     seeds: int | None = None
+    shots: tuple[int | str, ...] | None = None
+    train_shares: tuple[float, ...] | None = None
+    metric: str | None = None
+
+
+def parse_shots(text: str | None) -> tuple[int | str, ...] | None:
+    """Parse `1,5,10,all`.
+
+    Raises:
+        ConfigError: something in it is neither a number from 1 on nor `all`.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if part != "all" and not (part.isascii() and part.isdigit() and int(part))]
+    if wrong:
+        raise ConfigError(
+            f"--shots {text}: {wrong[0]!r} found, a number from 1 on or 'all' expected: --shots 1,5,10,all."
+        )
+    return tuple(dict.fromkeys(part if part == "all" else int(part) for part in parts))
+
+
+def parse_shares(text: str | None) -> tuple[float, ...] | None:
+    """Parse `0.1,0.3,1` or `10%,30%,100%`.
+
+    Raises:
+        ConfigError: something in it is no share above 0 and up to 1.
+    """
+    if text is None:
+        return None
+    shares = []
+    for part in text.split(","):
+        number, is_percent = part.strip().removesuffix("%"), part.strip().endswith("%")
+        try:
+            share = float(number) / (100 if is_percent else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1:
+            raise ConfigError(
+                f"--train-share {text}: {part!r} found, a share above 0 and up to 1 expected: "
+                "--train-share 10%,30%,100%."
+            )
+        shares.append(share)
+    return tuple(dict.fromkeys(shares))
 
 
 @dataclass
@@ -63,20 +123,70 @@ def probe_all(
     surroundings.prepare_frameworks()
     for dataset in job.datasets:
         for extractor in (entry.name for entry in job.extractors if (dataset.name, entry.name) not in skipped):
+            asked = _Asked(store, dataset, extractor, options, surroundings, console)
             for probe in job.probes:
-                part = f"{dataset.name} / {extractor} / {probe.head}"
-                try:
-                    sets = _sets(store, dataset.stored_name, extractor)
-                    for seed in range(options.seeds or probe.seeds):
-                        request = _request(dataset, extractor, probe, options, seed)
-                        row = _run(request, sets, store, surroundings, console)
-                        # An equal run may have been trained under another name.
-                        outcome.rows.append({**row, "dataset": dataset.name, "extractor": extractor})
-                        console.say(_line(outcome.rows[-1]))
-                except foreseen() as error:
-                    outcome.failures.append(Failure(part, error))
-                    console.say(f"{part}: {error}")
+                for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
+                    try:
+                        outcome.rows += asked.run_seeds(probe, shots, share)
+                    except foreseen() as error:
+                        part = f"{dataset.name} / {extractor} / {probe.head}{_limits(shots, share)}"
+                        outcome.failures.append(Failure(part, error))
+                        console.say(f"{part}: {error}")
     return outcome
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a job asks of the features of one dataset by one extractor."""
+
+    store: FeatureStore
+    dataset: DatasetConfig
+    extractor: str
+    options: ProbeOptions
+    surroundings: Surroundings
+    console: Console
+
+    @cached_property
+    def sets(self) -> dict[str, FeatureSet]:
+        return _sets(self.store, self.dataset.stored_name, self.extractor)
+
+    def run_seeds(self, probe: ProbeConfig, shots: int | str, share: float) -> list[dict[str, Any]]:
+        """Train a head with every seed, and tell of it."""
+        count = self.options.seeds or probe.seeds or _default_seeds(shots, share)
+        rows = []
+        for seed in range(count):
+            row = _run(self._request(probe, shots, share, seed), self.sets, self.store, self.surroundings, self.console)
+            # An equal run may have been trained under another name.
+            rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})
+            if count < _MANY_SEEDS:
+                self.console.say(_line(rows[-1]))
+            else:
+                self.console.status(_line(rows[-1]).partition("\n")[0])
+        if count >= _MANY_SEEDS:
+            self.console.say(_line_of_many(rows))
+        return rows
+
+    def _request(self, probe: ProbeConfig, shots: int | str, share: float, seed: int) -> ProbeRequest:
+        dataset, options = self.dataset, self.options
+        return ProbeRequest(
+            dataset=dataset.stored_name,
+            extractor=self.extractor,
+            head=probe.head,
+            options=probe.options,
+            train=options.train or dataset.train,
+            validation=options.validation or dataset.validation,
+            test=options.test or dataset.test,
+            seed=seed,
+            shots=shots,
+            train_share=share,
+            metric=options.metric or dataset.metric,
+        )
+
+
+def _default_seeds(shots: int | str, share: float) -> int:
+    if shots != "all":
+        return _SEEDS_OF_SHOTS
+    return _SEEDS_OF_SHARES if share < 1 else 1
 
 
 def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, FeatureSet]:
@@ -87,21 +197,6 @@ def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, Featur
             "CONFIG, or --dataset and --extractor, first."
         )
     return {split: store.get(dataset, split, extractor) for split in splits}
-
-
-def _request(
-    dataset: DatasetConfig, extractor: str, probe: ProbeConfig, options: ProbeOptions, seed: int
-) -> ProbeRequest:
-    return ProbeRequest(
-        dataset=dataset.stored_name,
-        extractor=extractor,
-        head=probe.head,
-        options=probe.options,
-        train=options.train or dataset.train,
-        validation=options.validation or dataset.validation,
-        test=options.test or dataset.test,
-        seed=seed,
-    )
 
 
 def _run(
@@ -120,7 +215,7 @@ def _run(
 
 
 def _row(result: ProbeResult, status: str) -> dict[str, Any]:
-    named = ("dataset", "extractor", "head", "seed", "shots", "train", "validation", "test")
+    named = ("dataset", "extractor", "head", "seed", "shots", "train_share", "train", "validation", "test", "metric")
     return {
         "run_id": result.run_id,
         **{name: result.config[name] for name in named},
@@ -140,9 +235,32 @@ def _line(row: dict[str, Any]) -> str:
     notes = [text for text in (selected, "" if row["converged"] else "NOT CONVERGED") if text]
     seed = f" seed {row['seed']}" if row["seed"] else ""
     took = "cached" if row["status"] == "cached" else f"{row['seconds']:.1f} s"
+    metric = row["metric"]
     return (
-        f"{row['dataset']} {row['extractor']} {row['head']}{seed}: accuracy {row['accuracy']:.1%} "
-        f"[{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}] on {row['n_test']:,} test examples"
+        f"{_name(row)}{seed}: {metric.replace('_', ' ')} {row[metric]:.1%} "
+        f"[{row[f'{metric}_low']:.1%}, {row[f'{metric}_high']:.1%}] on {row['n_test']:,} test examples"
         f"{f' ({chr(44).join(notes)})' if notes else ''}, {took}"
         + "".join(f"\n  note: {warning}" for warning in row["warnings"])
     )
+
+
+def _line_of_many(rows: list[dict[str, Any]]) -> str:
+    first = rows[0]
+    metric = first["metric"]
+    values = np.array([row[metric] for row in rows])
+    unconverged = sum(not row["converged"] for row in rows)
+    warnings = dict.fromkeys(warning for row in rows for warning in row["warnings"])
+    return (
+        f"{_name(first)}: {metric.replace('_', ' ')} {values.mean():.1%} ± {values.std(ddof=1):.1%} "
+        f"(mean and standard deviation of {len(rows)} seeds), {first['n_train']:,} training examples"
+        f"{f', {unconverged} NOT CONVERGED' if unconverged else ''}" + "".join(f"\n  note: {text}" for text in warnings)
+    )
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['dataset']} {row['extractor']} {row['head']}{_limits(row['shots'], row['train_share'])}"
+
+
+def _limits(shots: int | str, share: float) -> str:
+    part = f" on {share:.3g} of train" if share < 1 else ""
+    return (f" {shots}-shot" if shots != "all" else "") + part

@@ -69,21 +69,36 @@ def probe(
     train: Annotated[str | None, typer.Option(metavar="SPLIT", help="Such as train[:80%].")] = None,
     validation: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
     test: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Train with seeds 0 to N - 1.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N - 1; by default 1, of shots 20, of shares 5.")
+    ] = None,
+    shots: Annotated[
+        str | None, typer.Option(metavar="K,…", help="Training examples per class, such as 1,5,10,all.")
+    ] = None,
+    train_share: Annotated[
+        str | None, typer.Option(metavar="P%,…", help="Shares of train for a learning curve, such as 10%,30%,100%.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="M", help="What selection goes by: accuracy or balanced_accuracy.")
+    ] = None,
     store: StorePath = None,
     json: Json = False,
 ) -> None:
     """Train heads on cached features, and test each once."""
     from jobs.plan import Selection, select
-    from jobs.probing import ProbeOptions, probe_all
+    from jobs.probing import ProbeOptions, parse_shares, parse_shots, probe_all
     from jobs.surroundings import Surroundings
+    from probe.metrics import METRICS
     from store import FeatureStore
 
+    if metric is not None:
+        require_choice("--metric", metric, METRICS)
     surroundings = Surroundings(os.environ)
     job = select(Selection(config, dataset, extractor, head), needs_probes=True)
     opened = FeatureStore(surroundings.store_path(store, job.store))
     console = open_console(json)
-    outcome = probe_all(job, opened, ProbeOptions(train, validation, test, seeds), surroundings, console)
+    options = ProbeOptions(train, validation, test, seeds, parse_shots(shots), parse_shares(train_share), metric)
+    outcome = probe_all(job, opened, options, surroundings, console)
     console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
     finish(outcome.failures)
 

@@ -52,3 +52,56 @@ def test_a_head_without_test_split_gets_one_drawn_from_the_only_base_split(run, 
     (row,) = document["runs"]
     assert row["n_train"] + row["n_test"] == 24
     assert row["train"].startswith("all/seed0")
+
+
+def test_shots_and_shares_are_runs_of_their_own_and_fail_alone(run, extracted):
+    arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", "ridge", "--json")
+    code, document, _ = run(*arguments, "--shots", "1,5,1000", "--seeds", "2")
+    assert code == 65
+    assert [(row["shots"], row["seed"], row["n_train"]) for row in document["runs"]] == [
+        (1, 0, 10), (1, 1, 10), (5, 0, 50), (5, 1, 50)
+    ]  # fmt: skip
+    (failure,) = document["errors"]
+    assert failure["part"].endswith("ridge 1000-shot")
+    assert "train has fewer different pictures of 0 (" in failure["error"]
+    code, document, _ = run(*arguments, "--train-share", "10%,1", "--seeds", "1")
+    assert code == 0
+    assert [row["train_share"] for row in document["runs"]] == [0.1, 1.0]
+    assert 90 < document["runs"][0]["n_train"] < 200
+
+
+def test_few_shots_take_twenty_draws_and_one_line(run, extracted):
+    code, document, err = run(
+        "probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", "ridge", "--shots", "1", "--json"
+    )
+    assert code == 0
+    assert [row["seed"] for row in document["runs"]] == list(range(20))
+    assert "ridge 1-shot: accuracy" in err
+    assert "of 20 seeds" in err
+    assert len(err.splitlines()) < 5
+
+
+def test_selection_goes_by_the_metric_that_is_asked(run, extracted):
+    arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", "knn", "--json")
+    code, document, err = run(*arguments, "--metric", "balanced_accuracy")
+    assert code == 0
+    assert document["runs"][0]["metric"] == "balanced_accuracy"
+    assert "knn: balanced accuracy" in err
+    code, _, err = run(*arguments, "--metric", "f1")
+    assert code == 2
+    assert "--metric f1: no such choice" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--shots", "1,five", "'five' found, a number from 1 on or 'all' expected"),
+        ("--shots", "0", "'0' found"),
+        ("--train-share", "0", "'0' found, a share above 0 and up to 1 expected"),
+        ("--train-share", "10%,150%", "'150%' found"),
+    ],
+)
+def test_limits_that_cannot_be_meant_are_refused(option, value, message, run, extracted):
+    code, _, err = run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", option, value)
+    assert code == 2
+    assert message in err
