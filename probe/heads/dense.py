@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probe.heads.curves import curve_row
+from probe.heads.dense_grid import LEARNING_RATES, WEIGHT_DECAYS, train_dense_grid
 from probe.heads.options import Option
-from probe.heads.training import CURVE_COLUMNS, Progress, Trained, TrainingData
-from probe.metrics import negative_log_likelihood
+from probe.heads.training import CURVE_COLUMNS, HeldOut, Progress, Trained, TrainingData
 from probe.prediction import head_arrays, predict_proba
 from probe.scaling import SCALINGS, Scaler, fit_scaler
 
@@ -20,9 +21,16 @@ __all__ = ["OPTIONS", "DenseHead", "train_dense"]
 OPTIONS = (
     Option("epochs", 6),
     Option("batch_size", 32),
-    Option("learning_rate", 1e-3),
+    Option("learning_rate", 1e-3, grid=LEARNING_RATES),
+    Option("weight_decay", 0.0, least=0.0, grid=WEIGHT_DECAYS),
+    Option("patience", 0, least=0),
+    Option("hidden", 0, least=0),
+    Option("dropout", 0.0, least=0.0, below=1.0),
     Option("scaling", "none", choices=SCALINGS),
 )
+
+# Keras trains what is the lesson's own, with numbers of its own for these; all else goes through `dense_grid`.
+_LESSON = ("epochs", "batch_size", "learning_rate", "scaling")
 
 
 class DenseHead:
@@ -94,7 +102,8 @@ class DenseHead:
         rows: list[dict[str, float]] = []
 
         def end_epoch(epoch: int, logs: Mapping[str, float]) -> None:
-            rows.append(self._curve_row(epoch, logs, *watched))
+            running = float(logs["loss"]), float(logs["accuracy"])
+            rows.append(curve_row(epoch + 1, running, self.arrays(), *watched))
             on_progress(f"dense: epoch {epoch + 1}/{self._epochs}, loss {rows[-1]['train_loss']:.4f}")
 
         self._model.fit(
@@ -134,30 +143,16 @@ class DenseHead:
         )
         return model
 
-    def _curve_row(
-        self,
-        epoch: int,
-        logs: Mapping[str, float],
-        train: tuple[np.ndarray, np.ndarray],
-        validation: tuple[np.ndarray, np.ndarray] | None,
-    ) -> dict[str, float]:
-        arrays = self.arrays()
-        row: dict[str, float] = {
-            "epoch": epoch + 1,
-            "train_loss_running": float(logs["loss"]),
-            "train_accuracy_running": float(logs["accuracy"]),
-        }
-        for name, part in (("train", train), ("validation", validation)):
-            if part is None:
-                row[f"{name}_loss"] = row[f"{name}_accuracy"] = float("nan")
-                continue
-            probabilities = predict_proba(arrays, part[0])
-            row[f"{name}_loss"] = negative_log_likelihood(part[1], probabilities)
-            row[f"{name}_accuracy"] = float((probabilities.argmax(axis=1) == part[1]).mean())
-        return row
-
 
 def train_dense(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+    """Train the lesson's recipe with Keras; a grid, decay, patience, a hidden layer or dropout as `dense_grid` does."""
+    is_grid = isinstance(options["learning_rate"], tuple) or isinstance(options["weight_decay"], tuple)
+    if is_grid or any(options[name] for name in ("weight_decay", "patience", "hidden", "dropout")):
+        return train_dense_grid(data, options, on_progress)
+    return _train_lesson(data, {name: options[name] for name in _LESSON}, on_progress)
+
+
+def _train_lesson(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
     """Train twice with one recipe and seed: without validation for the curves, then on all rows for the head.
 
     In the curves `…_running` is the mean over an epoch while the weights still move (what Keras
@@ -190,4 +185,7 @@ def train_dense(data: TrainingData, options: Mapping[str, Any], on_progress: Pro
     }
     warnings = () if is_finite else ("the loss is not finite: training diverged",)
     packages = ("numpy", "keras", "tensorflow")
-    return Trained(head.arrays(), len(held_out), selection, fit, followed.curves, packages, warnings)
+    known = None
+    if validation is not None:
+        known = HeldOut(validation[1], predict_proba(followed.arrays(), validation[0]))
+    return Trained(head.arrays(), len(held_out), selection, fit, followed.curves, packages, warnings, known)

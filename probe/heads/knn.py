@@ -15,8 +15,10 @@ from probe.selection import Folds, Score, choose, make_folds, score_fold, tabula
 
 __all__ = ["OPTIONS", "train_knn"]
 
+_GRID = (1, 5, 10, 20, 100)
+
 OPTIONS = (
-    Option("k", (1, 5, 10, 20, 100), is_grid=True),
+    Option("k", _GRID, grid=_GRID),
     Option("weights", "softmax", choices=WEIGHTS),
     # Source: Caron et al. 2021, DINO, whose evaluation has it from Wu et al. 2018.
     Option("temperature", 0.07),

@@ -17,12 +17,12 @@ class Option:
 
     Attributes:
         name: as it stands in configurations.
-        default: its type is the option's type; a tuple, or a list in a configuration, is a grid of candidates.
+        default: its type is the option's type, or that of what is in it.
         above: numbers must be greater.
         below: numbers must be less.
         least: numbers must be at least this, instead of greater than `above`.
         choices: the only strings allowed.
-        is_grid: whether a list of values is taken too: candidates that are selected from.
+        grid: what the word "grid" stands for. An option that has one takes lists too: candidates to select from.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Option:
     below: float = float("inf")
     least: float | None = None
     choices: tuple[str, ...] = ()
-    is_grid: bool = False
+    grid: tuple[OptionScalar, ...] = ()
 
     def parse(self, value: object, head: str) -> OptionValue:
         """Return the value in the option's own type.
@@ -39,7 +39,9 @@ class Option:
         Raises:
             OptionError: it is of another type, or not allowed.
         """
-        if not (self.is_grid and isinstance(value, list | tuple)):
+        if self.grid and value == "grid":
+            return self.grid
+        if not (self.grid and isinstance(value, list | tuple)):
             return self._parse_one(value, head)
         if not value:
             raise OptionError(f"{head}: {self.name} = []: one value or more expected.")
@@ -57,8 +59,8 @@ class Option:
         if wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted or not isinstance(value, bool | int | float | str):
-            expected = f"{wanted.__name__}{' or a list of them' if self.is_grid else ''}"
-            raise OptionError(f"{head}: {self.name} = {value!r}: {expected} expected.")
+            others = ", a list of them or 'grid'" if self.grid else ""
+            raise OptionError(f"{head}: {self.name} = {value!r}: {wanted.__name__}{others} expected.")
         if self.choices and value not in self.choices:
             raise OptionError(f"{head}: {self.name} = {value!r}: {nearest(str(value), self.choices)}.")
         if isinstance(value, int | float) and not isinstance(value, bool) and not self._is_within(float(value)):

@@ -78,7 +78,7 @@ def draw_blobs(rows: int, classes: int, dim: int, seed: int, spread: float = 1.0
     return (centres[labels] + spread * rng.normal(size=(rows, dim))).astype(np.float32), labels
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def blobs() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     return draw_blobs
 

@@ -5,6 +5,7 @@ import pytest
 
 from probe import predict_proba
 from probe.draws import units_of
+from probe.heads.registry import resolve_options
 from probe.heads.training import CURVE_COLUMNS, TrainingData
 from probe.scaling import softmax
 
@@ -105,7 +106,7 @@ def test_the_head_is_refitted_on_all_rows_after_the_curves(dense_head, blobs):
     features, labels = blobs(100, 3, 5, seed=1)
     units, tokens = units_of([str(at) for at in range(100)], [""] * 100)
     data = TrainingData(features, labels, units, tokens, 20, 3, 4)
-    options = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-3, "scaling": "none"}
+    options = resolve_options("dense", {"epochs": 2})
     trained = train_dense(data, options, lambda _: None)
     followed, final = dense_head(3, epochs=2, seed=4), dense_head(3, epochs=2, seed=4)
     followed.fit(features[:80], labels[:80], (features[80:], labels[80:]))
@@ -117,3 +118,5 @@ def test_the_head_is_refitted_on_all_rows_after_the_curves(dense_head, blobs):
     assert trained.fit["converged"] is True
     # 100 rows in batches of 32 are 4 steps an epoch.
     assert trained.fit["iterations"] == 8
+    assert np.array_equal(trained.held_out.labels, labels[80:])
+    assert np.allclose(trained.held_out.probabilities, followed.predict_proba(features[80:]), atol=1e-5)

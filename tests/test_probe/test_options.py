@@ -7,7 +7,10 @@ from probe.heads.registry import resolve_options
 
 def test_the_heads_and_their_defaults():
     assert HEADS == ("dense", "logistic", "ridge", "knn")
-    assert default_options("dense") == {"batch_size": 32, "epochs": 6, "learning_rate": 1e-3, "scaling": "none"}
+    assert default_options("dense") == {
+        "batch_size": 32, "dropout": 0.0, "epochs": 6, "hidden": 0, "learning_rate": 1e-3, "patience": 0, "scaling": "none",
+        "weight_decay": 0.0,
+    }  # fmt: skip
     assert default_options("logistic") == {"keep_c": False, "scaling": "zscore"}
     assert default_options("ridge") == {"scaling": "zscore"}
     assert default_options("knn") == {
@@ -34,7 +37,7 @@ def test_an_unknown_option_names_the_nearest():
         ("dense", {"epochs": True}, "epochs = True: int expected"),
         ("dense", {"epochs": 0}, "a number above 0 expected"),
         ("dense", {"learning_rate": float("nan")}, "a number above 0 expected"),
-        ("dense", {"learning_rate": "fast"}, "float expected"),
+        ("dense", {"learning_rate": "fast"}, "float, a list of them or 'grid' expected"),
         ("logistic", {"keep_c": 1}, "bool expected"),
         ("logistic", {"scaling": "zcore"}, "did you mean 'zscore'"),
     ],
@@ -49,11 +52,12 @@ def test_an_integer_is_a_number():
     assert isinstance(resolve_options("dense", {"learning_rate": 1})["learning_rate"], float)
 
 
-RATE = Option("rate", 0.1, is_grid=True)
+RATE = Option("rate", 0.1, grid=(0.1, 0.2))
 
 
 @pytest.mark.parametrize(
-    ("given", "parsed"), [(0.5, 0.5), ([0.5], 0.5), ([1, 0.5], (0.5, 1.0)), ((0.5, 1.0), (0.5, 1.0))]
+    ("given", "parsed"),
+    [(0.5, 0.5), ([0.5], 0.5), ([1, 0.5], (0.5, 1.0)), ((0.5, 1.0), (0.5, 1.0)), ("grid", (0.1, 0.2))],
 )
 def test_a_grid_is_one_value_or_several_in_order(given, parsed):
     found = RATE.parse(given, "head")
@@ -65,7 +69,7 @@ def test_a_grid_is_one_value_or_several_in_order(given, parsed):
     ("option", "given", "said"),
     [
         (RATE, [], r"head: rate = \[\]: one value or more expected"),
-        (RATE, [0.5, "fast"], "rate = 'fast': float or a list of them expected"),
+        (RATE, [0.5, "fast"], "rate = 'fast': float, a list of them or 'grid' expected"),
         (RATE, [0.5, 0.0], "rate = 0.0: a number above 0 expected"),
         (RATE, [1, 1.0], "1.0 stands twice"),
         (Option("rate", 0.1), [0.5, 1.0], r"rate = \[0.5, 1.0\]: float expected"),
