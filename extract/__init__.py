@@ -6,6 +6,7 @@ Nothing here imports a framework before a row has to be computed.
 from extract.engines import DEVICES, ENGINES, Engine, ParameterCounts, open_engine
 from extract.errors import (
     BadData,
+    CanaryDrift,
     EngineUnavailable,
     ExtractError,
     InvalidSetting,
@@ -31,6 +32,7 @@ __all__ = [
     "VALUE_RANGES",
     "BadData",
     "Budget",
+    "CanaryDrift",
     "DatasetSource",
     "Declared",
     "Engine",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "BadData",
+    "CanaryDrift",
     "EngineUnavailable",
     "ExtractError",
     "InvalidSetting",
@@ -51,6 +52,10 @@ class SourceUnavailable(ExtractError, OSError):
 
 class BadData(ExtractError, ValueError):
     """A dataset's content is not what can be worked with."""
+
+
+class CanaryDrift(BadData):
+    """The canary pictures do not come out as when the pool was begun: rows computed now would not match its rows."""
 
 
 class ModelUnavailable(ExtractError, OSError):

@@ -16,7 +16,7 @@ from extract.geometry import crop_and_resize
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Example
 
-__all__ = ["Batch", "Pending", "load_decoder", "stream_batches"]
+__all__ = ["Batch", "Pending", "decode_plain", "load_decoder", "stream_batches"]
 
 # How an element's bytes are to be read.
 _JPEG, _PNG, _PIXELS = 0, 1, 2
@@ -206,6 +206,22 @@ def decode(kind: Any, data: Any, shape: Any) -> Any:
             _PIXELS: pixels,
         },
     )
+
+
+def decode_plain(data: bytes, header: Header) -> np.ndarray:
+    """Decode one plain picture outside of the stream.
+
+    Args:
+        data: the encoded file.
+        header: what it claims to be; `is_plain`.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    import tensorflow as tf
+
+    kind = tf.constant(_JPEG if header.format == "JPEG" else _PNG)
+    return np.asarray(decode(kind, data, (0, 0, 0)).numpy())
 
 
 def resize(pixels: Any, preprocessing: Preprocessing) -> Any:

@@ -1,16 +1,18 @@
 """One base split through one extractor: pictures to rows, rows to the pool, the set published."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from extract.canary import CanaryWatch
 from extract.engines.engine import Engine, ParameterCounts
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
+from extract.flight import Flight
 from extract.pipeline import Batch, Pending, load_decoder, stream_batches
 from extract.sources.example import DatasetSource
 from extract.survey import STRICT, Budget, Candidate, Survey, known_verdicts, set_key
@@ -92,6 +94,8 @@ def extract_features(
     naming: Naming,
     budget: Budget = STRICT,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    has_canary: bool = True,
+    is_drift_accepted: bool = False,
 ) -> Extraction:
     """Bring one base split's rows into the pool, as far as they lack, and publish its set.
 
@@ -104,24 +108,27 @@ def extract_features(
         naming: what the set will be called.
         budget: how many pictures may be undecodable.
         on_progress: called now and then.
+        has_canary: whether the canary pictures are looked at before rows are added.
+        is_drift_accepted: whether rows are added although they have drifted.
 
     Raises:
+        CanaryDrift: the numbers do not come out as when the pool was begun. No row is added.
         BadData: the budget is exceeded, an id stands twice, or nothing is left. No set is published.
     """
     started = time.perf_counter()
     pool = store.pool(extractor.pool_key())
     survey = Survey(source, split, pool, known_verdicts(store, naming.dataset, split, extractor))
-    work = _Work(survey, pool, extractor, open_engine, source.count(split), budget, on_progress)
+    watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
+    work = _Work(survey, pool, extractor, open_engine, source.count(split), budget, on_progress, watch)
     work.run()
     key = set_key(survey, source, split, pool)
     reused = len(survey.candidates) - survey.bad - work.progress.computed
-    is_cached = store.has_set(key.digest, pool)
+    feature_set = store.find_set(key.digest, pool)
+    is_cached = feature_set is not None
     seconds = time.perf_counter() - started - work.loading
     engine = work.engine
     ignored = source.ignored(split)
-    if is_cached:
-        feature_set = store.get(key=key.digest)
-    else:
+    if feature_set is None:
         provenance = Provenance(
             created=naming.created,
             dataset=naming.dataset,
@@ -132,6 +139,7 @@ def extract_features(
             device=engine.device if engine else "",
             threads=engine.threads if engine else 0,
             versions=naming.versions,
+            canary=watch.report if watch else {},
             seconds=round(seconds, 3),
             forward_passes=work.progress.computed,
             reused=reused,
@@ -203,6 +211,7 @@ class _Work:
         candidates: int | None,
         budget: Budget,
         on_progress: Callable[[Progress], None],
+        watch: CanaryWatch | None,
     ) -> None:
         self._survey = survey
         self._pool = pool
@@ -210,6 +219,7 @@ class _Work:
         self._open_engine = open_engine
         self._budget = budget
         self._on_progress = on_progress
+        self._watch = watch
         self._rows: list[np.ndarray] = []
         self._contents: list[bytes] = []
         self._chunk = -1
@@ -218,36 +228,54 @@ class _Work:
         self.loading = 0.0
 
     def run(self) -> None:
-        """Compute and commit every row that lacks."""
+        """Compute and commit every row that lacks.
+
+        Raises:
+            BadData: more pictures are undecodable than the budget allows; what was computed is kept.
+        """
         lacking = self._survey.lacking()
         first = next(lacking, None)
         if first is not None:
             began = time.perf_counter()
             load_decoder()
             self.engine = self._open_engine()
+            if self._watch:
+                self._watch.look(self.engine)
             self.loading = time.perf_counter() - began
-            batches = stream_batches(chain([first], lacking), self._extractor.preprocessing, self.engine.batch_size)
-            for batch in batches:
-                self._take(batch, self.engine)
-            self._commit()
+            self._compute(chain([first], lacking), self.engine)
         # A share can be held against the total at last, where only reading tells it.
         self.progress = replace(self.progress, candidates=len(self._survey.candidates))
         self._report()
+        if not self._is_within_budget():
+            self._refuse(self._survey.quarantined())
 
-    def _take(self, batch: Batch, engine: Engine) -> None:
-        for picture, reason in batch.failed:
-            self._survey.refuse(picture.content, reason)
-        if batch.pending:
-            # Before more is computed, so that a kill costs a chunk and not two.
-            self._enter_chunk(batch.pending[0])
-            features = engine(batch.images)
-            _require_finite(features, batch, engine)
+    def _compute(self, lacking: Iterator[Pending], engine: Engine) -> None:
+        with Flight(engine) as flight:
+            for batch in stream_batches(lacking, self._extractor.preprocessing, engine.batch_size):
+                # Before more is computed, so that a kill costs a chunk and not two.
+                if batch.pending and batch.pending[0].ordinal // CHUNK != self._chunk:
+                    self._take(flight.land())
+                    self._enter_chunk(batch.pending[0])
+                flight.launch(batch)
+                # One is computed while the next is copied to the device, or waits.
+                self._take(flight.land(leave=1))
+                if not self._is_within_budget():
+                    break
+            self._take(flight.land())
+        self._commit()
+
+    def _take(self, landed: Iterator[tuple[Batch, np.ndarray]]) -> None:
+        for batch, features in landed:
+            for picture, reason in batch.failed:
+                self._survey.refuse(picture.content, reason)
+            if self.engine and batch.pending:
+                _require_finite(features, batch, self.engine)
             for picture, row in zip(batch.pending, features, strict=True):
                 self._enter_chunk(picture)
                 self._rows.append(row)
                 self._contents.append(picture.content)
-        self.progress = replace(self.progress, computed=self.progress.computed + len(batch.pending))
-        self._report()
+            self.progress = replace(self.progress, computed=self.progress.computed + len(batch.pending))
+            self._report()
 
     def _enter_chunk(self, picture: Pending) -> None:
         if picture.ordinal // CHUNK != self._chunk:
@@ -257,6 +285,8 @@ class _Work:
 
     def _commit(self) -> None:
         if self._rows:
+            if self._watch:
+                self._watch.keep()
             self._pool.add(np.stack(self._rows), self._contents)
             self._rows, self._contents = [], []
 
@@ -266,9 +296,9 @@ class _Work:
             self.progress, read=len(self._survey.candidates), reused=self._survey.reused, quarantined=bad
         )
         self._on_progress(self.progress)
-        if not self._budget.allows(bad, self.progress.candidates):
-            self._commit()
-            self._refuse(self._survey.quarantined())
+
+    def _is_within_budget(self) -> bool:
+        return self._budget.allows(self.progress.quarantined, self.progress.candidates)
 
     def _refuse(self, bad: list[Candidate]) -> None:
         shown = "; ".join(f"{c.example_id}: {self._survey.verdicts[c.known.content]}" for c in bad[:3])

@@ -3,6 +3,7 @@
 The catalogue of pools, sets, names and runs; the only package that knows HDF5.
 """
 
+from store.canary import keep_canary, read_canary
 from store.catalog import FeatureStore
 from store.errors import (
     DamagedStore,
@@ -57,6 +58,8 @@ __all__ = [
     "collect_garbage",
     "export_set",
     "import_features",
+    "keep_canary",
+    "read_canary",
     "read_features",
     "rows_digest",
     "verify_store",

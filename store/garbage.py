@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from store.canary import POOL_DOCUMENTS
 from store.commit import DAMAGED_PREFIX, GONE_PREFIX, PUBLISHED, TEMP_PREFIX, list_folder, sync_folder
 from store.pool import SHARD_NAME
 from store.references import References, set_references, shard_references
@@ -145,7 +146,7 @@ class _Collector:
         references = shard_references(self._root, gone_sets)
         unneeded = []
         for key, refers in references.items():
-            held = [path for path in _files(folder / key) if path.name != "pool.json" and path not in removed]
+            held = [path for path in _files(folder / key) if path.name not in POOL_DOCUMENTS and path not in removed]
             if not (held or refers.kept or refers.unreadable) and self._is_old_pool(folder / key):
                 unneeded.append(key)
         self._set_aside([folder / key for key in unneeded])
@@ -157,7 +158,7 @@ class _Collector:
         return (document if document.exists() else pool).stat().st_mtime < self._young
 
     def _is_filled(self, pool: Path) -> bool:
-        return not self._is_dry_run and any(path.name != "pool.json" for path in _files(pool))
+        return not self._is_dry_run and any(path.name not in POOL_DOCUMENTS for path in _files(pool))
 
     def leftovers(self) -> None:
         """Remove what killed writers left, and what was damaged and is replaced."""

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from store.aliases import Alias, Aliases
+from store.canary import POOL_DOCUMENTS
 from store.commit import PUBLISHED, is_leftover, list_folder
 from store.content_index import ContentIndex
+from store.documents import read_sealed
 from store.drift import Recompute, drift_of
 from store.errors import REPAIR, DamagedStore, RowsUnavailable
 from store.hdf5 import verify_file
@@ -111,10 +113,12 @@ class _Verifier:
 
     def _pool(self, folder: Path) -> None:
         shards = [Path(name).stem for name in list_folder(folder / "shards") if SHARD_NAME.fullmatch(name)]
-        self._strange(folder, {"pool.json", "shards"})
+        self._strange(folder, {*POOL_DOCUMENTS, "shards"})
         self._strange(folder / "shards", {f"{name}.h5" for name in shards})
         # A pool that was made and never filled has no document yet.
         dtype = self._pool_document(folder) if shards or (folder / "pool.json").exists() else None
+        if (folder / "canary.json").exists():
+            self._canary(folder)
         dim: int | None = None
         for name in shards:
             dim = self._shard(folder, name, dtype, dim)
@@ -145,6 +149,11 @@ class _Verifier:
             self.found.counts.update(files=1, bytes=(folder / "pool.json").stat().st_size)
             return dtype
         return None
+
+    def _canary(self, folder: Path) -> None:
+        with self._noting("pool", folder / "canary.json"):
+            read_sealed(folder / "canary.json")
+            self.found.counts.update(files=1, bytes=(folder / "canary.json").stat().st_size)
 
     def _shard(self, folder: Path, name: str, dtype: np.dtype | None, dim: int | None) -> int | None:
         path = folder / "shards" / f"{name}.h5"

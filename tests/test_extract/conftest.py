@@ -175,6 +175,8 @@ class Lab:
             return self.engine
 
         naming = Naming(dataset, CREATED)
+        # The counting engine counts what the dataset costs; the canary has tests of its own.
+        options.setdefault("has_canary", False)
         return run_extraction(source, split, extractor or self.toy, self.store, opened, naming, **options)
 
     def other_extractor(self) -> Extractor:

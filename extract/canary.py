@@ -1,0 +1,161 @@
+"""The canary: a few fixed pictures that show, before rows are added to a pool, whether the numbers still come out.
+
+Hosts, engines and libraries are in no key, since they must not change the numbers; the canary watches that
+they do not. What the pool's first writer saw is kept with the pool, in `canary.json`.
+"""
+
+import base64
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from extract.decoding import decode_carefully, read_header
+from extract.engines.engine import Engine
+from extract.errors import CanaryDrift
+from extract.extractors.extractor import Extractor
+from extract.pipeline import Pending, decode_plain, stream_batches
+from extract.sources.example import Example
+from store import Pool, keep_canary, read_canary
+
+__all__ = ["CanaryWatch", "Sighting", "sight"]
+
+# Relative L2 of one row. Engines agree within 1e-5 over many rows; a single row, on a picture of hardly
+# any contrast, was seen at 1.04e-5. Shorter formats differ by their last bit, and devices by several.
+_TOLERANCES = {"float32": 2e-5, "tf32": 5e-3, "bfloat16": 5e-2}
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What became of the canary pictures here.
+
+    Attributes:
+        pixels: picture → SHA-256 of its decoded pixels, (H, W, 3) uint8.
+        vectors: picture → (D,) float32.
+        engine: what ran it.
+    """
+
+    pixels: Mapping[str, str]
+    vectors: Mapping[str, np.ndarray]
+    engine: str
+
+    def document(self) -> dict[str, Any]:
+        """Return what a pool keeps of it."""
+        vectors = {name: base64.b64encode(row.astype("<f4").tobytes()).decode() for name, row in self.vectors.items()}
+        return {"engine": self.engine, "pixels_sha256": dict(self.pixels), "vectors": vectors}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Sighting":
+        """Return the sighting that `document` was made from."""
+        rows = {name: np.frombuffer(base64.b64decode(text), "<f4") for name, text in document["vectors"].items()}
+        return cls(document["pixels_sha256"], rows, document["engine"])
+
+
+class CanaryWatch:
+    """Looks at the canary pictures before rows are added to a pool, and once per extraction.
+
+    Args:
+        pool: what rows will be added to.
+        extractor: whose rows.
+        is_drift_accepted: whether rows are added although the numbers have changed; it is logged.
+
+    Attributes:
+        report: what provenance says of it: the pictures with other pixels, the largest difference and its tolerance.
+    """
+
+    def __init__(self, pool: Pool, extractor: Extractor, is_drift_accepted: bool = False) -> None:
+        self._folder = pool.folder
+        self._extractor = extractor
+        self._is_drift_accepted = is_drift_accepted
+        self._unkept: Sighting | None = None
+        self.report: Mapping[str, Any] = {}
+
+    def look(self, engine: Engine) -> None:
+        """Compare what is seen here with what the pool's first writer saw.
+
+        Raises:
+            CanaryDrift: pixels or vectors have changed, and that is not accepted.
+        """
+        found = sight(self._extractor, engine)
+        kept = read_canary(self._folder)
+        if kept is None:
+            self._unkept = found
+        else:
+            self._compare(Sighting.from_document(kept), found)
+
+    def keep(self) -> None:
+        """Keep what was seen with the pool, where nothing is kept yet; before its first row, so that none is without.
+
+        Raises:
+            CanaryDrift: another writer has begun the pool meanwhile, with other numbers.
+        """
+        if self._unkept is not None:
+            found, self._unkept = self._unkept, None
+            self._compare(Sighting.from_document(keep_canary(self._folder, found.document())), found)
+
+    def _compare(self, kept: Sighting, found: Sighting) -> None:
+        changed = sorted(name for name in kept.pixels if found.pixels.get(name) != kept.pixels[name])
+        largest = max(_difference(found.vectors.get(name), kept.vectors[name]) for name in kept.vectors)
+        tolerance = _TOLERANCES[self._extractor.precision]
+        self.report = {"largest_difference": largest, "pixels_changed": changed, "tolerance": tolerance}
+        if changed or not largest <= tolerance:
+            text = _sentence(self._folder.name, self.report, kept.engine, found.engine)
+            if not self._is_drift_accepted:
+                raise CanaryDrift(
+                    f"{text} No row was added. Compare 'linprobe doctor' with the versions in provenance.json and go "
+                    "back to those, or extract into another store; --accept-drift mixes old rows and new ones."
+                )
+            _logger.warning("%s Rows are added all the same, as was asked for.", text)
+
+
+def sight(extractor: Extractor, engine: Engine) -> Sighting:
+    """Decode the canary pictures and compute their vectors, as an extraction does."""
+    pictures = _pictures()
+    pending = [
+        Pending(at, Example(name, 0, data), hashlib.sha256(data).digest(), read_header(data))
+        for at, (name, data) in enumerate(pictures.items())
+    ]
+    vectors: dict[str, np.ndarray] = {}
+    for batch in stream_batches(iter(pending), extractor.preprocessing, len(pending)):
+        rows = engine(batch.images)
+        vectors.update({one.example.example_id: row for one, row in zip(batch.pending, rows, strict=True)})
+    pixels = {name: hashlib.sha256(_decoded(data).tobytes()).hexdigest() for name, data in pictures.items()}
+    return Sighting(pixels, vectors, engine.name)
+
+
+@cache
+def _pictures() -> Mapping[str, bytes]:
+    """Return file name → bytes: JPEG in colour and progressive grey, PNG in colour and with a palette."""
+    folder = resources.files("extract") / "canary_pictures"
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir(), key=lambda file: file.name)}
+
+
+def _decoded(data: bytes) -> np.ndarray:
+    header = read_header(data)
+    return decode_plain(data, header) if header.is_plain else decode_carefully(data)
+
+
+def _difference(found: np.ndarray | None, kept: np.ndarray) -> float:
+    """Return the relative L2 difference of two vectors; the largest number there is where they cannot be compared."""
+    if found is None or found.shape != kept.shape or not np.isfinite(found).all():
+        return float(np.finfo(np.float64).max)
+    norm = max(float(np.linalg.norm(kept.astype(np.float64))), 1e-6)
+    return float(np.linalg.norm(found.astype(np.float64) - kept)) / norm
+
+
+def _sentence(pool: str, report: Mapping[str, Any], begun_by: str, engine: str) -> str:
+    if report["pixels_changed"]:
+        what = f"decode drift: {', '.join(report['pixels_changed'])} of the canary pictures have other pixels than"
+    else:
+        what = "compute drift: the canary pictures have the same pixels as, but other vectors than,"
+    size, allowed = report["largest_difference"], report["tolerance"]
+    return (
+        f"pool {pool[:12]}: {what} when the pool was begun (engine {begun_by}, here {engine}); "
+        f"their largest difference is {size:.3g} relative L2, {allowed:g} is allowed."
+    )
