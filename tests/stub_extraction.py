@@ -104,6 +104,7 @@ class StubEngine:
     name = "stub"
     device = "CPU"
     threads = 1
+    in_flight = 1
     dim = DIM
     parameters = ParameterCounts(0, 0)
 
@@ -144,8 +145,10 @@ def extract_stub(store: Path, source: Dataset, log: Path | None = None, chunk: i
     extract.run.load_decoder = lambda: None
     extract.run.CHUNK = chunk
     naming = Naming(source.name, CREATED)
+    opened = FeatureStore.create(store)
+    # Without canary: its pictures would have to be decoded.
     return extract.run.extract_features(
-        source, "all", TOY, FeatureStore.create(store), lambda: StubEngine(log, min(64, chunk)), naming
+        source, "all", TOY, opened, lambda: StubEngine(log, min(64, chunk)), naming, has_canary=False
     )
 
 
