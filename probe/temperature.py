@@ -9,7 +9,7 @@ from probe.scaling import softmax
 
 __all__ = ["fit_temperature"]
 
-# Scores are divided by something in this range.
+# Temperatures in this range are looked at, as multiples of the scores' own size.
 _LOWEST, _HIGHEST = 1e-4, 1e4
 # Of log T: a third of a percent changes no figure that is reported.
 _TOLERANCE = 3e-3
@@ -32,6 +32,10 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
 
     rows, classes = scores.shape
     scores = scores - scores.mean(axis=1, keepdims=True)
+    size = float(np.sqrt(np.square(scores).mean()))
+    if size == 0:
+        return 1.0
+    scores = scores / size
     share = 1.0 / (rows + classes)
     # Centred scores sum to 0, so the even part of the targets contributes nothing.
     wanted = float((1.0 - classes * share) * scores[np.arange(rows), labels].mean())
@@ -43,8 +47,9 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
 
     low, high = np.log(_LOWEST), np.log(_HIGHEST)
     if slope(low) <= 0:
-        return _LOWEST
+        return _LOWEST * size
     # Scores that say nothing, or the wrong thing: the more even, the better.
     if slope(high) >= 0:
-        return _HIGHEST
-    return float(np.exp(root_scalar(slope, bracket=(low, high), method="brentq", xtol=_TOLERANCE).root))
+        return _HIGHEST * size
+    found = root_scalar(slope, bracket=(low, high), method="brentq", xtol=_TOLERANCE)
+    return float(size * np.exp(found.root))

@@ -80,19 +80,7 @@ def _select(
     data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
 ) -> tuple[dict[str, Any], list[str], float, HeldOut]:
     """Return the selection's document and its warnings; of the selected alpha, temperature and what was held out."""
-    everything = _with_extensions(GRID)
-    found: dict[float, list[tuple[Score, float]]] = {alpha: [] for alpha in everything}
-    kept: dict[float, list[np.ndarray]] = {alpha: [] for alpha in everything}
-    # A fold at a time: its decomposition is large, and a score for every penalty is not.
-    for number, (train, held_out) in enumerate(folds.pairs):
-        on_progress(f"ridge: fold {number + 1} of {len(folds.pairs)}, {len(everything)} penalties")
-        path = RidgePath(data.features, data.labels, data.classes, train, scaling)
-        for alpha, scores in path.scores(data.features, held_out, everything):
-            temperature = fit_temperature(scores, data.labels[held_out])
-            score = score_fold(data.labels[held_out], softmax(scores / temperature))
-            found[alpha].append((score, temperature))
-            if number < folds.first_repeat:
-                kept[alpha].append(scores.astype(np.float32))
+    found, path = _search(data, folds, scaling, on_progress)
     alphas, scored, notes, unresolved = extend_grid(
         GRID, lambda alpha: [score for score, _ in found[alpha]], "alpha", folds.criterion
     )
@@ -115,8 +103,41 @@ def _select(
     }
     temperatures = [temperature for _, temperature in found[selected["alpha"]]]
     temperature = float(np.exp(np.mean(np.log(temperatures))))
-    probabilities = softmax(np.concatenate(kept[selected["alpha"]]) / temperature)
-    return document, unresolved, temperature, HeldOut(data.labels[folds.held_out_rows()], probabilities)
+    known = path if len(folds.pairs) == 1 else None
+    held_out = _hold_out(data, folds, scaling, selected["alpha"], temperature, known)
+    return document, unresolved, temperature, held_out
+
+
+def _search(
+    data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
+) -> tuple[dict[float, list[tuple[Score, float]]], RidgePath]:
+    """Return for each penalty the score and the temperature of every fold, and the last fold's path."""
+    alphas = _with_extensions(GRID)
+    found: dict[float, list[tuple[Score, float]]] = {alpha: [] for alpha in alphas}
+    # A fold at a time: its decomposition is large, and a score for every penalty is not.
+    for number, (train, held_out) in enumerate(folds.pairs):
+        on_progress(f"ridge: fold {number + 1} of {len(folds.pairs)}, {len(alphas)} penalties")
+        path = RidgePath(data.features, data.labels, data.classes, train, scaling)
+        for alpha, scores in path.scores(data.features, held_out, alphas):
+            temperature = fit_temperature(scores, data.labels[held_out])
+            score = score_fold(data.labels[held_out], softmax(scores / temperature))
+            found[alpha].append((score, temperature))
+    return found, path
+
+
+def _hold_out(
+    data: TrainingData, folds: Folds, scaling: str, alpha: float, temperature: float, known: RidgePath | None
+) -> HeldOut:
+    """Return what one penalty says of the rows held out.
+
+    Paths are made anew unless one is known: the scores of all penalties, kept until one is selected, might not fit in
+    memory.
+    """
+    probabilities = []
+    for train, held_out in folds.pairs[: folds.first_repeat]:
+        path = known or RidgePath(data.features, data.labels, data.classes, train, scaling)
+        probabilities += [softmax(scores / temperature) for _, scores in path.scores(data.features, held_out, [alpha])]
+    return HeldOut(data.labels[folds.held_out_rows()], np.concatenate(probabilities))
 
 
 def _with_extensions(grid: Sequence[float]) -> list[float]:

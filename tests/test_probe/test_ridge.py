@@ -7,6 +7,8 @@ from probe.draws import units_of
 from probe.heads.ridge import GRID, train_ridge
 from probe.heads.ridge_path import RidgePath
 from probe.heads.training import TrainingData
+from probe.scaling import softmax
+from probe.selection import make_folds
 from probe.temperature import fit_temperature
 
 
@@ -117,6 +119,21 @@ def test_the_temperature_comes_from_rows_that_were_held_out(blobs):
     path = RidgePath(features, labels, 2, np.arange(20), "zscore")
     ((_, scores),) = path.scores(features, np.arange(20, 40), [trained.selection["selected"]["alpha"]])
     assert trained.fit["temperature"] == pytest.approx(fit_temperature(scores, labels[20:]))
+
+
+@pytest.mark.parametrize("official", [0, 25])
+def test_what_is_held_out_was_predicted_by_paths_of_other_rows(official, blobs):
+    data = training_data(*blobs(100, 3, 6, seed=1, spread=3.0), official=official)
+    trained, _ = train(data)
+    folds, alpha = make_folds(data), trained.selection["selected"]["alpha"]
+    expected = []
+    for train_rows, held_out in folds.pairs[: folds.first_repeat]:
+        known = data.features.astype(np.float64)
+        scaled = (known - known[train_rows].mean(axis=0)) / known[train_rows].std(axis=0)
+        model = Ridge(alpha=alpha).fit(scaled[train_rows], 2.0 * np.eye(3)[data.labels[train_rows]] - 1.0)
+        expected.append(softmax(model.predict(scaled[held_out]) / trained.fit["temperature"]))
+    assert np.array_equal(trained.held_out.labels, data.labels[folds.held_out_rows()])
+    assert np.allclose(trained.held_out.probabilities, np.concatenate(expected), atol=1e-5)
 
 
 def test_too_few_rows_to_select_on_take_scikit_learns_default():
