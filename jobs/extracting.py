@@ -43,6 +43,7 @@ class ExtractOptions:
         engine, device: instead of the configured ones.
         max_bad: instead of the configured budget, `N` or `P%`.
         is_dry_run: say what would be done, and do nothing.
+        is_drift_accepted: add rows though the canary pictures come out otherwise than when the pool was begun.
     """
 
     splits: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class ExtractOptions:
     max_bad: str | None = None
     is_dry_run: bool = False
     device: str | None = None
+    is_drift_accepted: bool = False
 
 
 @dataclass
@@ -116,7 +118,7 @@ def extract_all(
                     else:
                         engine, device = options.engine or configured.engine, options.device or configured.device
                         opened = _engine_opener(extractor, engine, device, loaded, console)
-                        outcome.rows.append(_extract(part, store(), opened, surroundings, console))
+                        outcome.rows.append(_extract(part, store(), opened, options, surroundings, console))
                     console.say(_line(outcome.rows[-1]))
             except foreseen() as error:
                 outcome.failures.append(Failure(pair, error))
@@ -204,14 +206,27 @@ def _summary(extractor: Extractor, engine: Engine) -> str:
 
 
 def _extract(
-    part: _Part, store: FeatureStore, opened: Callable[[], Engine], surroundings: Surroundings, console: Console
+    part: _Part,
+    store: FeatureStore,
+    opened: Callable[[], Engine],
+    options: ExtractOptions,
+    surroundings: Surroundings,
+    console: Console,
 ) -> dict[str, Any]:
     naming = Naming(part.dataset.stored_name, surroundings.now(), surroundings.host, installed_versions())
     title = f"{part.dataset.name}/{part.split} {part.extractor.name}"
     lock = digest([part.source.name, part.split, part.extractor.pool_key().digest])[:32]
     with store.lock(f"extract-{lock}", wait=True), console.progress(title) as update:
         extraction = extract_features(
-            part.source, part.split, part.extractor, store, opened, naming, part.budget, update
+            part.source,
+            part.split,
+            part.extractor,
+            store,
+            opened,
+            naming,
+            part.budget,
+            update,
+            is_drift_accepted=options.is_drift_accepted,
         )
     return _row(part, extraction)
 

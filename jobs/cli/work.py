@@ -34,6 +34,9 @@ def extract(
     max_bad: Annotated[
         str | None, typer.Option("--max-bad", metavar="N|P%", help="How many pictures may be undecodable.")
     ] = None,
+    accept_drift: Annotated[
+        bool, typer.Option("--accept-drift", help="Add rows though the canary pictures come out otherwise than before.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
     json: Json = False,
@@ -53,7 +56,7 @@ def extract(
         return FeatureStore(path) if dry_run else FeatureStore.create(path)
 
     require_store_format(path)
-    options = ExtractOptions(tuple(split), engine, max_bad, dry_run, device)
+    options = ExtractOptions(tuple(split), engine, max_bad, dry_run, device, accept_drift)
     outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
     errors = [failure.row() for failure in outcome.failures]
     console.result("", {"feature_sets": outcome.rows, "errors": errors})

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import extract.canary
 from extract import ModelCaches, open_extractor
 from store import FeatureStore
 from store.documents import digest
@@ -224,3 +226,17 @@ def test_rows_are_stored_in_half_precision_where_the_configuration_says_so(run, 
     code, _, err = run("extract", job)
     assert code == 2
     assert "float61: no such dtype; did you mean 'float16'?" in err
+
+
+def test_drift_ends_with_65_until_it_is_accepted(run, pictures, tmp_path, monkeypatch):
+    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")
+    assert run(*job)[0] == 0
+    Image.new("RGB", (9, 9), "red").save(pictures / "dark" / "new.png")
+    real = extract.canary.decode_plain
+    monkeypatch.setattr(extract.canary, "decode_plain", lambda data, header: real(data, header) ^ 1)
+    code, found, err = run(*job)
+    assert (code, found["feature_sets"]) == (65, [])
+    assert "decode drift: colour.jpg, colour.png, grey.jpg of the canary pictures have other pixels" in err
+    code, found, err = run(*job, "--accept-drift")
+    assert code == 0
+    assert found["feature_sets"][0]["forward_passes"] == 1
