@@ -6,11 +6,13 @@ before is found at once by its name.
 
 from typing import TYPE_CHECKING, Any
 
-from probe.errors import FeatureError, HeadNotFound, LabelError, OptionError, ProbeError, SplitError
+from probe.comparison import Comparison, Difference, compare_runs
+from probe.errors import FeatureError, HeadNotFound, LabelError, NotComparable, OptionError, ProbeError, SplitError
 from probe.heads.registry import HEADS, default_options
 from probe.prediction import predict_proba, restore_head
 from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
 from probe.run import run_probe
+from probe.verdicts import Verdict, judge_runs
 
 if TYPE_CHECKING:
     from probe.estimator import SoftmaxPathCV
@@ -18,16 +20,22 @@ if TYPE_CHECKING:
 __all__ = [
     "HEADS",
     "PROTOCOL_VERSION",
+    "Comparison",
+    "Difference",
     "FeatureError",
     "HeadNotFound",
     "LabelError",
+    "NotComparable",
     "OptionError",
     "ProbeError",
     "ProbeRequest",
     "SoftmaxPathCV",
     "SplitError",
     "Splits",
+    "Verdict",
+    "compare_runs",
     "default_options",
+    "judge_runs",
     "predict_proba",
     "resolve",
     "restore_head",

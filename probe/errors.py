@@ -7,6 +7,7 @@ __all__ = [
     "FeatureError",
     "HeadNotFound",
     "LabelError",
+    "NotComparable",
     "OptionError",
     "ProbeError",
     "SplitError",
@@ -28,6 +29,10 @@ class LabelError(ProbeError, ValueError):
 
 class FeatureError(ProbeError, ValueError):
     """Features with which nothing can be computed."""
+
+
+class NotComparable(ProbeError, ValueError):
+    """Two runs that answer different questions."""
 
 
 class HeadNotFound(ProbeError, LookupError):

@@ -5,7 +5,7 @@ SciPy is imported where it is used: the name of a run must be found without it.
 
 import numpy as np
 
-__all__ = ["RESAMPLES", "balanced_interval", "bootstrap_weights", "expanded_interval", "wilson_interval"]
+__all__ = ["RESAMPLES", "balanced_interval", "bootstrap_sums", "expanded_interval", "wilson_interval"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -42,7 +42,7 @@ def balanced_interval(correct: np.ndarray, totals: np.ndarray) -> tuple[float, f
     return max(low, 0.0), min(high, 1.0)
 
 
-def bootstrap_weights(sums: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+def bootstrap_sums(sums: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Return the sums over units that are drawn with replacement, as many as there are.
 
     Args:
@@ -55,13 +55,15 @@ def bootstrap_weights(sums: np.ndarray, resamples: int = RESAMPLES, seed: int = 
     """
     units = len(sums)
     rng = np.random.default_rng(seed)
-    shares = np.full(units, 1.0 / units)
     block = max(1, _BLOCK_WEIGHTS // units)
-    drawn = [
-        rng.multinomial(units, shares, size=min(block, resamples - start)).astype(np.float64) @ sums
-        for start in range(0, resamples, block)
-    ]
-    return np.concatenate(drawn)
+    found = np.empty((resamples, sums.shape[1]))
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = rng.integers(0, units, (rows, units)) + units * np.arange(rows)[:, None]
+        # How often each resample holds each unit.
+        weights = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
+        found[start : start + rows] = weights.astype(np.float64) @ sums
+    return found
 
 
 def expanded_interval(resampled: np.ndarray, units: int, level: float = LEVEL) -> tuple[float, float]:
@@ -75,7 +77,7 @@ def expanded_interval(resampled: np.ndarray, units: int, level: float = LEVEL) -
         units: how many units were resampled, at least 2.
         level: of the interval.
 
-    Source: Hesterberg 2015, What Teachers Should Know About the Bootstrap, The American Statistician 69, section 5.2.
+    Source: Hesterberg 2015, What Teachers Should Know About the Bootstrap, The American Statistician 69.
     """
     from scipy.stats import norm, t
 

@@ -6,7 +6,7 @@ name of a run must be found without them.
 
 import numpy as np
 
-from probe.intervals import balanced_interval, bootstrap_weights, expanded_interval, wilson_interval
+from probe.intervals import balanced_interval, bootstrap_sums, expanded_interval, wilson_interval
 
 __all__ = [
     "METRICS",
@@ -92,7 +92,7 @@ def _resampled_intervals(
     shape = (count, len(names))
     right = np.bincount(cells, is_correct, minlength=count * len(names)).reshape(shape)
     totals = np.bincount(cells, minlength=count * len(names)).reshape(shape)
-    drawn = bootstrap_weights(np.hstack([right, totals]))
+    drawn = bootstrap_sums(np.hstack([right, totals]))
     drawn_right, drawn_totals = drawn[:, : len(names)], drawn[:, len(names) :]
     accuracy = drawn_right.sum(axis=1) / drawn_totals.sum(axis=1)
     # A class that a resample lacks has no recall there.

@@ -230,7 +230,7 @@ def _standard_error(scores: Sequence[Score], criterion: Criterion) -> float:
     Repeats even out which rows fell into which fold, but all of them see the same rows: their variances are averaged,
     and the mean is taken over the folds of one repeat. Counting every fold would let the error shrink by repeating.
 
-    Source: Nadeau & Bengio 2003, Inference for the Generalization Error, Machine Learning 52, section 3.
+    Source: Nadeau & Bengio 2003, Inference for the Generalization Error, Machine Learning 52.
     """
     metric = criterion.metric
     if len(scores) == 1:

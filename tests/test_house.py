@@ -69,8 +69,9 @@ PUBLIC = {
         "open_extractor", "open_source", "plan_extraction",
     },
     "probe": {
-        "HEADS", "PROTOCOL_VERSION", "FeatureError", "HeadNotFound", "LabelError", "OptionError", "ProbeError",
-        "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "default_options", "predict_proba", "resolve", "restore_head", "run_id", "run_probe",
+        "HEADS", "PROTOCOL_VERSION", "Comparison", "Difference", "FeatureError", "HeadNotFound", "LabelError",
+        "NotComparable", "OptionError", "ProbeError", "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "Verdict",
+        "compare_runs", "default_options", "judge_runs", "predict_proba", "resolve", "restore_head", "run_id", "run_probe",
     },
     "reports": {
         "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "PictureLookup", "ReportError", "grid_examples",

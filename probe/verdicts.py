@@ -1,0 +1,100 @@
+"""What a table of runs may not leave unsaid: which are as good as the best, and which contradict each other."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from probe.comparison import pair_predictions
+from probe.errors import NotComparable
+from probe.paired_tests import holm
+from store import ProbeResult
+
+__all__ = ["Verdict", "judge_runs"]
+
+LEVEL = 0.05
+_REGIME = ("dataset", "metric", "shots", "train_share")
+_QUESTION = ("dataset", "extractor", "train", "validation", "test", "shots", "train_share", "seed", "sets")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run is in the company of others.
+
+    Attributes:
+        is_best: whether it is the best of its dataset, metric, shots and share of train.
+        p_best: p-value that it equals the best one, by a paired test, adjusted by Holm for all that are compared with
+            it; None for the best itself, and where no picture is shared with it.
+        disagreement: what to be warned of where another head on the same features gives another answer; or "".
+    """
+
+    is_best: bool = False
+    p_best: float | None = None
+    disagreement: str = ""
+
+    @property
+    def is_indistinguishable(self) -> bool:
+        """Whether its test could not tell it from the best."""
+        return self.p_best is not None and self.p_best >= LEVEL
+
+
+def judge_runs(runs: Iterable[ProbeResult]) -> dict[str, Verdict]:
+    """Judge runs that stand in one table.
+
+    Args:
+        runs: one run per question; a second seed of one would be compared as if it were another head.
+
+    Returns:
+        Run id → verdict.
+    """
+    regimes: dict[str, list[ProbeResult]] = {}
+    questions: dict[str, list[ProbeResult]] = {}
+    for run in runs:
+        regimes.setdefault(_key(run, _REGIME), []).append(run)
+        questions.setdefault(_key(run, _QUESTION), []).append(run)
+    disagreements = {run_id: text for answers in questions.values() for run_id, text in _disagreements(answers)}
+    verdicts: dict[str, Verdict] = {}
+    for company in regimes.values():
+        best = _best(company)
+        p_values = _p_values(best, company)
+        for run in company:
+            verdicts[run.run_id] = Verdict(run is best, p_values.get(run.run_id), disagreements.get(run.run_id, ""))
+    return verdicts
+
+
+def _key(run: ProbeResult, names: Sequence[str]) -> str:
+    return json.dumps([run.config[name] for name in names], sort_keys=True)
+
+
+def _best(runs: Sequence[ProbeResult]) -> ProbeResult:
+    metric = runs[0].config["metric"]
+    return max(runs, key=lambda run: (run.metrics[metric], -run.metrics["nll"], run.run_id))
+
+
+def _p_values(best: ProbeResult, runs: Sequence[ProbeResult]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for run in runs:
+        if run is best:
+            continue
+        try:
+            found[run.run_id] = pair_predictions(best, run).p_value(best.config["metric"])
+        except NotComparable:
+            continue
+    return dict(zip(found, holm(list(found.values())), strict=True))
+
+
+def _disagreements(answers: Sequence[ProbeResult]) -> Iterable[tuple[str, str]]:
+    """Yield run ids with what to be warned of: `dense` and `logistic` of one question, further apart than chance."""
+    for dense in (run for run in answers if run.config["head"] == "dense"):
+        for logistic in (run for run in answers if run.config["head"] == "logistic"):
+            if not (_lies_outside(dense, logistic) and _lies_outside(logistic, dense)):
+                continue
+            text = (
+                f"dense ({dense.metrics['accuracy']:.1%}) and logistic ({logistic.metrics['accuracy']:.1%}) on the "
+                "same features lie further apart than their intervals: one of them is not trained to its end"
+            )
+            yield dense.run_id, text
+            yield logistic.run_id, text
+
+
+def _lies_outside(run: ProbeResult, other: ProbeResult) -> bool:
+    return not other.metrics["accuracy_low"] <= run.metrics["accuracy"] <= other.metrics["accuracy_high"]
