@@ -6,6 +6,7 @@ else may be lost, torn or kept, in any order.
 """
 
 import contextlib
+import hashlib
 import os
 import random
 import stat
@@ -56,10 +57,15 @@ class Step:
     data: bytes = b""
 
 
+# Functions that only pass on what to sync.
+_PASSING_ON = {"sync_folder", "_write_new", "_write_synced", "_write_temp"}
+
+
 def site() -> str:
-    """Where in the project the fsync stands: the functions that led to it, nearest last."""
+    """Where in the project the fsync stands: the function that asked for it, and the line."""
     frames = [f for f in traceback.extract_stack() if "/store/" in f.filename and "site-packages" not in f.filename]
-    return " < ".join(f"{f.name}:{f.lineno}" for f in reversed(frames[-2:]))
+    asking = next(f for f in reversed(frames) if f.name not in _PASSING_ON)
+    return f"{asking.name}:{asking.lineno}"
 
 
 class Paused(BaseException):
@@ -224,15 +230,37 @@ def at_random(generator: random.Random) -> Choice:
     return some, torn
 
 
-def build(folder: Folder, target: Path, choice: Choice) -> None:
-    """Write what a crash leaves of a folder."""
+# A folder as a crash leaves it: name → bytes of a file, or what is in a folder.
+Left = dict[str, "bytes | Left"]
+
+
+def what_is_left(folder: Folder, choice: Choice) -> Left:
+    """Return what a crash leaves of a folder."""
     names, content = choice
+    return {
+        name: content(node) if isinstance(node, File) else what_is_left(node, choice)
+        for name, node in changed(folder.durable, names(folder.pending)).items()
+    }
+
+
+def digest(left: Left) -> bytes:
+    """Return a digest that tells two such folders apart."""
+    sha = hashlib.sha256()
+    for name in sorted(left):
+        node = left[name]
+        kind, data = (b"file", hashlib.sha256(node).digest()) if isinstance(node, bytes) else (b"folder", digest(node))
+        sha.update(kind + hashlib.sha256(name.encode()).digest() + data)
+    return sha.digest()
+
+
+def build(left: Left, target: Path) -> None:
+    """Write such a folder."""
     target.mkdir()
-    for name, node in changed(folder.durable, names(folder.pending)).items():
-        if isinstance(node, File):
-            (target / name).write_bytes(content(node))
+    for name, node in left.items():
+        if isinstance(node, bytes):
+            (target / name).write_bytes(node)
         else:
-            build(node, target / name, choice)
+            build(node, target / name)
 
 
 def prefixes(recorder: Recorder, start: Callable[[], Folder]) -> Iterator[tuple[int, Folder, set[str]]]:
