@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from extract import BadData, Engine, open_engine
-from extract.rows import compute_rows
+from extract.single_pictures import compute_each
 from jobs.config import nearest
 from jobs.console import Console
 from jobs.failures import Failure
@@ -104,12 +104,12 @@ def predict_images(
     shown = {str(path) for path in paths[:_GRID_CELLS]} if options.has_grid else set()
     features: dict[str, np.ndarray] = {}
     small: dict[str, bytes] = {}
-    for row in compute_rows(read_images(paths, outcome.failures), head.extractor, opened):
+    for row in compute_each(read_images(paths, outcome.failures), head.extractor.preprocessing, opened):
         name = row.example.example_id
-        if row.features is None:
+        if row.value is None:
             outcome.failures.append(Failure(name, BadData(f"{name}: {row.reason}.")))
             continue
-        features[name] = row.features
+        features[name] = row.value
         if name in shown:
             small[name] = thumbnail(row.example)
     names = [str(path) for path in paths if str(path) in features]

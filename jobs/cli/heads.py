@@ -9,7 +9,7 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import Json, StorePath, finish, open_console
 
-__all__ = ["predict"]
+__all__ = ["explain", "predict"]
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")]
 Run = Annotated[
@@ -45,4 +45,39 @@ def predict(
     if grid is not None:
         write_grid(outcome, grid, console)
     console.result("\n".join(outcome.lines), outcome.document())
+    finish(outcome.failures)
+
+
+@app.command()
+def explain(
+    run: Run,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")] = [],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the drawings go.")] = Path(
+        "linprobe-explain"
+    ),
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes are drawn, the likeliest first.")] = 3,
+    layers: Annotated[
+        list[str], typer.Option("--layers", metavar="NAME", help="Draw a layer's channels instead; may be repeated.")
+    ] = [],
+    list_layers: Annotated[
+        bool, typer.Option("--list-layers", help="Print the layers' names, and draw nothing.")
+    ] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Draw where in pictures a head finds its evidence, or what the network's layers make of them."""
+    from jobs.explaining import ExplainOptions, explain_images, layer_names
+    from jobs.surroundings import Surroundings
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    if list_layers:
+        names = layer_names(opened, run, surroundings)
+        console.result("\n".join(names), {"layers": names})
+        return
+    options = ExplainOptions(top, tuple(name for text in layers for name in text.split(",")))
+    outcome = explain_images(opened, run, images, out, options, surroundings, console)
+    console.result(str(outcome.page), outcome.document())
     finish(outcome.failures)

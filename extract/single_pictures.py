@@ -1,0 +1,85 @@
+"""What is computed of single pictures, without a store: rows, or whatever else a network gives."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from extract.pipeline import Pending, load_decoder, stream_batches
+from extract.preprocessing import Preprocessing
+from extract.sources.example import Example
+
+__all__ = ["Computed", "PictureFunction", "compute_each"]
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class PictureFunction(Protocol[_T_co]):
+    """Anything that takes batches of pictures, such as an `Engine`.
+
+    Attributes:
+        batch_size: how many it likes at once.
+    """
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures it likes at once."""
+
+    def __call__(self, images: np.ndarray) -> Iterable[_T_co]:
+        """Return a value per picture of (N, H, W, 3), 0 to 255, in the preprocessing's pixel type."""
+
+
+@dataclass(frozen=True)
+class Computed(Generic[_T]):
+    """What became of one picture.
+
+    Attributes:
+        example: the picture.
+        value: what the function gave for it, or None where it could not be decoded.
+        reason: why not, or empty.
+    """
+
+    example: Example
+    value: _T | None
+    reason: str = ""
+
+
+def compute_each(
+    examples: Iterable[Example], preprocessing: Preprocessing, open_function: Callable[[], PictureFunction[_T]]
+) -> Iterator[Computed[_T]]:
+    """Send pictures through a function, decoded and resized exactly as an extraction would, and keep nothing.
+
+    Args:
+        examples: the pictures.
+        preprocessing: how they are decoded and resized.
+        open_function: loads the function; called once, and only if a picture looks decodable.
+
+    Yields:
+        An outcome per picture; those that cannot be decoded may come later than they stood.
+    """
+    refused: list[Computed[_T]] = []
+    pictures = _pending(examples, refused)
+    first = next(pictures, None)
+    if first is not None:
+        load_decoder()
+        function = open_function()
+        for batch in stream_batches(chain([first], pictures), preprocessing, function.batch_size):
+            values = function(batch.images) if batch.pending else ()
+            for picture, value in zip(batch.pending, values, strict=True):
+                yield Computed(picture.example, value)
+            for picture, reason in batch.failed:
+                yield Computed(picture.example, None, reason)
+    # Only now: a thread of the pipeline adds to the list while it reads.
+    yield from refused
+
+
+def _pending(examples: Iterable[Example], refused: list[Computed[_T]]) -> Iterator[Pending]:
+    for ordinal, example in enumerate(examples):
+        known = example.look()
+        if known.header is None:
+            refused.append(Computed(example, None, known.reason))
+        else:
+            yield Pending(ordinal, example, known.content, known.header)
