@@ -1,4 +1,4 @@
-"""The commands of a day's work: extract, probe, report, and all of them as one night."""
+"""The commands of a day's work: extract, probe, report, compare, and the first three as one night."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ from jobs.cli.options import (
     require_store_format,
 )
 
-__all__ = ["extract", "nightly", "probe", "report"]
+__all__ = ["compare", "extract", "nightly", "probe", "report"]
 
 
 @app.command()
@@ -130,6 +130,25 @@ def report(
     else:
         text, rows = report_table(opened, table_format)
         console.result(text.rstrip("\n"), {"leaderboard": rows})
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Likewise.")],
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Compare two runs on the test pictures they share: which is better, by how much, and how sure that is."""
+    from jobs.comparing import compare as compare_runs
+    from jobs.surroundings import Surroundings
+    from store import FeatureStore
+
+    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    console = open_console(json)
+    console.result(*compare_runs(opened, first, second))
 
 
 @app.command()

@@ -67,10 +67,11 @@ def build_run(
     if frame is None:
         frame = predictions([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 0, 0, 1, 1, 1, 0, 2, 2, 1])
     numbers = {"accuracy": 0.7, "accuracy_low": 0.4, "accuracy_high": 0.9, "balanced_accuracy": 0.69,
+               "balanced_accuracy_low": 0.4, "balanced_accuracy_high": 0.9,
                "macro_f1": 0.68, "nll": 0.8, "ece": 0.05}  # fmt: skip
     asked = {
         "dataset": "pets", "extractor": "mobilenet_v2", "head": "logistic", "options": {}, "train": "train",
-        "validation": "", "test": "test", "seed": 0, "shots": "all", "sets": {"train": "5" * 64, "test": "6" * 64},
+        "validation": "", "test": "test", "seed": 0, "shots": "all", "train_share": 1.0, "metric": "accuracy", "sets": {"train": "5" * 64, "test": "6" * 64},
         "protocol": 1,
     }  # fmt: skip
     counts = {"n_train": n_train, "n_validation": 0, "n_test": len(frame), "dim": 1280, "classes": len(class_names)}

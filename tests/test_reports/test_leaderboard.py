@@ -1,6 +1,7 @@
 """The leaderboard: which runs are its rows, in which order, compared with which floor."""
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 import pytest
@@ -42,6 +43,8 @@ def test_the_newest_run_answers_an_equal_question_whatever_the_order(make_run):
         {"validation": "train[90%:]"},
         {"test": "test[:50%]"},
         {"shots": 5},
+        {"train_share": 0.5},
+        {"metric": "balanced_accuracy"},
     ],
     ids=lambda other: next(iter(other)),
 )
@@ -99,10 +102,80 @@ def test_above_floor_is_the_difference_to_the_best_floor_with_the_same_head(make
     assert [row["is_floor"] for row in leaderboard(runs).to_dict("records")] == [False, False, True, True, True]
 
 
-@pytest.mark.parametrize("other", [{"dataset": "birds"}, {"test": "test[:50%]"}, {"train": "train[:9]"}, {"shots": 1}])
+@pytest.mark.parametrize(
+    "other",
+    [{"dataset": "birds"}, {"train": "train[:9]"}, {"shots": 1}, {"train_share": 0.5}, {"metric": "balanced_accuracy"}],
+)
 def test_a_floor_of_another_question_is_no_floor(make_run, other):
     frame = leaderboard([make_run("net"), make_run("floor", extractor="pixels", **other)])
     assert frame["above_floor"].isna().all()
+
+
+def test_a_floor_is_one_of_equal_pictures_whatever_the_part_is_called(make_run, make_predictions):
+    other_pictures = make_predictions([0, 1, 2], [0, 1, 2], prefix="other/")
+    elsewhere = make_run("floor", extractor="pixels", frame=other_pictures)
+    assert leaderboard([make_run("net"), elsewhere])["above_floor"].isna().all()
+    same = make_run("floor", extractor="pixels", test="test[:100%]", metrics={"accuracy": 0.5})
+    assert leaderboard([make_run("net"), same])["above_floor"].tolist()[0] == pytest.approx(0.2)
+
+
+def test_seeds_that_draw_their_own_parts_answer_one_question(make_run):
+    runs = [
+        make_run(
+            f"s{seed}",
+            seed=seed,
+            train=f"all/seed{seed}[:80%]",
+            test=f"all/seed{seed}[80%:]",
+            metrics={"accuracy": 0.7 + 0.1 * seed},
+        )
+        for seed in (0, 1)
+    ]
+    (row,) = leaderboard(runs).to_dict("records")
+    assert (row["seeds"], row["train"]) == (2, "all/seed0[:80%]")
+    assert row["seed_mean"] == pytest.approx(0.75)
+    # A part that another seed drew is another question.
+    assert len(leaderboard([runs[0], make_run("s2", seed=2, train="all/seed0[:80%]", test="all/seed0[80%:]")])) == 2
+
+
+def test_seeds_that_all_give_the_same_have_varied_nothing(make_run):
+    (row,) = leaderboard([make_run(f"s{seed}", seed=seed) for seed in range(3)]).to_dict("records")
+    assert row["seeds"] == 3
+    assert math.isnan(row["seed_mean"])
+    assert math.isnan(row["seed_sd"])
+
+
+def test_rows_stand_by_the_metric_that_was_asked_for(make_run):
+    runs = [
+        make_run("a", extractor="x", metric="balanced_accuracy", metrics={"accuracy": 0.9, "balanced_accuracy": 0.5}),
+        make_run("b", extractor="y", metric="balanced_accuracy", metrics={"accuracy": 0.8, "balanced_accuracy": 0.6}),
+    ]
+    assert leaderboard(runs)["extractor"].tolist() == ["y", "x"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    is_best: bool
+    is_indistinguishable: bool
+    p_best: float | None
+    disagreement: str = ""
+
+
+def test_verdicts_stand_in_the_rows_of_their_runs(make_run):
+    best, other, alone = (
+        make_run("a", metrics={"accuracy": 0.9}),
+        make_run("b", head="ridge"),
+        make_run("c", head="knn"),
+    )
+    verdicts = {best.run_id: Verdict(True, False, None), other.run_id: Verdict(False, True, 0.2, "odd")}
+    rows = {row["head"]: row for row in leaderboard([best, other, alone], verdicts).to_dict("records")}
+    assert rows["logistic"]["is_best"]
+    assert math.isnan(rows["logistic"]["p_best"])
+    assert (rows["ridge"]["is_indistinguishable"], rows["ridge"]["p_best"], rows["ridge"]["disagreement"]) == (
+        True,
+        0.2,
+        "odd",
+    )
+    assert (rows["knn"]["is_best"], rows["knn"]["disagreement"]) == (False, "")
 
 
 def test_a_metric_that_a_run_lacks_is_missing(make_run):
