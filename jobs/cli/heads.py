@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import Json, StorePath, finish, open_console
+from jobs.cli.options import Json, StorePath, finish, open_console, require_choice
 
-__all__ = ["explain", "predict"]
+__all__ = ["explain", "export", "predict"]
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")]
 Run = Annotated[
@@ -81,3 +81,28 @@ def explain(
     outcome = explain_images(opened, run, images, out, options, surroundings, console)
     console.result(str(outcome.page), outcome.document())
     finish(outcome.failures)
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The SavedModel's folder, or the .tflite file.")],
+    model_format: Annotated[str, typer.Option("--format", metavar="F", help="savedmodel or tflite.")] = "savedmodel",
+    pixels: Annotated[
+        str, typer.Option("--pixels", metavar="T", help="float32 or uint8: what a tflite model takes.")
+    ] = "float32",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Write extractor and head of a run as one model for other programs."""
+    from jobs.exporting import MODEL_FORMATS, PIXEL_TYPES, export_run
+    from jobs.surroundings import Surroundings
+    from store import FeatureStore
+
+    require_choice("--format", model_format, MODEL_FORMATS)
+    require_choice("--pixels", pixels, PIXEL_TYPES)
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    document = export_run(opened, run, model_format, out, pixels, surroundings, console)
+    console.result(f"{document['path']} takes {document['takes']}", document)
