@@ -11,15 +11,15 @@ import stub_extraction as stub
 from store import collect_garbage, verify_store
 
 
-def kill_now_and_then(generator, path, writers, collector):
+def kill_now_and_then(generator, path, writers, collector, most):
     """Kill writers and `gc` at random instants and begin them again, until every writer has written all it has."""
     kills = 0
     while writers:
         time.sleep(generator.uniform(0.05, 0.3))
         name = generator.choice(sorted(writers))
-        if generator.random() < 0.2:
+        if kills < most and generator.random() < 0.3:
             writers[name][0].kill()
-        if generator.random() < 0.3:
+        if kills < most and generator.random() < 0.3:
             collector.kill()
             collector.join()
             kills += collector.exitcode == -signal.SIGKILL
@@ -37,17 +37,17 @@ def kill_now_and_then(generator, path, writers, collector):
 
 
 @pytest.mark.parametrize(
-    ("names", "versions", "seed"),
-    [("ab", 3, 0), *(pytest.param("abcd", 25, seed, marks=pytest.mark.campaign) for seed in range(1, 11))],
+    ("names", "versions", "most", "seed"),
+    [("ab", 3, 4, 0), *(pytest.param("abcd", 25, 40, seed, marks=pytest.mark.campaign) for seed in range(1, 11))],
 )
-def test_gc_beside_writers_readers_and_kills_loses_nothing_that_is_needed(tmp_path, names, versions, seed):
+def test_gc_beside_writers_readers_and_kills_loses_nothing_that_is_needed(tmp_path, names, versions, most, seed):
     path = tmp_path / "store"
     stub.finish(stub.extract_stub, path, traffic.version("a", 0), None, traffic.CHUNK)
     others = [stub.start(function, path) for function in (traffic.read_all, traffic.pass_time)]
     collector = stub.start(traffic.collect_again_and_again, path)
     writers = {name: (stub.start(traffic.write_versions, path, name, versions), versions) for name in names}
     try:
-        kills, collector = kill_now_and_then(random.Random(seed), path, writers, collector)
+        kills, collector = kill_now_and_then(random.Random(seed), path, writers, collector, most)
     finally:
         (tmp_path / "stop").touch()
         for process in (*others, collector, *(process for process, _ in writers.values())):
