@@ -10,7 +10,7 @@ from jobs.extracting import ExtractOptions, extract_all
 from jobs.failures import Failure, foreseen
 from jobs.gate import check_gate
 from jobs.probing import ProbeOptions, probe_all
-from jobs.reporting import write_report
+from jobs.reporting import judge, write_report
 from jobs.surroundings import Surroundings
 from reports import summary_lines
 from store import FeatureStore, ProbeResult
@@ -54,7 +54,7 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
         try:
             tonight = [_as_named(store.run(row["run_id"]), row) for row in probed.rows]
             page = write_report(store, job.report.out, surroundings)
-            lines = [*summary_lines(tonight), f"Report: {page.absolute()}"]
+            lines = [*summary_lines(tonight, judge(tonight)), f"Report: {page.absolute()}"]
         except foreseen() as error:
             failures.append(Failure("report", error))
             console.say(f"report: {error}")

@@ -9,14 +9,14 @@ OUT/index.html                      the leaderboard
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.errors import DuplicateRun, InvalidRun, NothingToReport
 from reports.examples import confident_mistakes, grid_examples
 from reports.folder import replace_report
-from reports.leaderboard import leaderboard
+from reports.leaderboard import Verdict, leaderboard
 from reports.tables import to_csv, to_json, to_markdown
 from reports.thumbnails import PictureLookup, Thumbnail, Thumbnails
 from store import ProbeResult
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["write_site"]
 
 
-def write_site(runs: Sequence[ProbeResult], out: Path, pictures: PictureLookup, created: str) -> Path:
+def write_site(
+    runs: Sequence[ProbeResult],
+    out: Path,
+    pictures: PictureLookup,
+    created: str,
+    verdicts: Mapping[str, Verdict] | None = None,
+) -> Path:
     """Write a site of plain files that opens from disk.
 
     The site appears at once: an interrupted call leaves the old one as it was.
@@ -39,6 +45,7 @@ def write_site(runs: Sequence[ProbeResult], out: Path, pictures: PictureLookup, 
         pictures: finds the pictures of a run's test examples; those that are not at hand get a
             tile that says so.
         created: when, as the pages shall say it.
+        verdicts: run id → verdict, see `reports.leaderboard`.
 
     Returns:
         The path of index.html.
@@ -55,7 +62,7 @@ def write_site(runs: Sequence[ProbeResult], out: Path, pictures: PictureLookup, 
     from reports.index_page import index_page
     from reports.run_page import run_page
 
-    frame = leaderboard(unique)
+    frame = leaderboard(unique, verdicts)
     with replace_report(out) as folder:
         for name in ("runs", "figures", "thumbnails"):
             (folder / name).mkdir()

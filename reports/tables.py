@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.leaderboard import leaderboard
-from reports.wording import MISSING, percent, points, visible
+from reports.leaderboard import Verdict, leaderboard
+from reports.wording import MISSING, limits, percent, points, visible
 from store import ProbeResult
 
 __all__ = ["summary_lines", "to_csv", "to_json", "to_markdown"]
@@ -18,11 +18,16 @@ _HEADINGS = {
     "extractor": "extractor",
     "head": "head",
     "shots": "shots",
+    "train_share": "share of train",
     "train": "train",
     "test": "test",
+    "metric": "metric",
     "accuracy": "accuracy",
     "accuracy_low": "95% low",
     "accuracy_high": "95% high",
+    "is_best": "best",
+    "is_indistinguishable": "indistinguishable from the best",
+    "p_best": "p (best)",
     "above_floor": "above floor",
     "seeds": "seeds",
     "seed_mean": "seed mean",
@@ -32,12 +37,16 @@ _HEADINGS = {
     "top5": "top-5",
     "nll": "NLL",
     "ece": "ECE",
+    "nll_calibrated": "NLL at temperature",
+    "ece_calibrated": "ECE at temperature",
+    "accuracy_without_duplicates": "accuracy without duplicates",
     "n_train": "n train",
     "n_test": "n test",
     "dim": "dim",
     "is_floor": "floor",
     "converged": "converged",
     "warnings": "warnings",
+    "disagreement": "disagreement",
     "run_id": "run",
 }
 
@@ -56,9 +65,9 @@ def to_json(frame: pd.DataFrame) -> str:
 def to_markdown(frame: pd.DataFrame) -> str:
     """Return the leaderboard as a Markdown table, numbers rounded to four digits.
 
-    Columns that are missing in every row are left out.
+    Columns that are missing in every row are left out, and so are settings that no row changes.
     """
-    shown = [name for name in _HEADINGS if name in frame and (frame.empty or frame[name].notna().any())]
+    shown = [name for name in _HEADINGS if name in frame and _tells_something(frame, name)]
     right = {name for name in shown if pd.api.types.is_numeric_dtype(frame[name]) and frame[name].dtype != bool}
     lines = [
         _table_line(_HEADINGS[name] for name in shown),
@@ -69,19 +78,25 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary_lines(runs: Iterable[ProbeResult]) -> list[str]:
+def _tells_something(frame: pd.DataFrame, name: str) -> bool:
+    default = {"train_share": 1.0, "metric": "accuracy", "disagreement": ""}.get(name)
+    return frame.empty or bool((frame[name].notna() & (frame[name] != default)).any())
+
+
+def summary_lines(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | None = None) -> list[str]:
     """Return the lines that end a job: one per leaderboard row, in aligned columns.
 
     Args:
         runs: the runs of the job.
+        verdicts: run id → verdict, see `reports.leaderboard`.
 
     Returns:
-        Dataset, extractor, head, accuracy with its 95% interval, and what a reader must know:
-        that the row is a floor or how far above one it stands, seeds, warnings.
+        Dataset, extractor, head, the metric with its 95% interval, and what a reader must know: that the row is the
+        best, or cannot be told from it; that it is a floor, or how far above one it stands; seeds, warnings.
     """
-    rows = leaderboard(runs).to_dict("records")
-    has_shots = any(row["shots"] != "all" for row in rows)
-    cells = [_summary_cells(row, has_shots) for row in rows]
+    rows = leaderboard(runs, verdicts).to_dict("records")
+    is_limited = any(row["shots"] != "all" or row["train_share"] < 1 for row in rows)
+    cells = [_summary_cells(row, is_limited) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -89,24 +104,29 @@ def summary_lines(runs: Iterable[ProbeResult]) -> list[str]:
     ]  # fmt: skip
 
 
-def _summary_cells(row: Mapping[Any, Any], has_shots: bool) -> list[str]:
-    n = row["n_test"]
+def _summary_cells(row: Mapping[Any, Any], is_limited: bool) -> list[str]:
+    n, metric = row["n_test"], row["metric"]
     notes = []
+    if row["is_best"]:
+        notes.append("best")
+    elif row["is_indistinguishable"]:
+        notes.append("indistinguishable from the best")
     if row["is_floor"]:
         notes.append("floor")
     elif row["floor"] is not None:
         notes.append(f"{points(row['above_floor'], n)} points over {visible(row['floor'])}")
-    if row["seeds"] > 1:
+    if row["seeds"] > 1 and row["seed_sd"] == row["seed_sd"]:
         notes.append(f"{row['seeds']} seeds: {percent(row['seed_mean'], n)} ± {percent(row['seed_sd'], n)}")
     if not row["converged"]:
         notes.append("did not converge")
-    if row["warnings"]:
-        notes.append(f"{row['warnings']} warning{'s' if row['warnings'] > 1 else ''}")
+    warnings = row["warnings"] + bool(row["disagreement"])
+    if warnings:
+        notes.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
     return [
         *(visible(row[name]) for name in ("dataset", "extractor", "head")),
-        *([f"shots {row['shots']}"] if has_shots else []),
-        percent(row["accuracy"], n).rjust(6),
-        f"95%: {percent(row['accuracy_low'], n)} to {percent(row['accuracy_high'], n)}, n = {n}",
+        *([limits(row)] if is_limited else []),
+        percent(row[metric], n).rjust(6) + (" balanced" if metric == "balanced_accuracy" else ""),
+        f"95%: {percent(row[f'{metric}_low'], n)} to {percent(row[f'{metric}_high'], n)}, n = {n}",
         ", ".join(notes),
     ]
 

@@ -4,8 +4,9 @@ import json
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["MISSING", "confidence", "number", "percent", "plain", "points", "shorten", "storable", "visible"]
+__all__ = ["MISSING", "confidence", "limits", "number", "percent", "plain", "points", "shorten", "storable", "visible"]
 
 MISSING = "–"
 
@@ -73,6 +74,14 @@ def confidence(share: float) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number with a fixed count of digits after the point."""
     return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def limits(row: Mapping[Any, Any]) -> str:
+    """Return how the training of a run, or of a row, was limited: `5-shot`, `10% of train`, or nothing."""
+    parts = [] if row["shots"] == "all" else [f"{row['shots']}-shot"]
+    if row["train_share"] < 1:
+        parts.append(f"{100 * row['train_share']:.3g}% of train")
+    return ", ".join(parts)
 
 
 def plain(value: object) -> str:

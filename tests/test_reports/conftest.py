@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,16 @@ def predictions(labels: Sequence[int], predicted: Sequence[int], prefix: str = "
             "label_probability": np.where(right, confidence, 1 - confidence),
         }
     )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `probe.judge_runs` would say."""
+
+    is_best: bool = False
+    is_indistinguishable: bool = False
+    p_best: float | None = None
+    disagreement: str = ""
 
 
 def build_run(
@@ -103,6 +114,11 @@ def encode_png(pixels: np.ndarray) -> bytes:
 @pytest.fixture(name="make_run")
 def make_run_fixture() -> Callable[..., ProbeResult]:
     return build_run
+
+
+@pytest.fixture(name="make_verdict")
+def make_verdict_fixture() -> type[Verdict]:
+    return Verdict
 
 
 @pytest.fixture(name="make_predictions")

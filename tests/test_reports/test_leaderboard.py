@@ -1,7 +1,6 @@
 """The leaderboard: which runs are its rows, in which order, compared with which floor."""
 
 import math
-from dataclasses import dataclass
 
 import pandas as pd
 import pytest
@@ -152,21 +151,16 @@ def test_rows_stand_by_the_metric_that_was_asked_for(make_run):
     assert leaderboard(runs)["extractor"].tolist() == ["y", "x"]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    is_best: bool
-    is_indistinguishable: bool
-    p_best: float | None
-    disagreement: str = ""
-
-
-def test_verdicts_stand_in_the_rows_of_their_runs(make_run):
+def test_verdicts_stand_in_the_rows_of_their_runs(make_run, make_verdict):
     best, other, alone = (
         make_run("a", metrics={"accuracy": 0.9}),
         make_run("b", head="ridge"),
         make_run("c", head="knn"),
     )
-    verdicts = {best.run_id: Verdict(True, False, None), other.run_id: Verdict(False, True, 0.2, "odd")}
+    verdicts = {
+        best.run_id: make_verdict(is_best=True),
+        other.run_id: make_verdict(is_indistinguishable=True, p_best=0.2, disagreement="odd"),
+    }
     rows = {row["head"]: row for row in leaderboard([best, other, alone], verdicts).to_dict("records")}
     assert rows["logistic"]["is_best"]
     assert math.isnan(rows["logistic"]["p_best"])

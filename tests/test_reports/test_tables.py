@@ -75,6 +75,33 @@ def test_summary_lines_tell_shots_seeds_and_a_fit_that_did_not_converge(make_run
     ]
     (line,) = summary_lines(runs)
     assert line == (
-        "pets  mobilenet_v2  logistic  shots 5   70.0%  95%: 40.0% to 90.0%, n = 10  "
+        "pets  mobilenet_v2  logistic  5-shot   70.0%  95%: 40.0% to 90.0%, n = 10  "
         "2 seeds: 80.0% ± 14.1%, did not converge"
     )
+
+
+def test_summary_lines_and_markdown_tell_what_cannot_be_told_from_the_best(make_run, make_verdict):
+    best, close = make_run("a", metrics={"accuracy": 0.9}), make_run("b", head="ridge")
+    verdicts = {
+        best.run_id: make_verdict(is_best=True),
+        close.run_id: make_verdict(is_indistinguishable=True, p_best=0.2, disagreement="odd"),
+    }
+    lines = summary_lines([best, close], verdicts)
+    assert [line.rpartition("  ")[2] for line in lines] == ["best", "indistinguishable from the best, 1 warning"]
+    table = to_markdown(leaderboard([best, close], verdicts))
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    at = head.index("indistinguishable from the best")
+    assert [row[at] for row in rows] == ["no", "yes"]
+    assert [row[head.index("p (best)")] for row in rows] == ["–", "0.2000"]
+    assert rows[1][head.index("disagreement")] == "odd"
+    (first, second) = json.loads(to_json(leaderboard([best, close], verdicts)))
+    assert (first["is_best"], first["p_best"], second["is_indistinguishable"]) == (True, None, True)
+    assert "is_indistinguishable" in to_csv(leaderboard([best, close], verdicts)).splitlines()[0]
+
+
+def test_settings_that_no_row_changes_are_left_out_of_markdown(make_run):
+    heading = to_markdown(leaderboard([make_run("a")])).splitlines()[0]
+    assert "share of train" not in heading
+    assert "| metric" not in heading
+    heading = to_markdown(leaderboard([make_run("a", train_share=0.1), make_run("b")])).splitlines()[0]
+    assert "| share of train |" in heading
