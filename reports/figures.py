@@ -96,48 +96,68 @@ def intervals_figure(rows: Sequence[Mapping[Any, Any]]) -> bytes:
         return _svg(figure)
 
 
-def selection_figure(table: Sequence[Mapping[str, Any]], parameter: str, selected: float | None) -> bytes:
+def selection_figure(
+    table: Sequence[Mapping[str, Any]], options: Sequence[str], selected: Mapping[str, float]
+) -> bytes:
     """Draw the accuracy of every candidate that was tried, with its standard error.
 
     Args:
-        table: records with the parameter, `accuracy` and perhaps `standard_error`.
-        parameter: the option on the horizontal axis, logarithmic where all values are positive.
-        selected: the value that was taken, if it is known.
+        table: records with the options, `accuracy` and perhaps `standard_error`.
+        options: the first is the horizontal axis, logarithmic where all values are positive; candidates that are alike
+            in all others are joined by a line.
+        selected: option → the value that was taken, as far as it is known.
     """
+    parameter, *others = options
     frame = pd.DataFrame(table).sort_values(parameter, kind="stable")
-    x, y = (frame[name].to_numpy(float) for name in (parameter, "accuracy"))
-    is_log = bool((x > 0).all())
+    is_log = bool((frame[parameter].to_numpy(float) > 0).all())
+    lines = list(frame.groupby(others, sort=True)) if others else [((), frame)]
     with our_style():
-        figure, (axes,) = _Layout(6.6, 2.3, 0.75).panels()
-        # A line joins candidates that differ in nothing else.
-        axes.plot(x, y, "o-" if len(set(x)) == len(x) else "o", color=BLUE, markersize=3, linewidth=1.3)
-        if "standard_error" in frame and frame["standard_error"].notna().any():
-            error = frame["standard_error"].to_numpy(float)
-            axes.fill_between(x, y - error, y + error, color=BLUE, alpha=0.15, linewidth=0, label="± standard error")
+        rows_of_legend = -(-(len(lines) + 2) // 3) if others else 1
+        figure, (axes,) = _Layout(6.6, 2.3, 0.75, top=0.12 + 0.18 * rows_of_legend).panels()
+        for number, (values, line) in enumerate(lines):
+            name = ", ".join(f"{shorten(other, 40)} = {value:.3g}" for other, value in zip(others, values, strict=True))
+            _draw_line(axes, line, parameter, name.replace("_", " "), 1.0 - 0.75 * number / len(lines))
         if is_log:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(_as_power)
             axes.xaxis.set_minor_formatter("")
-        _mark_candidates(axes, x, y, selected)
+        _mark_candidates(axes, frame, options, selected)
         axes.yaxis.set_major_formatter(_as_percent)
-        axes.set_xlabel(shorten(parameter, 40) + (" (log scale)" if is_log else ""))
+        axes.set_xlabel(shorten(parameter, 40).replace("_", " ") + (" (log scale)" if is_log else ""))
         axes.set_ylabel("accuracy in selection")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.1, ncols=3, handlelength=1.2)
         _rule(axes)
         return _svg(figure)
 
 
-def _mark_candidates(axes: Axes, x: npt.NDArray[Any], y: npt.NDArray[Any], selected: float | None) -> None:
+def _draw_line(axes: Axes, line: pd.DataFrame, parameter: str, name: str, strength: float) -> None:
+    """Draw candidates that differ in the parameter alone; errors only where no other line could hide in them."""
+    x, y = (line[column].to_numpy(float) for column in (parameter, "accuracy"))
+    style = "o-" if len(set(x)) == len(x) else "o"
+    axes.plot(x, y, style, color=BLUE, alpha=strength, markersize=3, linewidth=1.3, label=name or None)
+    if not name and "standard_error" in line and line["standard_error"].notna().any():
+        error = line["standard_error"].to_numpy(float)
+        axes.fill_between(x, y - error, y + error, color=BLUE, alpha=0.15, linewidth=0, label="± standard error")
+
+
+def _mark_candidates(axes: Axes, frame: pd.DataFrame, options: Sequence[str], selected: Mapping[str, float]) -> None:
+    x, y = (frame[column].to_numpy(float) for column in (options[0], "accuracy"))
     if np.isfinite(y).any():
         best = int(np.nanargmax(y))
         axes.plot([x[best]], [y[best]], "^", color=GREEN, markersize=7, label=_named("most accurate", x[best], x))
-    if selected is not None:
-        # What was selected went through arithmetic (λ held in the refit): the nearest one is meant.
-        is_log = selected > 0 and (x > 0).all()
-        distances = np.abs(np.log(x) - math.log(selected)) if is_log else np.abs(x - selected)
-        near = int(np.argmin(distances))
+    known = [option for option in options if option in selected]
+    if known:
+        # What was selected may have gone through arithmetic: the nearest candidate is meant.
+        distance = sum(_distances(frame[option].to_numpy(float), selected[option]) for option in known)
+        near = int(np.argmin(distance))
         axes.axvline(x[near], color=ORANGE, linestyle="--", linewidth=1)
         axes.plot([x[near]], [y[near]], "D", color=ORANGE, markersize=5, label=_named("selected", x[near], x))
+
+
+def _distances(values: npt.NDArray[Any], wanted: float) -> npt.NDArray[Any]:
+    if wanted > 0 and (values > 0).all():
+        return np.asarray(np.abs(np.log(values) - math.log(wanted)))
+    return np.asarray(np.abs(values - wanted))
 
 
 def _named(label: str, value: float, x: npt.NDArray[Any]) -> str:

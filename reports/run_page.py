@@ -25,7 +25,7 @@ _MEANINGS = {
     "ece": ("ECE", "Expected calibration error: how far confidence and accuracy lie apart; lower is better."),
 }
 _INTERVAL_ENDS = ("accuracy_low", "accuracy_high")
-_RESULTS_OF_CANDIDATES = frozenset({"accuracy", "standard_error", "nll"})
+_RESULTS_OF_CANDIDATES = frozenset({"accuracy", "balanced_accuracy", "standard_error", "nll"})
 _PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
 
 
@@ -43,9 +43,10 @@ def run_page(run: ProbeResult, frame: pd.DataFrame, pictures: Mapping[str, Thumb
     prefix = run.run_id[:12]
     figures = {f"{prefix}-confusion.svg": confusion_figure(counts, run.class_names)}
     selection = _selection(run)
-    if selection["parameter"]:
-        chosen = selection["chosen"]
-        figures[f"{prefix}-selection.svg"] = selection_figure(selection["table"], selection["parameter"], chosen)
+    if selection["drawn"]:
+        figures[f"{prefix}-selection.svg"] = selection_figure(
+            selection["table"], selection["drawn"], selection["numbers"]
+        )
     if not run.curves.empty:
         figures[f"{prefix}-curves.svg"] = curves_figure(run.curves)
     html = render(
@@ -100,17 +101,17 @@ def _selection(run: ProbeResult) -> dict[str, Any]:
     columns = list(dict.fromkeys(name for record in table for name in record))
     options = [name for name in columns if name not in _RESULTS_OF_CANDIDATES]
     numeric = [name for name in options if all(_is_number(record.get(name)) for record in table)]
-    parameter = next((name for name in (*selected, *numeric) if name in numeric), None)
+    # All that was selected; where nothing was, the first that varies.
+    drawn = [name for name in selected if name in numeric] or numeric[:1]
     has_accuracy = all(_is_number(record.get("accuracy")) for record in table)
-    chosen = selected.get(parameter) if parameter else None
     return {
         "method": run.selection.get("method") or "",
         "selected": selected,
         "notes": run.selection.get("notes") or (),
         "table": table,
         "columns": columns,
-        "parameter": parameter if has_accuracy else None,
-        "chosen": float(chosen) if isinstance(chosen, int | float) else None,
+        "drawn": drawn if has_accuracy else [],
+        "numbers": {name: float(value) for name, value in selected.items() if _is_number(value)},
     }
 
 

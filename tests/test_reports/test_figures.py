@@ -27,7 +27,7 @@ def test_the_same_data_gives_the_same_bytes_and_no_date(curves, table):
         return [
             confusion_figure(counts, ["a", "b"]),
             curves_figure(curves),
-            selection_figure(table, "C", 0.01),
+            selection_figure(table, ["C"], {"C": 0.01}),
             intervals_figure(_rows()),
         ]
 
@@ -75,7 +75,7 @@ def test_rows_are_labelled_and_floors_are_hollow():
 
 
 def test_the_selection_chart_marks_best_selected_and_edge(table):
-    texts = _texts(selection_figure(table, "C", 0.0011))
+    texts = _texts(selection_figure(table, ["C"], {"C": 0.0011}))
     assert "most accurate: 0.01" in texts
     assert "selected: 0.001 (edge of the grid)" in texts
     assert "± standard error" in texts
@@ -85,10 +85,24 @@ def test_the_selection_chart_marks_best_selected_and_edge(table):
 
 def test_the_selection_chart_takes_a_linear_option_without_errors():
     table = [{"k": 0, "accuracy": 0.5}, {"k": 5, "accuracy": float("nan")}]
-    texts = _texts(selection_figure(table, "k", None))
+    texts = _texts(selection_figure(table, ["k"], {}))
     assert "k" in texts
     assert "± standard error" not in texts
     assert "most accurate: 0 (edge of the grid)" in texts
+
+
+def test_the_selection_chart_of_two_options_draws_a_line_for_each_value_of_the_second():
+    table = [
+        {"learning_rate": rate, "weight_decay": decay, "accuracy": 0.5 + decay + rate, "standard_error": 0.1}
+        for decay in (0.1, 0.0)
+        for rate in (1e-3, 1e-2, 1e-1)
+    ]
+    svg = selection_figure(table, ["learning_rate", "weight_decay"], {"learning_rate": 1e-2, "weight_decay": 0.0})
+    texts = _texts(svg)
+    assert {"weight decay = 0", "weight decay = 0.1", "learning rate (log scale)"} <= set(texts)
+    assert "most accurate: 0.1 (edge of the grid)" in texts
+    assert "selected: 0.01" in texts
+    assert "± standard error" not in texts
 
 
 def test_curves_say_which_training_figure_is_meant(curves):
