@@ -63,8 +63,8 @@ def _resized(pixels: Any, target: tuple[Any, Any], preprocessing: Preprocessing)
     import tensorflow as tf
 
     method = preprocessing.resize
-    if method == "bilinear_v1":
-        return tf.compat.v1.image.resize_bilinear(pixels[tf.newaxis], target)[0]
-    if method == "bicubic_v1":
-        return tf.compat.v1.image.resize_bicubic(pixels[tf.newaxis], target)[0]
+    if method.endswith("_v1"):
+        # The operations behind tf.compat.v1.image.resize_*, which say on stderr that they are old.
+        sample = tf.raw_ops.ResizeBilinear if method == "bilinear_v1" else tf.raw_ops.ResizeBicubic
+        return sample(images=pixels[tf.newaxis], size=target, align_corners=False, half_pixel_centers=False)[0]
     return tf.cast(tf.image.resize(pixels, target, method, antialias=preprocessing.antialias), tf.float32)

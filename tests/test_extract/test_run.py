@@ -425,3 +425,43 @@ def test_a_damaged_set_is_published_anew(lab, spoiled, part):
     assert (second.forward_passes, second.feature_set.key) == (0, first.key)
     second.feature_set.verify()
     assert second.feature_set.ledger()["status"].tolist().count("quarantined") == 3
+
+
+def test_rows_are_bitwise_the_same_after_interruptions_and_with_other_batches(
+    lab, make_source, small_network, pixels, encode, monkeypatch
+):
+    """OpenVINO; as a pool's rows must be, whoever computed them and in how many attempts."""
+    source = make_source([Example(f"{at:03d}", at % 2, encode(pixels(at), "JPEG")) for at in range(90)])
+    opened = open_engine(small_network)
+    assert opened.name == "openvino"
+    whole = lab.extract(source, extractor=small_network, engine=Limited(opened, 64))
+    store = FeatureStore.create(lab.store.path.with_name("again"))
+    naming = Naming("pictures", "2026-11-24T00:00:00Z")
+    monkeypatch.setattr(extract.run, "CHUNK", 16)
+    for batch_size, batches in ((7, 5), (1, 20)):
+        engine = Limited(open_engine(small_network), batch_size, batches)
+        with pytest.raises(OSError, match="the device is gone"):
+            extract_features(source, "all", small_network, store, lambda engine=engine: engine, naming)
+    found = extract_features(source, "all", small_network, store, lambda: Limited(opened, 32), naming)
+    assert 0 < found.forward_passes < 90
+    assert found.feature_set.key == whole.feature_set.key
+    assert np.array_equal(found.feature_set.features[:], whole.feature_set.features[:])
+
+
+class Limited:
+    """An engine with another batch size, which dies after so many batches."""
+
+    def __init__(self, engine, batch_size, batches=None):
+        self._engine = engine
+        self._batches = batches
+        self.batch_size = batch_size
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def __call__(self, images):
+        if self._batches == 0:
+            raise OSError("the device is gone")
+        if self._batches:
+            self._batches -= 1
+        return self._engine(images)

