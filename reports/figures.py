@@ -20,9 +20,10 @@ from matplotlib.ticker import MaxNLocator
 from reports.drawing_style import BLUE, FONT, GREEN, INK, LINE, MUTED, ORANGE, our_style
 from reports.wording import percent, shorten
 
-__all__ = ["confusion_figure", "curves_figure", "intervals_figure", "selection_figure"]
+__all__ = ["confusion_figure", "curves_figure", "growth_figure", "intervals_figure", "selection_figure"]
 
 _COUNTS_SHOWN, _NAMES_SHOWN = 20, 60
+_COLOURS = (BLUE, ORANGE, GREEN, MUTED)
 
 
 @dataclass(frozen=True)
@@ -72,28 +73,64 @@ def _rule(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def intervals_figure(rows: Sequence[Mapping[Any, Any]]) -> bytes:
-    """Draw accuracies with their 95% intervals, one line per row, floors muted and hollow.
+def intervals_figure(rows: Sequence[Mapping[Any, Any]], metric: str = "accuracy") -> bytes:
+    """Draw scores with their 95% intervals, one line per row, floors muted and hollow.
 
     Args:
-        rows: leaderboard rows of one dataset, each with a `label`, the first on top.
+        rows: leaderboard rows of one dataset, each with a `label`, `score`, `score_low` and `score_high`; first on top.
+        metric: what the score is, in words.
     """
     labels = [shorten(row["label"], 64) for row in rows]
     with our_style():
         figure, (axes,) = _Layout(5.0, 0.1 + 0.36 * len(rows), _inches(labels, FONT) + 0.2, top=0.15).panels()
         for y, row in enumerate(rows):
             colour = MUTED if row["is_floor"] else BLUE
-            at = row["accuracy"]
-            axes.plot([row["accuracy_low"], row["accuracy_high"]], [y, y], color=colour, linewidth=2)
+            at = row["score"]
+            axes.plot([row["score_low"], row["score_high"]], [y, y], color=colour, linewidth=2)
             axes.plot([at], [y], "o", color=colour, markerfacecolor="white" if row["is_floor"] else colour)
             axes.text(at, y - 0.22, percent(at, row["n_test"]), ha="center", fontsize=8, color=colour)
         axes.set_yticks(range(len(rows)), labels)
         axes.set_ylim(len(rows) - 0.5, -0.8)
         axes.xaxis.set_major_formatter(_as_percent)
-        axes.set_xlabel("test accuracy with its 95% interval (hollow: floor)")
+        axes.set_xlabel(f"test {metric} with its 95% interval (hollow: floor)")
         _rule(axes)
         axes.grid(visible=False, axis="y")
         return _svg(figure)
+
+
+def growth_figure(curves: Mapping[str, Sequence[Mapping[str, float]]], metric: str = "accuracy") -> bytes:
+    """Draw learning curves: a score over the number of training examples, a line per head.
+
+    Args:
+        curves: name → points by `n_train`, each with `score` and `sd`.
+        metric: what the score is, in words.
+    """
+    with our_style():
+        figure, (axes,) = _Layout(6.6, 2.8, 0.75, top=0.15, bottom=0.6 + 0.2 * len(curves)).panels()
+        for number, (name, points) in enumerate(curves.items()):
+            x, y, error = ([point[key] for point in points] for key in ("n_train", "score", "sd"))
+            marker = "os^Dv"[number // len(_COLOURS) % 5]
+            axes.errorbar(x, y, error, color=_COLOURS[number % len(_COLOURS)], marker=marker, markersize=4,
+                          linewidth=1.3, capsize=2, label=shorten(name, 90))  # fmt: skip
+        axes.set_xscale("log")
+        ticks = sorted({point["n_train"] for points in curves.values() for point in points})
+        axes.set_xticks(_apart(ticks), [f"{tick:,}" for tick in _apart(ticks)])
+        axes.xaxis.set_minor_formatter("")
+        axes.yaxis.set_major_formatter(_as_percent)
+        axes.set_xlabel("training examples (log scale)")
+        axes.set_ylabel(f"test {metric}")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), borderaxespad=0, handlelength=1.6)
+        _rule(axes)
+        return _svg(figure)
+
+
+def _apart(ticks: Sequence[float], factor: float = 1.6) -> list[float]:
+    """Return the ticks that have room beside each other on a logarithmic axis."""
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or tick >= factor * kept[-1]:
+            kept.append(tick)
+    return kept
 
 
 def selection_figure(

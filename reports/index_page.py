@@ -7,16 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from reports.figures import intervals_figure
+from reports.figures import growth_figure, intervals_figure
 from reports.rendering import Page, render
-from reports.wording import plain, storable
+from reports.wording import limits, plain, storable
 from store import ProbeResult
 
 __all__ = ["index_page"]
 
 # Told in a column only where it tells rows of one extractor and head apart; above the table where
 # it is the same for all.
-_SETTINGS = ("shots", "train", "validation", "test", "seed", "options")
+_SETTINGS = ("shots", "train_share", "train", "validation", "test", "metric", "seed", "options")
+_UNSAID = (("train_share", 1.0), ("metric", "accuracy"))
+_METRIC_NAMES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
 _MOST_ROWS_DRAWN = 40
 
 
@@ -33,24 +35,68 @@ def index_page(runs: Sequence[ProbeResult], frame: pd.DataFrame, created: str) -
     for index, (name, part) in enumerate(frame.groupby("dataset", sort=True), start=1):
         rows = part.to_dict("records")
         file = f"leaderboard-{index}.svg"
-        datasets.append(_dataset(str(name), rows, file, _earlier(str(name), runs, frame)))
-        figures[file] = intervals_figure(rows[:_MOST_ROWS_DRAWN])
+        board = _dataset(str(name), rows, file, _earlier(str(name), runs, frame))
+        figures[file] = intervals_figure(rows[:_MOST_ROWS_DRAWN], board["metric"].lower())
+        for kind, title, grown in growth_curves(rows):
+            growth_file = f"growth-{index}-{kind}.svg"
+            figures[growth_file] = growth_figure(grown, board["metric"].lower())
+            board["growth"].append((growth_file, title, len(grown)))
+        datasets.append(board)
     html = render("index.html", datasets=datasets, created=created, count=len(runs), title="Leaderboard")
     return Page(html, figures)
 
 
+def growth_curves(rows: Sequence[dict[Any, Any]]) -> list[tuple[str, str, dict[str, list[dict[str, float]]]]]:
+    """Return the learning curves that a dataset's rows make: over shots, and over shares of train.
+
+    Args:
+        rows: leaderboard rows of one dataset.
+
+    Returns:
+        (kind, title, curves), curves being name → points by `n_train`, each with `score` (the mean over seeds, where
+        they varied) and `sd`. A curve has two points or more, and ends with all of train where that was asked.
+    """
+    found = []
+    for kind, title in (("shots", "examples per class"), ("share", "share of train")):
+        curves: dict[str, list[dict[str, float]]] = {}
+        other, whole = ("train_share", 1.0) if kind == "shots" else ("shots", "all")
+        for row in sorted((row for row in rows if row[other] == whole), key=lambda row: int(row["n_train"])):
+            is_varied = not math.isnan(row["seed_mean"])
+            point = {
+                "n_train": row["n_train"],
+                "score": row["seed_mean"] if is_varied else row[row["metric"]],
+                "sd": row["seed_sd"] if is_varied else 0.0,
+                "is_limited": bool(limits(row)),
+            }
+            curves.setdefault(_curve_name(row), []).append(point)
+        drawn = {name: points for name, points in curves.items() if len(points) > 1 and points[0]["is_limited"]}
+        if drawn:
+            found.append((kind, title, drawn))
+    return found
+
+
+def _curve_name(row: dict[Any, Any]) -> str:
+    settings = [plain(row["options"])] if row["options"] else []
+    return " · ".join([row["extractor"], row["head"], *settings])
+
+
 def _dataset(name: str, rows: list[dict[Any, Any]], figure: str, earlier: list[ProbeResult]) -> dict[str, Any]:
+    for row in rows:
+        row |= {f"score{end}": row[f"{row['metric']}{end}"] for end in ("", "_low", "_high")}
     low, high = _scale(rows)
     _shorten_options(rows)
+    metrics = {row["metric"] for row in rows}
     varied = [setting for setting in _SETTINGS if _tells_apart(setting, rows)]
     for row in rows:
         row["label"] = _label(row, varied)
         row["bar"] = {
             key: round(100 * (row[value] - low) / (high - low), 2)
-            for key, value in (("low", "accuracy_low"), ("high", "accuracy_high"), ("at", "accuracy"))
+            for key, value in (("low", "score_low"), ("high", "score_high"), ("at", "score"))
         }
     return {
         "name": name,
+        "metric": _METRIC_NAMES[metrics.pop()] if len(metrics) == 1 else "Metric",
+        "growth": [],
         "rows": rows,
         "figure": figure,
         "drawn": min(len(rows), _MOST_ROWS_DRAWN),
@@ -72,15 +118,17 @@ def _tells_apart(setting: str, rows: list[dict[Any, Any]]) -> bool:
 def _shared(rows: list[dict[Any, Any]]) -> dict[str, Any]:
     first = rows[0]
     names = [name for name in _SETTINGS if name != "options" and first[name] not in (None, "")]
-    return {name: first[name] for name in names if all(row[name] == first[name] for row in rows)}
+    shared = {name: first[name] for name in names if all(row[name] == first[name] for row in rows)}
+    # All of train, and accuracy, go without saying.
+    return {name: value for name, value in shared.items() if (name, value) not in _UNSAID}
 
 
 def _label(row: dict[Any, Any], varied: list[str]) -> str:
-    parts = [row["extractor"], row["head"]]
+    parts = [row["extractor"], row["head"], *filter(None, [limits(row)])]
     for setting in varied:
-        if setting == "shots":
-            parts += [] if row["shots"] == "all" else [f"{row['shots']}-shot"]
-        elif row[setting]:
+        if setting in ("shots", "train_share"):
+            continue
+        if row[setting]:
             parts.append(plain(row[setting]) if setting == "options" else f"{setting} {row[setting]}")
     return " · ".join(parts)
 
@@ -97,7 +145,7 @@ def _shorten_options(rows: list[dict[Any, Any]]) -> None:
 
 
 def _scale(rows: list[dict[Any, Any]]) -> tuple[float, float]:
-    lows, highs = ([row[name] for row in rows] for name in ("accuracy_low", "accuracy_high"))
+    lows, highs = ([row[name] for row in rows] for name in ("score_low", "score_high"))
     low, high = math.floor(10 * min(lows)) / 10, math.ceil(10 * max(highs)) / 10
     return (low, high) if high > low else (0.0, 1.0)
 

@@ -23,8 +23,15 @@ _MEANINGS = {
     "top5": ("Top-5 accuracy", "Share of test examples whose true class is among the five most likely."),
     "nll": ("NLL", "Mean negative log-probability of the true class, in nats; lower is better."),
     "ece": ("ECE", "Expected calibration error: how far confidence and accuracy lie apart; lower is better."),
+    "nll_calibrated": ("NLL at temperature", "NLL with the logits divided by the temperature."),
+    "ece_calibrated": ("ECE at temperature", "ECE with the logits divided by the temperature."),
+    "temperature": ("Temperature", "Fitted on rows that the head was not trained on; above 1: it was too sure."),
+    "accuracy_without_duplicates": (
+        "Accuracy without duplicates",
+        "Accuracy on the test pictures that do not stand in train or validation too, byte for byte.",
+    ),
 }
-_INTERVAL_ENDS = ("accuracy_low", "accuracy_high")
+_INTERVAL_ENDS = ("accuracy_low", "accuracy_high", "balanced_accuracy_low", "balanced_accuracy_high")
 _RESULTS_OF_CANDIDATES = frozenset({"accuracy", "balanced_accuracy", "standard_error", "nll"})
 _PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
 
@@ -57,7 +64,8 @@ def run_page(run: ProbeResult, frame: pd.DataFrame, pictures: Mapping[str, Thumb
         row=rows[0] if rows else None,
         is_floor=is_floor(run.config["extractor"]),
         right=int(np.trace(counts)),
-        warnings=_warnings(run),
+        warnings=[*_warnings(run), *([rows[0]["disagreement"]] if rows and rows[0]["disagreement"] else [])],
+        headline=_headline(run),
         metrics=_metrics(run),
         config=_configuration(run),
         selection=selection,
@@ -77,20 +85,37 @@ def _warnings(run: ProbeResult) -> list[str]:
     return [*([] if is_told else ["The final fit did not converge."]), *run.warnings]
 
 
+def _headline(run: ProbeResult) -> dict[str, Any]:
+    """Return what stands in large type: the metric that was asked for, and its interval."""
+    metric = run.config["metric"]
+    low, high = (run.metrics.get(f"{metric}_{end}", np.nan) for end in ("low", "high"))
+    return {"name": metric.replace("_", " "), "value": run.metrics[metric], "low": low, "high": high}
+
+
 def _metrics(run: ProbeResult) -> list[tuple[str, float, str]]:
     unknown = [name for name in run.metrics if name not in _MEANINGS and name not in _INTERVAL_ENDS]
     names = [name for name in _MEANINGS if name in run.metrics] + sorted(unknown)
     rows = []
     for name in names:
         title, meaning = _MEANINGS.get(name, (name, ""))
+        if f"{name}_low" in run.metrics:
+            low, high = run.metrics[f"{name}_low"], run.metrics[f"{name}_high"]
+            meaning += f" 95% interval: {low:.4f} to {high:.4f}{_resampled(run)}."
         if name == "nll":
             meaning += f" Guessing all {len(run.class_names)} classes alike gives {np.log(len(run.class_names)):.4f}."
         rows.append((title, float(run.metrics[name]), meaning))
     return rows
 
 
+def _resampled(run: ProbeResult) -> str:
+    return ", whole groups resampled" if (run.predictions["group"] != "").any() else ""
+
+
 def _configuration(run: ProbeResult) -> dict[str, Any]:
-    first = ("dataset", "extractor", "head", "options", "train", "validation", "test", "shots", "seed")
+    first = (
+        "dataset", "extractor", "head", "options", "train", "validation", "test", "shots", "train_share", "metric",
+        "seed",
+    )  # fmt: skip
     rest = sorted(name for name in run.config if name not in first and name != "sets")
     return {name: run.config[name] for name in (*first, *rest) if name in run.config}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.figures import confusion_figure, curves_figure, intervals_figure, selection_figure
+from reports.figures import confusion_figure, curves_figure, growth_figure, intervals_figure, selection_figure
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -17,7 +17,7 @@ def _texts(svg):
 
 def _rows(count=1, **changes):
     row = {"label": "mobilenet_v2 · logistic", "is_floor": False, "n_test": 360,
-           "accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.95}  # fmt: skip
+           "score": 0.9, "score_low": 0.85, "score_high": 0.95}  # fmt: skip
     return [{**row, **changes}] * count
 
 
@@ -119,3 +119,12 @@ def test_curves_without_validation_leave_it_out(curves):
     bare = curves.drop(columns="validation_loss").assign(validation_accuracy=np.nan)
     assert "validation, at the epoch's end" not in _texts(curves_figure(bare))
     assert _texts(curves_figure(pd.DataFrame({"epoch": [1]})))
+
+
+def test_learning_curves_name_their_heads_and_sizes():
+    points = [{"n_train": n, "score": 0.5 + 0.1 * at, "sd": 0.02} for at, n in enumerate((10, 12, 50, 1437))]
+    svg = growth_figure({"net · logistic": points, "pixels · logistic": points[:2]}, "balanced accuracy").decode()
+    for text in ("net · logistic", "pixels · logistic", "test balanced accuracy", ">10<", ">50<", ">1,437<"):
+        assert text in svg
+    # 12 would stand on top of 10.
+    assert ">12<" not in svg

@@ -334,3 +334,45 @@ def test_a_lookup_that_fails_leaves_the_old_site(tmp_path, make_run):
         write([make_run("new")], tmp_path / "site", look, CREATED)
     assert index.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_the_first_page_marks_what_cannot_be_told_from_the_best_and_heads_that_disagree(
+    tmp_path, make_run, make_verdict
+):
+    best, close = make_run("a", metrics={"accuracy": 0.9}), make_run("b", head="dense")
+    verdicts = {
+        best.run_id: make_verdict(is_best=True),
+        close.run_id: make_verdict(is_indistinguishable=True, p_best=0.2, disagreement="dense and logistic lie apart"),
+    }
+    page = write([best, close], tmp_path / "out", no_pictures, CREATED, verdicts)
+    text = page.read_text()
+    assert text.count('<span class="tag best">best</span>') == 1
+    assert text.count(">indistinguishable from the best</span>") == 1
+    assert "p = 0.200" in text
+    assert 'title="dense and logistic lie apart">heads disagree' in text
+    own = (tmp_path / "out" / "runs" / f"{close.run_id[:12]}.html").read_text()
+    assert "<li>dense and logistic lie apart</li>" in own
+    assert "Indistinguishable from the best of its dataset" in own
+    assert "Over seeds: not varied." in own
+
+
+def test_the_metric_that_was_asked_for_leads(tmp_path, make_run):
+    run = make_run("a", metric="balanced_accuracy", metrics={"accuracy": 0.9, "balanced_accuracy": 0.6})
+    text = write([run], tmp_path / "out", no_pictures, CREATED).read_text()
+    assert ">Balanced accuracy</th>" in text
+    assert '<td class="num strong" data-sort="0.6">60.0%</td>' in text
+    own = (tmp_path / "out" / "runs" / f"{run.run_id[:12]}.html").read_text()
+    assert '<span class="big">60.0%</span>' in own
+
+
+def test_shots_and_shares_are_drawn_as_learning_curves(tmp_path, make_run):
+    runs = [make_run("all", n_train=1000)]
+    runs += [make_run(f"shots {k}", shots=k, n_train=3 * k) for k in (1, 5)]
+    runs += [make_run("share", train_share=0.1, n_train=100)]
+    page = write(runs, tmp_path / "out", no_pictures, CREATED)
+    text = page.read_text()
+    assert "figures/growth-1-shots.svg" in text
+    assert "Learning curves over share of train" in text
+    assert ">1,000<" in (tmp_path / "out" / "figures" / "growth-1-share.svg").read_text()
+    alone = write(runs[:1], tmp_path / "alone", no_pictures, CREATED)
+    assert "growth" not in alone.read_text()
