@@ -69,11 +69,11 @@ def diagnose(store_path: Path, surroundings: Surroundings) -> Diagnosis:
 
 
 def _tensorflow() -> Check:
-    from extract.engines.tensorflow_engine import find_gpus
+    from extract.engines.tensorflow_engine import describe_gpus, find_gpus
 
     gpus = find_gpus()
     if gpus:
-        return Check("tensorflow", "ok", f"{len(gpus)} GPU(s): {', '.join(gpus)}; memory growth is on")
+        return Check("tensorflow", "ok", f"{len(gpus)} GPU(s): {', '.join(describe_gpus())}; memory growth is on")
     return Check(
         "tensorflow", "ok", "runs on the CPU, no GPU found ('pip install linprobe[gpu]' on a machine with one)"
     )

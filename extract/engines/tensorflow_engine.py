@@ -8,7 +8,7 @@ from extract.engines.frozen import FrozenGraph
 from extract.engines.mixed_precision import in_bfloat16
 from extract.errors import EngineUnavailable, ModelMismatch, OutOfMemory
 
-__all__ = ["ON_CPU", "ON_GPU", "Placement", "TensorFlowEngine", "find_gpus"]
+__all__ = ["ON_CPU", "ON_GPU", "Placement", "TensorFlowEngine", "describe_gpus", "find_gpus"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,18 @@ def find_gpus() -> list[str]:
             # The device is in use already; what it was set to then holds.
             break
     return [gpu.name for gpu in gpus]
+
+
+def describe_gpus() -> list[str]:
+    """Return a line per GPU: its model, and its compute capability (tf32 and bfloat16 want 8.0 or more)."""
+    import tensorflow as tf
+
+    lines = []
+    for gpu in tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpu)
+        capability = ".".join(str(number) for number in details.get("compute_capability", ()))
+        lines.append(f"{details.get('device_name', gpu.name)} (compute capability {capability or 'unknown'})")
+    return lines
 
 
 class TensorFlowEngine:

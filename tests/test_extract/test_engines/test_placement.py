@@ -9,7 +9,7 @@ import pytest
 
 from extract import EngineUnavailable, UnknownName, open_engine
 from extract.engines.frozen import freeze
-from extract.engines.tensorflow_engine import ON_CPU, ON_GPU, Placement, TensorFlowEngine
+from extract.engines.tensorflow_engine import ON_CPU, ON_GPU, Placement, TensorFlowEngine, describe_gpus
 from extract.flight import Flight
 from extract.pipeline import Batch, Pending
 
@@ -112,6 +112,22 @@ def test_a_gpu_that_is_insisted_on_is_unavailable(small_network):
         open_engine(small_network, device="gpu")
     with pytest.raises(EngineUnavailable, match=r"^openvino: runs on the CPU here; use --engine tensorflow with"):
         open_engine(small_network, "openvino", device="gpu")
+
+
+def test_gpus_are_described_by_what_tensorflow_knows(monkeypatch):
+    import tensorflow as tf
+
+    gpus = [
+        tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU"),
+        tf.config.PhysicalDevice("/physical_device:GPU:1", "GPU"),
+    ]
+    details = {gpus[0]: {"device_name": "NVIDIA A100", "compute_capability": (8, 0)}, gpus[1]: {}}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details.__getitem__)
+    assert describe_gpus() == [
+        "NVIDIA A100 (compute capability 8.0)",
+        "/physical_device:GPU:1 (compute capability unknown)",
+    ]
 
 
 def test_a_cpu_can_be_insisted_on(small_network, monkeypatch):

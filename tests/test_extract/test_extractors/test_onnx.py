@@ -181,6 +181,13 @@ def test_tensorflow_cannot_run_it_and_says_so(model, caches):
         open_engine(extractor, device="gpu")
 
 
+def test_without_openvino_it_cannot_be_had_and_no_other_engine_is_named(model, caches, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    message = r"^openvino: not installed; 'pip install linprobe\[cpu\]', and nothing else here runs ONNX\.$"
+    with pytest.raises(EngineUnavailable, match=message):
+        opened(model(), caches)
+
+
 def test_a_damaged_file_is_named(tmp_path, caches):
     (tmp_path / "bad.onnx").write_bytes(b"hello")
     with pytest.raises(EngineUnavailable, match=r"openvino: cannot read .*bad\.onnx \(.*nothing else here runs ONNX"):
