@@ -19,6 +19,7 @@ __all__ = [
     "PUBLISHED",
     "TEMP_PREFIX",
     "is_leftover",
+    "link_new_file",
     "list_folder",
     "make_folder",
     "publish_file",
@@ -125,13 +126,24 @@ def publish_new_file(path: Path, data: bytes) -> bool:
         True if the file was written, False if the name was taken (whatever it holds). Either way
         the name survives a crash from now on.
     """
-    make_folder(path.parent)
-    is_written = not os.path.lexists(path) and _link_new(path, data)
+    is_written = link_new_file(path, data)
     # The name is durable only when the folder is: a crash must leave the whole file or no name.
     # Also when another writer was first: it may not have come to this line yet, and what our
     # caller publishes next relies on the file.
     sync_folder(path.parent)
     return is_written
+
+
+def link_new_file(path: Path, data: bytes) -> bool:
+    """Put a synced file in its place only if nothing of that name exists; the name is not durable yet.
+
+    For many files of one folder, which is then synced once.
+
+    Returns:
+        True if the file was written, False if the name was taken (whatever it holds).
+    """
+    make_folder(path.parent)
+    return not os.path.lexists(path) and _link_new(path, data)
 
 
 def _link_new(path: Path, data: bytes) -> bool:

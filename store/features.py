@@ -8,6 +8,9 @@ import numpy as np
 
 __all__ = ["Features", "Segment", "segments_of"]
 
+# From so many bytes on, reading a file takes less time than the page faults of its mapping.
+_READ_BYTES = 256 * 1024
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -34,8 +37,8 @@ def segments_of(addresses: Sequence[tuple[str, int]]) -> list[Segment]:
     return segments
 
 
-def _numbers(index: Any, length: int) -> np.ndarray:
-    """Return an integer, an integer or a boolean selection as int64 array within [0, length)."""
+def _numbers(index: Any, length: int, is_bounded: bool = True) -> np.ndarray:
+    """Return an integer, an integer or a boolean selection as int64 array, within [0, length) if it is bounded."""
     selection = np.asarray(index)
     if isinstance(index, list) and not selection.size:
         selection = selection.astype(np.int64)  # NumPy takes [] for integers too
@@ -46,7 +49,7 @@ def _numbers(index: Any, length: int) -> np.ndarray:
     if not np.issubdtype(selection.dtype, np.integer):
         raise IndexError(f"integers, slices or booleans expected as index, {selection.dtype} found.")
     is_outside = (selection < -length) | (selection >= length)
-    if is_outside.any():
+    if is_bounded and is_outside.any():
         raise IndexError(f"an index from {-length} to {length - 1} expected, {selection[is_outside].flat[0]} found.")
     selection = selection.astype(np.int64)
     return np.where(selection < 0, selection + length, selection)
@@ -68,12 +71,19 @@ class Features:
         dim: D.
         dtype: of the stored numbers.
         open_features: shard name → (n, D) array; called once per shard.
+        read: reads rows of an opened shard, from a first one on, into an array; without it they are
+            copied from the array that `open_features` gave.
     """
 
     ndim = 2
 
     def __init__(
-        self, segments: Sequence[Segment], dim: int, dtype: np.dtype, open_features: Callable[[str], np.ndarray]
+        self,
+        segments: Sequence[Segment],
+        dim: int,
+        dtype: np.dtype,
+        open_features: Callable[[str], np.ndarray],
+        read: Callable[[str, int, np.ndarray], None] | None = None,
     ) -> None:
         self._segments = list(segments)
         self._starts = np.concatenate([[0], np.cumsum([s.rows for s in segments], dtype=np.int64)]).astype(np.int64)
@@ -82,6 +92,7 @@ class Features:
         number = {name: at for at, name in enumerate(self._names)}
         self._numbers = np.array([number[s.shard] for s in segments], np.int64)
         self._open = open_features
+        self._read = read
         self._shards: dict[str, np.ndarray] = {}
         self.shape = (int(self._starts[-1]), dim)
         self.dtype = np.dtype(dtype)
@@ -139,9 +150,11 @@ class Features:
         for at in dots:
             given[at : at + 1] = [slice(None)] * (3 - len(given))
         rows, columns = [*given, slice(None), slice(None)][:2]
+        # As in NumPy, of a pair that selects nothing neither is held against the bounds.
+        is_bounded = isinstance(rows, slice) or isinstance(columns, slice) or bool(np.size(rows) and np.size(columns))
         return (
-            rows if isinstance(rows, slice) else _numbers(rows, len(self)),
-            columns if isinstance(columns, slice) else _numbers(columns, self.shape[1]),
+            rows if isinstance(rows, slice) else _numbers(rows, len(self), is_bounded),
+            columns if isinstance(columns, slice) else _numbers(columns, self.shape[1], is_bounded),
         )
 
     def _range(self, start: int, stop: int) -> np.ndarray:
@@ -160,9 +173,15 @@ class Features:
         for at in range(first, last + 1):
             segment, begin = self._segments[at], int(self._starts[at])
             low, high = max(start, begin), min(stop, begin + segment.rows)
-            shift = segment.first - begin
-            found[low - start : high - start] = self._shard(segment.shard)[low + shift : high + shift]
+            self._copy(segment.shard, low + segment.first - begin, found[low - start : high - start])
         return found
+
+    def _copy(self, name: str, first: int, out: np.ndarray) -> None:
+        rows = self._shard(name)  # verified, before anything else reads it
+        if self._read is None or out.nbytes < _READ_BYTES:
+            out[:] = rows[first : first + len(out)]
+        else:
+            self._read(name, first, out)
 
     def _selection(self, selection: np.ndarray) -> np.ndarray:
         found = np.empty((len(selection), self.shape[1]), self.dtype)

@@ -19,8 +19,8 @@ from typing import Any
 
 from store.canary import POOL_DOCUMENTS
 from store.commit import DAMAGED_PREFIX, GONE_PREFIX, PUBLISHED, TEMP_PREFIX, list_folder, sync_folder
-from store.pool import SHARD_NAME
 from store.references import References, set_references, shard_references
+from store.shards import SHARD_NAME
 
 __all__ = ["Garbage", "GarbageCollection", "GarbageRule", "collect_garbage"]
 

@@ -19,6 +19,7 @@ import numpy as np
 from store.errors import REPAIR, DamagedStore, MissingFile
 
 __all__ = [
+    "VerifiedFile",
     "build_file",
     "check_datasets",
     "file_sha256",
@@ -33,7 +34,8 @@ __all__ = [
 _LIBVER = ("earliest", "v110")
 
 # (path, size, mtime, inode) → digest of files that this process has verified.
-_verified: dict[tuple[str, int, int, int], str] = {}
+VerifiedFile = tuple[str, int, int, int]
+_verified: dict[VerifiedFile, str] = {}
 
 
 def build_file(fill: Callable[[h5py.File], None]) -> bytes:
@@ -51,8 +53,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify_file(path: Path, expected: str, is_afresh: bool = False) -> None:
-    """Check a file's bytes against a digest, once per file and process.
+def verify_file(path: Path, expected: str, is_afresh: bool = False) -> VerifiedFile:
+    """Check a file's bytes against a digest, once per file and process; return which file that was.
 
     Args:
         path: of the file.
@@ -70,6 +72,7 @@ def verify_file(path: Path, expected: str, is_afresh: bool = False) -> None:
         raise _missing(path, expected) from error
     _require_digest(path, expected, found)
     _verified[seen] = found
+    return seen
 
 
 def read_checked(path: Path, expected: str) -> bytes:

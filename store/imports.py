@@ -29,8 +29,9 @@ SPLIT = "all"
 # What stands in the provenance where an engine would.
 IMPORTED = "imported"
 _KNOWN = ("features", "labels", "class_names", "example_ids", "content_sha256")
-# Rows of one shard, as an extraction's.
-_CHUNK = 1024
+# Of one shard. Larger than an extraction's, which are small because a crash costs the rows of one; and
+# below what the C library maps anew for each buffer, whose page faults would cost more than the hashing.
+_SHARD_BYTES = 8 * 2**20
 # Without names, so many classes are made from the labels at most, or as many as there are rows.
 _UNNAMED_CLASSES = 10_000
 # What NumPy and zipfile say to files that are something else, encrypted, cut short or bloated.
@@ -121,9 +122,9 @@ def _add_lacking(pool: Pool, imported: ImportedFeatures) -> None:
     known = pool.index()
     first = {content.tobytes(): at for at, content in reversed(list(enumerate(imported.contents)))}
     chosen = sorted(at for content, at in first.items() if content not in known)
-    for begin in range(0, len(chosen), _CHUNK):
-        part = chosen[begin : begin + _CHUNK]
-        pool.add(imported.features[part], [imported.contents[at].tobytes() for at in part])
+    rows = max(1, _SHARD_BYTES // (imported.features.shape[1] * imported.features.itemsize))
+    parts = (chosen[begin : begin + rows] for begin in range(0, len(chosen), rows))
+    pool.add_all((imported.features[part], [imported.contents[at].tobytes() for at in part]) for part in parts)
 
 
 def read_features(path: Path) -> ImportedFeatures:

@@ -12,9 +12,9 @@ import numpy as np
 from store.features import Segment
 from store.hdf5 import open_checked, virtual_rows
 from store.keys import rows_digest
-from store.pool import open_shard
 from store.results import PREDICTION_COLUMNS, ProbeResult
 from store.sets import LEDGER_COLUMNS, FeatureSet
+from store.shards import open_shard
 
 if TYPE_CHECKING:
     import pandas as pd

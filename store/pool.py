@@ -4,88 +4,35 @@ pools/<pool-key>/pool.json            the document whose SHA-256 is <pool-key>
                  shards/<sha256>.h5   features (n, D), content_sha256 (n, 32): immutable
 """
 
-import contextlib
-import hashlib
 import logging
-import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from store.commit import list_folder, publish_file, sync_folder
+from store.commit import link_new_file, list_folder, publish_file, sync_folder
 from store.content_index import (
     CONTENT_BYTES,
     ContentIndex,
     KeptShards,
     KnownShard,
-    RowAddress,
     Stamp,
     stamp_of,
 )
 from store.documents import digest, read_sealed, seal
-from store.errors import REPAIR, DamagedStore, MissingFile
-from store.hdf5 import build_file, check_datasets, open_checked, refusing_what_hdf5_refuses
+from store.errors import REPAIR, DamagedStore, InvalidFeatures, MissingFile
 from store.keys import PoolKey
+from store.shards import SHARD_NAME, build_shard, contents_file, open_shard
 from store.writer_drift import WriterDrift, compare_writers
 
-__all__ = ["Pool", "RowAddress", "Shard", "forget_contents", "open_shard", "read_pool_key"]
+__all__ = ["Pool", "read_pool_key"]
 
-SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
-DTYPES = "<f4|<f2"
-_SCHEMA = {"features": (DTYPES, 2), "content_sha256": (r"\|u1", 2)}
+# Shards that are written and synced at a time, while the next are built.
+_WRITERS = 3
 _NO_FILE: Stamp = (0, 0, 0, 0)
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A verified shard.
-
-    Attributes:
-        features: (n, D) float32 or float16, mapped from disk, read-only.
-        content_sha256: (n, 32) uint8.
-    """
-
-    features: np.ndarray
-    content_sha256: np.ndarray
-
-
-def open_shard(path: Path) -> Shard:
-    """Verify a shard against its name and map its features.
-
-    Raises:
-        DamagedStore: the bytes or the schema are not what they must be. The pool's disposable index
-            is thrown away then: whoever extracts next reads every shard, and computes what is lost.
-    """
-    try:
-        return _open_shard(path)
-    except DamagedStore:
-        forget_contents(path.parent.parent)
-        raise
-
-
-def forget_contents(pool: Path) -> None:
-    """Throw away what is kept of a pool's shards, so that each is read again."""
-    with contextlib.suppress(OSError):  # a store that may only be read: its owner's 'store verify' does it
-        _contents_file(pool).unlink(missing_ok=True)
-
-
-def _contents_file(pool: Path) -> Path:
-    return pool.parent.parent / "cache" / "contents" / pool.name
-
-
-def _open_shard(path: Path) -> Shard:
-    with open_checked(path, path.stem) as file, refusing_what_hdf5_refuses(path):
-        check_datasets(file, path, _SCHEMA)
-        features, contents = file["features"], file["content_sha256"]
-        expected = (features.shape[0], CONTENT_BYTES)
-        if contents.shape != expected:
-            raise DamagedStore(f"{path}: content_sha256 of shape {expected} expected, {contents.shape} found.")
-        mapped = np.memmap(path, features.dtype, "r", features.id.get_offset(), features.shape)
-        return Shard(mapped.view(np.ndarray), contents[()])
 
 
 def _stored(features: np.ndarray, dtype: np.dtype, contents: list[bytes]) -> np.ndarray:
@@ -97,7 +44,7 @@ def _stored(features: np.ndarray, dtype: np.dtype, contents: list[bytes]) -> np.
     is_kept = np.isfinite(stored).all(axis=1)
     if not is_kept.all():
         row = int(np.argmin(is_kept))
-        raise ValueError(
+        raise InvalidFeatures(
             f"features of at most {np.finfo(dtype).max:.0f} expected for {dtype}, {np.abs(features[row]).max():g} "
             f"found for {contents[row].hex()} (row {row}); store this extractor's rows as float32."
         )
@@ -142,6 +89,7 @@ class Pool:
         self._index = ContentIndex()
         self._shards: dict[str, KnownShard] = {}
         self._is_kept = True
+        self._is_documented = False
 
     def shard_path(self, name: str) -> Path:
         """Return the path of a shard by its name."""
@@ -158,7 +106,7 @@ class Pool:
         """
         listed = [Path(file).stem for file in list_folder(self.folder / "shards") if SHARD_NAME.fullmatch(file)]
         fresh = [name for name in listed if name not in self._shards]
-        kept = KeptShards.read(_contents_file(self.folder)) if fresh else KeptShards({})
+        kept = KeptShards.read(contents_file(self.folder)) if fresh else KeptShards({})
         trusted = {name for name in fresh if name in kept.shards and self._stamp(name) == kept.shards[name].stamp}
         for name in fresh:
             try:
@@ -175,7 +123,7 @@ class Pool:
             if {drift.first, drift.second} <= trusted:
                 self._report(drift)
         if not self._is_kept:
-            KeptShards(self._shards, tuple(self.drifts)).write(_contents_file(self.folder))
+            KeptShards(self._shards, tuple(self.drifts)).write(contents_file(self.folder))
             self._is_kept = True
         return self._index
 
@@ -201,7 +149,34 @@ class Pool:
 
         Raises:
             ValueError: the arguments are others.
+            InvalidFeatures: a number that a pool of float16 cannot hold.
         """
+        name, hashes = self._committed(features, contents)
+        self._remember(name, hashes)
+        return name
+
+    def add_all(self, parts: Iterable[tuple[np.ndarray, list[bytes]]]) -> None:
+        """Commit many shards, some at a time: while one is synced, others are built and hashed.
+
+        When this returns, all their rows survive a crash; if it raises, those of some shards do.
+
+        Args:
+            parts: features and contents of each shard, see `add`.
+        """
+        under_way: deque[Future[tuple[str, np.ndarray]]] = deque()
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            for features, contents in parts:
+                under_way.append(writers.submit(self._committed, features, contents, is_settled=False))
+                while len(under_way) > _WRITERS:
+                    self._remember(*under_way.popleft().result())
+            for done in under_way:
+                self._remember(*done.result())
+        if self._shards:
+            self.settle()
+
+    def _committed(
+        self, features: np.ndarray, contents: list[bytes], is_settled: bool = True
+    ) -> tuple[str, np.ndarray]:
         if features.ndim != 2 or len(contents) != len(features) or not features.size:
             raise ValueError(f"(n, D) features for n pictures expected, {features.shape} for {len(contents)} found.")
         is_rounded = self.dtype == np.float16 and features.dtype == np.float32
@@ -215,22 +190,27 @@ class Pool:
         if not is_finite.all():
             row = int(np.argmin(is_finite))
             raise ValueError(f"finite features expected, found others for {contents[row].hex()} (row {row}).")
-        features = _stored(features, self.dtype, contents)
         hashes = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, CONTENT_BYTES)
+        name, data = build_shard(_stored(features, self.dtype, contents), hashes)
+        self._commit(name, data, is_settled)
+        return name, hashes
 
-        def fill(file: h5py.File) -> None:
-            file.create_dataset("features", data=features, track_times=False)
-            file.create_dataset("content_sha256", data=hashes, track_times=False)
+    def _commit(self, name: str, data: bytes, is_settled: bool) -> None:
+        if not self._is_documented:
+            publish_file(self.folder / "pool.json", seal(self.key.document()))
+            self._is_documented = True
+        if is_settled or not link_new_file(self.shard_path(name), data):
+            publish_file(self.shard_path(name), data)
+        # Looked at after the shard is there: `gc` may have set the whole pool aside meanwhile, and puts
+        # it back only where nothing new has taken its place.
+        if not (self.folder / "pool.json").exists():
+            publish_file(self.folder / "pool.json", seal(self.key.document()))
 
-        publish_file(self.folder / "pool.json", seal(self.key.document()))
-        data = build_file(fill)
-        name = hashlib.sha256(data).hexdigest()
-        publish_file(self.shard_path(name), data)
+    def _remember(self, name: str, hashes: np.ndarray) -> None:
         self.damaged.pop(name, None)
         if name not in self._shards:
             self._is_kept = False
             self._enter(name, KnownShard(self._stamp(name), hashes.tobytes()))
-        return name
 
     def _stamp(self, name: str) -> Stamp:
         try:

@@ -16,8 +16,9 @@ from store.errors import DamagedStore, MissingFile, StoreBusy
 from store.features import Segment, segments_of
 from store.hdf5 import build_file
 from store.keys import Provenance, SetKey
-from store.pool import Pool, Shard, open_shard
+from store.pool import Pool
 from store.sets import LEDGER_COLUMNS, FeatureSet
+from store.shards import Shard, open_shard
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,7 +29,7 @@ from store.hdf5 import (
     verify_file,
 )
 from store.keys import Provenance, SetKey
-from store.pool import DTYPES, open_shard
+from store.shards import DTYPES, Shard, open_shard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,8 +131,11 @@ class FeatureSet:
         for s in segments:
             least[s.shard] = max(least.get(s.shard, 0), s.first + s.rows)
 
+        shards: dict[str, Shard] = {}
+
         def open_features(name: str) -> np.ndarray:
-            features = open_shard(self.shard_path(name)).features
+            shards[name] = open_shard(self.shard_path(name))
+            features = shards[name].features
             if features.shape[1] != dim or features.dtype != dtype or len(features) < least[name]:
                 raise DamagedStore(
                     f"{self.shard_path(name)}: ({least[name]} or more, {dim}) {dtype} expected, "
@@ -140,7 +143,7 @@ class FeatureSet:
                 )
             return features
 
-        return Features(segments, dim, dtype, open_features)
+        return Features(segments, dim, dtype, open_features, lambda name, first, out: shards[name].read(first, out))
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -21,9 +21,10 @@ from store.drift import Recompute, drift_of
 from store.errors import REPAIR, DamagedStore, RowsUnavailable
 from store.hdf5 import verify_file
 from store.inspection import run_faults, set_faults, shard_faults
-from store.pool import SHARD_NAME, Shard, forget_contents, open_shard, read_pool_key
+from store.pool import read_pool_key
 from store.results import RUN_PARTS, RunFolder
 from store.sets import SET_PARTS, FeatureSet
+from store.shards import SHARD_NAME, Shard, forget_contents, open_shard
 from store.writer_drift import compare_writers
 
 __all__ = ["Problem", "Verification", "verify_store"]

@@ -184,7 +184,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
 
 def committed(store: Path) -> dict[bytes, bytes]:
     """Return content → row of what a reader finds in the pool; every shard is verified."""
-    from store.pool import open_shard
+    from store.shards import open_shard
 
     rows: dict[bytes, bytes] = {}
     for path in sorted(store.glob("pools/*/shards/*.h5")):

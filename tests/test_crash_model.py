@@ -17,7 +17,7 @@ import pytest
 
 import store.commit
 from store import DamagedStore, FeatureStore, PoolKey, ProbeResult, Provenance, SetKey, StoreError, rows_digest
-from store.pool import open_shard
+from store.shards import open_shard
 
 CREATED = "2026-01-01T00:00:00Z"
 KEY = PoolKey("network", "0" * 64, "average", {"size": 8})

@@ -14,7 +14,7 @@ from PIL import Image
 
 from extract.run import CHUNK
 from store import FeatureStore
-from store.pool import open_shard
+from store.shards import open_shard
 
 LINPROBE = Path(sys.executable).parent / "linprobe"
 PICTURES = 2 * CHUNK + 300

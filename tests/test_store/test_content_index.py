@@ -5,7 +5,7 @@ import pytest
 
 from store import DamagedStore, FeatureStore, Pool, verify_store
 from store.content_index import ContentIndex, KeptShards, KnownShard, RowAddress
-from store.pool import open_shard
+from store.shards import open_shard
 
 ONE, TWO, THREE = (bytes([number]) * 32 for number in (1, 2, 3))
 

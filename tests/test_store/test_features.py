@@ -58,6 +58,23 @@ def indices(length):
     )
 
 
+def test_many_rows_are_read_from_the_file_and_few_are_copied_from_the_mapping(monkeypatch):
+    monkeypatch.setattr("store.features._READ_BYTES", 5 * DIM * 4)
+    shards = {name: np.arange(80 * DIM, dtype=np.float32).reshape(80, DIM) + at for at, name in enumerate("pq")}
+    seen = []
+
+    def read(name, first, out):
+        seen.append((name, first, len(out)))
+        out[:] = shards[name][first : first + len(out)]
+
+    segments = [Segment("p", 3, 40), Segment("q", 0, 4), Segment("q", 20, 36)]
+    features = Features(segments, DIM, np.dtype(np.float32), shards.__getitem__, read)
+    expected = np.concatenate([shards[s.shard][s.first : s.first + s.rows] for s in segments])
+    np.testing.assert_array_equal(np.array(features), expected)
+    np.testing.assert_array_equal(features[10:70], expected[10:70])
+    assert seen == [("p", 3, 40), ("q", 20, 36), ("p", 13, 30), ("q", 20, 26)]
+
+
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_indexing_means_what_it_means_to_numpy(data):

@@ -86,7 +86,8 @@ def test_equal_rows_count_as_one_picture_and_others_do_not(store, saved):
     assert features.features[:].tolist() == [[1, 2], [1, 2], [2, 1]]
 
 
-def test_many_rows_come_in_several_shards(store, saved):
+def test_many_rows_come_in_several_shards(store, saved, monkeypatch):
+    monkeypatch.setattr("store.imports._SHARD_BYTES", 1024 * 2 * 4)
     rows = np.random.default_rng(0).normal(size=(2500, 2)).astype(np.float32)
     features, _ = taken(store, saved(features=rows, labels=np.zeros(2500, np.uint8)))
     np.testing.assert_array_equal(features.features[:], rows)

@@ -1,4 +1,5 @@
 import hashlib
+import os
 from dataclasses import replace
 
 import h5py
@@ -6,7 +7,8 @@ import numpy as np
 import pytest
 
 from store import DamagedStore, Pool, PoolKey
-from store.pool import RowAddress, open_shard
+from store.content_index import RowAddress
+from store.shards import open_shard
 
 
 def test_nothing_is_written_before_there_is_a_row(store, corpus):
@@ -90,6 +92,65 @@ def test_row_that_half_precision_cannot_hold_is_refused_and_nothing_is_written(s
     with pytest.raises(ValueError, match=message):
         pool.add(rows, [b"x" * 32, b"\xab" * 32])
     assert [p.name for p in store.path.iterdir()] == ["FORMAT"]
+
+
+def parts(corpus, *words):
+    return [(corpus.features(letters), [corpus.content(letter) for letter in letters]) for letters in words]
+
+
+def test_many_shards_at_a_time_are_the_same_shards_and_durable_in_the_end(corpus, store, monkeypatch):
+    words = ("ab", "cde", "f", "gh", "ij", "k", "lm")
+    names = {corpus.add(letters) for letters in words}
+    other = store.pool(replace(corpus.pool_key, output="logits"))
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    other.add_all(iter(parts(corpus, *words)))
+    assert {path.stem for path in (other.folder / "shards").glob("*.h5")} == names
+    assert synced[-1] == str(other.folder / "shards")
+    assert other.index() == {content: corpus.pool.index()[content] for content in corpus.pool.index()}
+    assert (other.folder / "pool.json").exists()
+
+
+def test_of_many_shards_those_before_a_wrong_one_stay_and_the_error_is_its(corpus):
+    wrong = (np.array([[np.nan, 1, 2]], np.float32), [corpus.content("z")])
+    with pytest.raises(ValueError, match="finite features expected"):
+        corpus.pool.add_all([*parts(corpus, "ab", "cd", "ef", "gh"), wrong, *parts(corpus, "ij", "kl", "mn", "op")])
+    pool = Pool(corpus.pool.folder, corpus.pool_key)
+    assert {corpus.content(letter) for letter in "abcdefgh"} <= set(pool.index())
+    assert pool.damaged == {}
+
+
+def test_damaged_shard_among_many_is_replaced(corpus):
+    lost = corpus.add("cd")
+    damage(corpus.pool.shard_path(lost), "flipped")
+    pool = Pool(corpus.pool.folder, corpus.pool_key)
+    assert len(pool.index()) == 0
+    pool.add_all(parts(corpus, "ab", "cd"))
+    assert pool.damaged == {}
+    assert len(Pool(corpus.pool.folder, corpus.pool_key).index()) == 4
+
+
+def test_no_shards_at_all_write_nothing(corpus, store):
+    corpus.pool.add_all([])
+    assert [p.name for p in store.path.iterdir()] == ["FORMAT"]
+
+
+def test_pool_that_is_taken_away_while_a_shard_is_written_keeps_its_document(corpus):
+    corpus.add("ab")
+    gone = corpus.pool.folder.with_name(f".gone-{corpus.pool.folder.name}")
+    corpus.pool.folder.rename(gone)
+    corpus.add("cd")
+    assert (corpus.pool.folder / "pool.json").exists()
+
+
+def test_rows_that_are_read_are_those_that_are_mapped(corpus):
+    shard = open_shard(corpus.pool.shard_path(corpus.add("abcd")))
+    out = np.empty((2, 3), np.float32)
+    shard.read(1, out)
+    assert out.tolist() == shard.features[1:3].tolist()
+    with pytest.raises(DamagedStore, match="more bytes expected, none found"):
+        shard.read(10_000, out)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""One shard: an HDF5 file of rows, immutable and named by the SHA-256 of its own bytes.
+
+pools/<pool-key>/shards/<sha256>.h5   features (n, D), content_sha256 (n, 32), both contiguous
+
+Where its rows lie in the file is worked out once per file and process, by HDF5 and after the bytes
+were verified; from then on they are mapped, or read into an array of the caller's, without HDF5.
+"""
+
+import contextlib
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from store.content_index import CONTENT_BYTES
+from store.errors import REPAIR, DamagedStore
+from store.hdf5 import VerifiedFile, build_file, check_datasets, open_checked, refusing_what_hdf5_refuses, verify_file
+
+__all__ = ["DTYPES", "SHARD_NAME", "Shard", "build_shard", "contents_file", "forget_contents", "open_shard"]
+
+SHARD_NAME = re.compile(r"[0-9a-f]{64}\.h5")
+DTYPES = "<f4|<f2"
+_SCHEMA = {"features": (DTYPES, 2), "content_sha256": (r"\|u1", 2)}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a shard's two datasets lie in its file, in bytes."""
+
+    dtype: np.dtype
+    rows: int
+    dim: int
+    features_at: int
+    contents_at: int
+
+
+# Of files that this process has verified and parsed.
+_layouts: dict[VerifiedFile, _Layout] = {}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A verified shard.
+
+    Attributes:
+        features: (n, D) float32 or float16, mapped from disk, read-only.
+        content_sha256: (n, 32) uint8, likewise.
+        path: of the file.
+        features_at: where the features begin in it, in bytes.
+    """
+
+    features: np.ndarray
+    content_sha256: np.ndarray
+    path: Path
+    features_at: int
+
+    def read(self, first: int, out: np.ndarray) -> None:
+        """Read rows into an array, which is quicker than to copy many from the mapping: no page fault for each page.
+
+        Args:
+            first: the first row.
+            out: (rows, D), contiguous, in the shard's dtype.
+
+        Raises:
+            DamagedStore: the file has become shorter.
+        """
+        row_bytes = self.features.shape[1] * self.features.itemsize
+        rest = memoryview(out.data).cast("B")
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.features_at + first * row_bytes)
+            while rest:
+                count = file.readinto(rest)
+                if not count:
+                    raise DamagedStore(f"{self.path}: {len(rest)} more bytes expected, none found; {REPAIR}.")
+                rest = rest[count:]
+
+
+def build_shard(features: np.ndarray, contents: np.ndarray) -> tuple[str, bytes]:
+    """Return the name and the bytes of the shard of these rows.
+
+    Args:
+        features: (n, D) float32 or float16.
+        contents: (n, 32) uint8.
+    """
+
+    def fill(file: h5py.File) -> None:
+        file.create_dataset("features", data=features, track_times=False)
+        file.create_dataset("content_sha256", data=contents, track_times=False)
+
+    data = build_file(fill)
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def open_shard(path: Path) -> Shard:
+    """Verify a shard against its name and map its rows.
+
+    Raises:
+        DamagedStore: the bytes or the schema are not what they must be. The pool's disposable index
+            is thrown away then: whoever extracts next reads every shard, and computes what is lost.
+    """
+    try:
+        verified = verify_file(path, path.stem)
+        if verified not in _layouts:
+            _layouts[verified] = _parsed(path)
+        return _mapped(path, _layouts[verified])
+    except DamagedStore:
+        forget_contents(path.parent.parent)
+        raise
+
+
+def _parsed(path: Path) -> _Layout:
+    with open_checked(path, path.stem) as file, refusing_what_hdf5_refuses(path):
+        check_datasets(file, path, _SCHEMA)
+        features, contents = file["features"], file["content_sha256"]
+        expected = (features.shape[0], CONTENT_BYTES)
+        if contents.shape != expected:
+            raise DamagedStore(f"{path}: content_sha256 of shape {expected} expected, {contents.shape} found.")
+        rows, dim = features.shape
+        if not features.size:
+            raise DamagedStore(f"{path}: features of a row and a column at least expected, {features.shape} found.")
+        return _Layout(features.dtype, rows, dim, features.id.get_offset(), contents.id.get_offset())
+
+
+def _mapped(path: Path, layout: _Layout) -> Shard:
+    with refusing_what_hdf5_refuses(path):
+        mapped = np.memmap(path, np.uint8, "r").view(np.ndarray)
+        size = layout.rows * layout.dim * layout.dtype.itemsize
+        features = mapped[layout.features_at :][:size].view(layout.dtype).reshape(layout.rows, layout.dim)
+        contents = mapped[layout.contents_at :][: layout.rows * CONTENT_BYTES].reshape(layout.rows, CONTENT_BYTES)
+    return Shard(features, contents, path, layout.features_at)
+
+
+def forget_contents(pool: Path) -> None:
+    """Throw away what is kept of a pool's shards, so that each is read again."""
+    with contextlib.suppress(OSError):  # a store that may only be read: its owner's 'store verify' does it
+        contents_file(pool).unlink(missing_ok=True)
+
+
+def contents_file(pool: Path) -> Path:
+    """Return the disposable file that tells what a pool's shards hold, see `store.content_index`."""
+    return pool.parent.parent / "cache" / "contents" / pool.name
