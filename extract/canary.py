@@ -26,8 +26,8 @@ from store import Pool, keep_canary, read_canary
 __all__ = ["CanaryWatch", "Sighting", "sight"]
 
 # Relative L2 of one row. Engines agree within 1e-5 over many rows; a single row, on a picture of hardly
-# any contrast, was seen at 1.04e-5. Shorter formats differ by their last bit, and devices by several.
-_TOLERANCES = {"float32": 2e-5, "tf32": 5e-3, "bfloat16": 5e-2}
+# any contrast, was seen at 1.04e-5. In bfloat16 TensorFlow's kernels and XLA's were 3.2e-2 apart on MobileNetV2.
+_TOLERANCES = {"float32": 2e-5, "tf32": 1e-2, "bfloat16": 1e-1}
 _logger = logging.getLogger(__name__)
 
 
