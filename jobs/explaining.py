@@ -8,14 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from extract import BadData, Example
+from extract import Example
 from extract.activations import open_layers
 from extract.preprocessing import Crop, Preprocessing
-from extract.single_pictures import compute_each
 from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.failures import Failure
-from jobs.image_files import find_images, read_images
+from jobs.image_files import compute_images, find_images
 from jobs.runs import TrainedHead, open_trained_head
 from jobs.surroundings import Surroundings
 from probe.evidence import class_maps, is_linear
@@ -103,14 +102,10 @@ def explain_images(
     paths = find_images(images, outcome.failures)
     pages: dict[str, ExplainedPicture] = {}
     rows: dict[str, dict[str, Any]] = {}
-    examples = read_images(paths, outcome.failures)
-    for computed in compute_each(examples, head.extractor.preprocessing, lambda: explainer):
-        name = computed.example.example_id
-        if computed.value is None:
-            outcome.failures.append(Failure(name, BadData(f"{name}: {computed.reason}.")))
-            continue
+    for example, value in compute_images(paths, head.extractor.preprocessing, lambda: explainer, outcome.failures):
+        name = example.example_id
         stem = _file_stem(paths.index(Path(name)) + 1, Path(name))
-        explained = explainer.explain(computed.example, computed.value)
+        explained = explainer.explain(example, value)
         drawings = {f"{stem}{ending}.png": text for ending, (_, text) in explained.drawings.items()}
         for ending, (data, _) in explained.drawings.items():
             publish_file(out / f"{stem}{ending}.png", data)

@@ -1,15 +1,20 @@
 """The IMAGE arguments of commands: files, folders and patterns, read as pictures without labels."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from extract import BadData, Example
+from extract.preprocessing import Preprocessing
+from extract.single_pictures import PictureFunction, compute_each
 from extract.sources.folder import PICTURE_SUFFIXES
 from jobs.errors import ConfigError
 from jobs.failures import Failure
 
-__all__ = ["find_images", "read_images"]
+__all__ = ["compute_images", "find_images"]
+
+_T = TypeVar("_T")
 
 
 def find_images(arguments: Sequence[str], failures: list[Failure]) -> list[Path]:
@@ -44,13 +49,32 @@ def _meant(argument: str) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if not Path(name).is_dir()]
 
 
-def read_images(paths: Sequence[Path], failures: list[Failure]) -> Iterator[Example]:
-    """Yield the files as pictures, their paths as ids.
+def compute_images(
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    open_function: Callable[[], PictureFunction[_T]],
+    failures: list[Failure],
+) -> Iterator[tuple[Example, _T]]:
+    """Send files through a function; one that cannot be read or decoded stops no other.
 
     Args:
-        paths: what to read.
-        failures: gets files that cannot be read.
+        paths: the files.
+        preprocessing: how they are decoded and resized.
+        open_function: loads the function, if there is a picture for it.
+        failures: gets files that are no pictures, with the reason.
+
+    Yields:
+        The picture, its path as id, and what the function gave for it; not always in the order of the paths.
     """
+    for computed in compute_each(_read(paths, failures), preprocessing, open_function):
+        name = computed.example.example_id
+        if computed.value is None:
+            failures.append(Failure(name, BadData(f"{name}: {computed.reason}.")))
+        else:
+            yield computed.example, computed.value
+
+
+def _read(paths: Sequence[Path], failures: list[Failure]) -> Iterator[Example]:
     for path in paths:
         try:
             # Opening a pipe would wait for ever.

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from extract import BadData, Engine, open_engine
-from extract.single_pictures import compute_each
 from jobs.config import nearest
 from jobs.console import Console
 from jobs.failures import Failure
-from jobs.image_files import find_images, read_images
+from jobs.image_files import compute_images, find_images
 from jobs.pictures import thumbnail
 from jobs.runs import TrainedHead, open_trained_head
 from jobs.surroundings import Surroundings
@@ -104,14 +103,10 @@ def predict_images(
     shown = {str(path) for path in paths[:_GRID_CELLS]} if options.has_grid else set()
     features: dict[str, np.ndarray] = {}
     small: dict[str, bytes] = {}
-    for row in compute_each(read_images(paths, outcome.failures), head.extractor.preprocessing, opened):
-        name = row.example.example_id
-        if row.value is None:
-            outcome.failures.append(Failure(name, BadData(f"{name}: {row.reason}.")))
-            continue
-        features[name] = row.value
-        if name in shown:
-            small[name] = thumbnail(row.example)
+    for example, row in compute_images(paths, head.extractor.preprocessing, opened, outcome.failures):
+        features[example.example_id] = row
+        if example.example_id in shown:
+            small[example.example_id] = thumbnail(example)
     names = [str(path) for path in paths if str(path) in features]
     outcome.rows = _documents(names, features, head, options.is_labelled)
     outcome.cells = [_cell(row, small) for row in outcome.rows if row["image"] in small]

