@@ -1,5 +1,11 @@
 """`python:MODULE:FUNCTION`: models that come with a function of somebody's own."""
 
+import contextlib
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -200,3 +206,27 @@ def test_not_even_one_picture_is_said_at_once(extractor, monkeypatch):
     monkeypatch.setattr(my_models_of_this_test.Full, "__call__", full)
     with pytest.raises(EngineUnavailable, match=r"not even one picture fits into the memory of CPU \(.*9 TiB"):
         open_engine(extractor("Full"))(PICTURES[:3])
+
+
+def test_the_example_of_the_documents_is_what_it_says(caches, tmp_path, monkeypatch):
+    """docs/extractors.md, with stand-ins for the two packages that are not installed here."""
+    page = Path(__file__).parents[3] / "docs" / "extractors.md"
+    (code,) = re.findall(r"```python\n# my_models\.py.*?\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "models_of_the_documents.py").write_text(code)
+
+    class Model:
+        def eval(self):
+            return self
+
+        def __call__(self, images):
+            assert images.shape == (2, 3, 224, 224)
+            return SimpleNamespace(numpy=lambda: images.mean(axis=(2, 3)).repeat(128, axis=1))
+
+    torch = SimpleNamespace(inference_mode=contextlib.nullcontext, from_numpy=lambda array: array)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=lambda name, **options: Model()))
+    engine = open_engine(open_extractor("python:models_of_the_documents:dino", caches))
+    pictures = np.full((2, 224, 224, 3), 255, np.float32)
+    # White, in ImageNet's mean and deviation; each channel's mean 128 times.
+    expected = (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
+    assert np.allclose(engine(pictures), np.repeat(expected, 128)[np.newaxis], atol=1e-5)
