@@ -25,6 +25,10 @@ def canonical_json(document: Any) -> bytes:
             purpose: a value that JSON does not know has no stable identity.
     """
     _require_string_keys(document)
+    return _spelled(document)
+
+
+def _spelled(document: Any) -> bytes:
     return _ENCODER.encode(document).encode("utf-8")
 
 
@@ -51,12 +55,14 @@ def seal(document: Mapping[str, Any]) -> bytes:
     return json.dumps(sealed, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
 
 
-def unseal(data: bytes, path: Path) -> dict[str, Any]:
+def unseal(data: bytes, path: Path, is_proven: bool = False) -> dict[str, Any]:
     """Return the document of a sealed file.
 
     Args:
         data: the file's bytes.
         path: where they came from, for the error's text.
+        is_proven: the bytes are those that a manifest names; then the seal, which is a digest of the
+            same again, is not computed.
 
     Raises:
         DamagedStore: the bytes are not a sealed document, or the digest does not match.
@@ -64,7 +70,8 @@ def unseal(data: bytes, path: Path) -> dict[str, Any]:
     try:
         sealed = json.loads(data)
         document, expected = sealed["document"], sealed["sha256"]
-        found = digest(document)
+        # What comes from JSON has string keys.
+        found = expected if is_proven else hashlib.sha256(_spelled(document)).hexdigest()
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedStore(f"{path}: a sealed document expected, found none ({error}); {REPAIR}.") from error
     if found != expected or not isinstance(document, dict) or set(sealed) != {"document", "sha256"}:

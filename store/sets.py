@@ -250,4 +250,4 @@ class FeatureSet:
         return read_checked(self.folder / name, self.manifest["parts"][name])
 
     def _document(self, name: str) -> dict[str, Any]:
-        return unseal(self._part(name), self.folder / name)
+        return unseal(self._part(name), self.folder / name, is_proven=True)
