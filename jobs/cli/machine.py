@@ -7,9 +7,22 @@ from typing import Annotated
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import ConfigRequired, Json, StorePath, open_console, require_choice
+from jobs.cli.options import ConfigRequired, Json, StorePath, finish, open_console, require_choice
 
-__all__ = ["doctor", "schedule"]
+__all__ = ["doctor", "fetch", "schedule"]
+
+
+@app.command()
+def fetch(config: ConfigRequired, json: Json = False) -> None:
+    """Bring every model and dataset of a job into the caches, for a machine that will have no network."""
+    from jobs.fetching import fetch_all
+    from jobs.plan import Selection, select
+    from jobs.surroundings import Surroundings
+
+    console = open_console(json)
+    fetched = fetch_all(select(Selection(config)), Surroundings(os.environ), console)
+    console.result("", fetched.document())
+    finish(fetched.failures)
 
 
 @app.command()

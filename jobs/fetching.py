@@ -1,0 +1,73 @@
+"""`linprobe fetch`: every model and dataset of a job into the caches, for a machine that will have no network."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from extract import Declared, open_extractor, open_source
+from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
+from jobs.console import Console
+from jobs.failures import Failure, foreseen
+from jobs.surroundings import Surroundings
+
+__all__ = ["Fetched", "fetch_all"]
+
+
+@dataclass
+class Fetched:
+    """What is ready.
+
+    Attributes:
+        models: a document per extractor.
+        datasets: a document per dataset.
+        failures: what cannot be had.
+    """
+
+    models: list[dict[str, Any]] = field(default_factory=list)
+    datasets: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return what --json prints."""
+        errors = [failure.row() for failure in self.failures]
+        return {"models": self.models, "datasets": self.datasets, "errors": errors}
+
+
+def fetch_all(job: JobConfig, surroundings: Surroundings, console: Console) -> Fetched:
+    """Bring every model and dataset of a job into the caches; what fails does not stop the rest.
+
+    Nothing is computed and no store is needed. What is cached already is only looked at.
+
+    Args:
+        job: datasets and extractors.
+        surroundings: where the caches are.
+        console: who is told.
+    """
+    fetched = Fetched()
+    surroundings.prepare_frameworks()
+    steps = [(entry.name, partial(_fetch_model, entry)) for entry in job.extractors]
+    steps += [(entry.name, partial(_fetch_dataset, entry)) for entry in job.datasets]
+    for name, fetch in steps:
+        console.status(f"{name} …")
+        try:
+            fetch(fetched, surroundings, console)
+        except foreseen() as error:
+            fetched.failures.append(Failure(name, error))
+            console.say(f"{name}: {error}")
+    return fetched
+
+
+def _fetch_model(entry: ExtractorConfig, fetched: Fetched, surroundings: Surroundings, console: Console) -> None:
+    declared = Declared(**{name: getattr(entry, name) for name in Declared.__dataclass_fields__})
+    # Its digest is part of what it is, so opening it brings the weights here.
+    extractor = open_extractor(entry.name, surroundings.caches, declared)
+    fetched.models.append({"extractor": entry.name, "weights_sha256": extractor.weights_sha256})
+    console.say(f"{entry.name}: ready, weights {extractor.weights_sha256[:12]}")
+
+
+def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, surroundings: Surroundings, console: Console) -> None:
+    source = open_source(entry.source, surroundings.tfds_data_dir)
+    counts = {split: source.count(split) for split in source.splits}
+    fetched.datasets.append({"dataset": entry.name, "source": entry.source, "splits": counts})
+    listed = ", ".join(f"{split} {count:,}" if count is not None else split for split, count in counts.items())
+    console.say(f"{entry.name}: ready, {listed}")
