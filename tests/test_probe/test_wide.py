@@ -75,13 +75,18 @@ def test_each_of_52_columns_is_what_it_would_be_alone(architecture, wide_dense, 
     rows, scaler = np.arange(1437), fit_scaler("zscore", features)
     wide = wide_dense(architecture, columns, seed=0, rows=1437)
     wide.fit(features, labels, rows, scaler, 6)
-    # Above a rate of 1e-2 rounding alone parts two runs of one head.
-    for at in (at for at, column in enumerate(columns) if column.learning_rate <= 1e-2):
+    # Above a rate of 1e-2 rounding alone parts two runs of one head. Up to there its trace grows with the rate, as Adam
+    # divides even the smallest gradient by its own size.
+    compared = [
+        at for at, column in enumerate(columns) if column.learning_rate <= 1e-2 and column.weight_decay in (0, 1)
+    ]
+    assert len(compared) == 20
+    for at in compared:
         alone = wide_dense(architecture, [columns[at]], seed=0, rows=1437)
         alone.fit(features, labels, rows, scaler, 6)
         for name, array in alone.weights(0).items():
             # A unit near its kink may fall on either side of it, by rounding.
-            allowed = 1e-3 if architecture.hidden else 1e-5
+            allowed = 1e-3 if architecture.hidden else max(1e-5, 5e-3 * columns[at].learning_rate)
             assert np.abs(wide.weights(at)[name] - array).max() < allowed, (columns[at], name)
 
 
