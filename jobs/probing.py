@@ -12,7 +12,7 @@ from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings
-from probe import ProbeRequest, run_id, run_probe
+from probe import ProbeRequest, find_disagreements, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
 
 __all__ = ["ProbeOptions", "ProbeOutcome", "parse_shares", "parse_shots", "probe_all"]
@@ -132,6 +132,7 @@ def probe_all(
                         part = f"{dataset.name} / {extractor} / {probe.head}{_limits(shots, share)}"
                         outcome.failures.append(Failure(part, error))
                         console.say(f"{part}: {error}")
+            asked.warn_of_disagreements(outcome.rows)
     return outcome
 
 
@@ -165,6 +166,23 @@ class _Asked:
         if count >= _MANY_SEEDS:
             self.console.say(_line_of_many(rows))
         return rows
+
+    def warn_of_disagreements(self, rows: list[dict[str, Any]]) -> None:
+        """Add to the rows of these features what their heads contradict each other in, and tell of it."""
+        own = [
+            row
+            for row in rows
+            if (row["dataset"], row["extractor"]) == (self.dataset.name, self.extractor)
+            and row["head"] in ("dense", "logistic")
+        ]
+        if len({row["head"] for row in own}) < 2:
+            return
+        found = find_disagreements(self.store.run(row["run_id"]) for row in own)
+        for row in own:
+            if row["run_id"] in found:
+                row["warnings"].append(found[row["run_id"]])
+        for text in dict.fromkeys(found.values()):
+            self.console.say(f"{self.dataset.name} {self.extractor}: {text}")
 
     def _request(self, probe: ProbeConfig, shots: int | str, share: float, seed: int) -> ProbeRequest:
         dataset, options = self.dataset, self.options

@@ -12,7 +12,7 @@ from probe.heads.registry import HEADS, default_options
 from probe.prediction import predict_proba, restore_head
 from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
 from probe.run import run_probe
-from probe.verdicts import Verdict, judge_runs
+from probe.verdicts import Verdict, find_disagreements, judge_runs
 
 if TYPE_CHECKING:
     from probe.estimator import SoftmaxPathCV
@@ -35,6 +35,7 @@ __all__ = [
     "Verdict",
     "compare_runs",
     "default_options",
+    "find_disagreements",
     "judge_runs",
     "predict_proba",
     "resolve",

@@ -9,7 +9,7 @@ from probe.errors import NotComparable
 from probe.paired_tests import holm
 from store import ProbeResult
 
-__all__ = ["Verdict", "judge_runs"]
+__all__ = ["Verdict", "find_disagreements", "judge_runs"]
 
 LEVEL = 0.05
 _REGIME = ("dataset", "metric", "shots", "train_share")
@@ -46,12 +46,11 @@ def judge_runs(runs: Iterable[ProbeResult]) -> dict[str, Verdict]:
     Returns:
         Run id → verdict.
     """
+    found = list(runs)
+    disagreements = find_disagreements(found)
     regimes: dict[str, list[ProbeResult]] = {}
-    questions: dict[str, list[ProbeResult]] = {}
-    for run in runs:
+    for run in found:
         regimes.setdefault(_key(run, _REGIME), []).append(run)
-        questions.setdefault(_key(run, _QUESTION), []).append(run)
-    disagreements = {run_id: text for answers in questions.values() for run_id, text in _disagreements(answers)}
     verdicts: dict[str, Verdict] = {}
     for company in regimes.values():
         best = _best(company)
@@ -82,8 +81,21 @@ def _p_values(best: ProbeResult, runs: Sequence[ProbeResult]) -> dict[str, float
     return dict(zip(found, holm(list(found.values())), strict=True))
 
 
+def find_disagreements(runs: Iterable[ProbeResult]) -> dict[str, str]:
+    """Find runs of `dense` and `logistic` on the same features that lie further apart than their intervals.
+
+    Both are linear heads trained on the same loss: where each ends near its optimum, they say nearly the same.
+
+    Returns:
+        Run id → what to be warned of.
+    """
+    questions: dict[str, list[ProbeResult]] = {}
+    for run in runs:
+        questions.setdefault(_key(run, _QUESTION), []).append(run)
+    return {run_id: text for answers in questions.values() for run_id, text in _disagreements(answers)}
+
+
 def _disagreements(answers: Sequence[ProbeResult]) -> Iterable[tuple[str, str]]:
-    """Yield run ids with what to be warned of: `dense` and `logistic` of one question, further apart than chance."""
     for dense in (run for run in answers if run.config["head"] == "dense"):
         for logistic in (run for run in answers if run.config["head"] == "logistic"):
             if not (_lies_outside(dense, logistic) and _lies_outside(logistic, dense)):

@@ -62,16 +62,17 @@ PUBLIC = {
     },
     "extract": {
         "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "BadData", "Budget",
-        "CanaryDrift", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example", "ExtractError",
-        "Extraction", "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch", "ModelUnavailable",
-        "Naming", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable",
-        "UnknownName", "end_lost_splits", "extract_features", "extractor_names", "find_lost_splits", "open_engine",
-        "open_extractor", "open_source", "plan_extraction",
+        "CanaryDrift", "Contribution", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
+        "ExtractError", "Extraction", "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch",
+        "ModelUnavailable", "Naming", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "Share",
+        "SourceUnavailable", "TimeSpent", "UnknownName", "combine", "compute_share", "end_lost_splits",
+        "extract_features", "extractor_names", "find_lost_splits", "has_lacking_rows", "open_engine",
+        "open_extractor", "open_source", "plan_extraction", "publish_if_complete",
     },
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "Comparison", "Difference", "FeatureError", "HeadNotFound", "LabelError",
         "NotComparable", "OptionError", "ProbeError", "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "Verdict",
-        "compare_runs", "default_options", "judge_runs", "predict_proba", "resolve", "restore_head", "run_id", "run_probe",
+        "compare_runs", "default_options", "find_disagreements", "judge_runs", "predict_proba", "resolve", "restore_head", "run_id", "run_probe",
     },
     "reports": {
         "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "PictureLookup", "ReportError", "grid_examples",

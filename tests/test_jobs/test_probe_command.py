@@ -105,3 +105,28 @@ def test_limits_that_cannot_be_meant_are_refused(option, value, message, run, ex
     code, _, err = run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", option, value)
     assert code == 2
     assert message in err
+
+
+def test_a_recipe_that_is_not_trained_to_its_end_is_flagged(run, tmp_path, extracted):
+    (tmp_path / "job.toml").write_text(
+        """
+        [[datasets]]
+        source = "bundled:digits"
+        train = "train[:300]"
+        [[extractors]]
+        name = "pixels"
+        [[probes]]
+        head = "logistic"
+        [[probes]]
+        head = "dense"
+        epochs = 1
+        learning_rate = 1e-6
+        """
+    )
+    code, document, err = run("probe", "job.toml", "--json")
+    assert code == 0
+    for row in document["runs"]:
+        assert "lie further apart than their intervals" in row["warnings"][-1]
+    assert err.count("lie further apart than their intervals") == 1
+    _, document, _ = run("report", "--format", "json", "--json")
+    assert all("on the same features" in row["disagreement"] for row in document["leaderboard"])
