@@ -1,8 +1,9 @@
 """The configuration file, parsed once: behind it there are only typed values."""
 
 import difflib
+import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,11 +44,11 @@ class DatasetConfig(_Table):
     name: _Name = ""
     source: _Name
     splits: tuple[_Name, ...] = ()
-    train: str | None = None
-    validation: str | None = None
-    test: str | None = None
+    train: _Name | None = None
+    validation: _Name | None = None
+    test: _Name | None = None
     metric: _Metric = "accuracy"
-    max_bad: int | str = 0
+    max_bad: Annotated[int, Field(strict=True)] | str = 0
 
     @property
     def stored_name(self) -> str:
@@ -75,11 +76,11 @@ class ExtractorConfig(_Table):
     """
 
     name: _Name
-    engine: str = "auto"
-    device: str = "auto"
-    size: int | None = Field(default=None, ge=1, le=4096)
+    engine: Literal["auto", "tensorflow", "openvino"] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    size: int | None = Field(default=None, ge=1, le=4096, strict=True)
     value_range: str | None = Field(default=None, alias="range")
-    dim: int | None = Field(default=None, ge=1)
+    dim: int | None = Field(default=None, ge=1, strict=True)
     output: str | None = None
     preset: str = "lesson"
     resize: str | None = None
@@ -115,7 +116,7 @@ class ReportConfig(_Table):
 class GateConfig(_Table):
     """`[gate]`: how much worse than its pinned baseline a result may be."""
 
-    max_drop: float = Field(ge=0, le=1)
+    max_drop: float = Field(ge=0, le=1, strict=True)
     baselines: tuple[_Name, ...] = Field(min_length=1)
 
 
@@ -145,7 +146,7 @@ class JobConfig(_Table):
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"{path}: {'; '.join(map(_describe, error.errors()))}.") from error
+            raise ConfigError(f"{path}: {'; '.join(_describe(error.errors()))}.") from error
         for kind, names in (
             ("dataset", [dataset.name for dataset in config.datasets]),
             ("extractor", [extractor.name for extractor in config.extractors]),
@@ -165,15 +166,65 @@ _TABLES: dict[str, type[BaseModel]] = {
 }
 
 
-def _describe(error: Mapping[str, Any]) -> str:
-    where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        table = _TABLES.get(str(error["loc"][0])) if len(error["loc"]) > 1 else JobConfig
-        known = [field.alias or name for name, field in (table or JobConfig).model_fields.items()]
-        return f"{where}: no such key; {nearest(str(error['loc'][-1]), known)}"
-    if error["type"] == "missing":
-        return f"{where}: this key is missing"
-    return f"{where}: {error['msg']}, got {error['input']!r}"
+# What each kind of pydantic's errors expected, in a person's words; its own texts speak of Python.
+_EXPECTED = {
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "path_type": "a path",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "too_short": "at least {min_length} in the list",
+    "greater_than_equal": "{ge:g} or more",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "{expected}",
+}
+
+
+def _describe(errors: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence per key that is wrong: which, what was expected, what was found."""
+    sentences: dict[str, str] = {}
+    expected: dict[str, list[str]] = {}
+    for error in errors:
+        where = _where(error["loc"])
+        if error["type"] == "extra_forbidden":
+            table = _TABLES.get(str(error["loc"][0])) if len(error["loc"]) > 1 else JobConfig
+            known = [field.alias or name for name, field in (table or JobConfig).model_fields.items()]
+            sentences[where] = f"{where}: no such key; {nearest(str(error['loc'][-1]), known)}"
+        elif error["type"] == "missing":
+            sentences[where] = f"{where}: this key is missing"
+        else:
+            # A key that may be one thing or another has an error for each.
+            text = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+            expected.setdefault(where, []).append(text)
+            wanted = " or ".join(dict.fromkeys(expected[where]))
+            sentences[where] = f"{where}: {wanted} expected, got {_as_toml(error['input'])}"
+    return list(sentences.values())
+
+
+def _where(location: Sequence[int | str]) -> str:
+    """Return a key as `datasets.1.train`, without what pydantic adds about alternatives of a type."""
+    table = _TABLES.get(str(location[0]))
+    known = {field.alias or name for name, field in table.model_fields.items()} if table else set()
+    parts = [
+        str(part + 1) if isinstance(part, int) else part
+        for at, part in enumerate(location)
+        if at < 2 or isinstance(part, int) or part in known or at == 2
+    ]
+    return ".".join(parts)
+
+
+def _as_toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    # Texts, numbers and truths are written in JSON as in TOML; moments are written as they are.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else str(value)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from jobs.config import JobConfig
 from jobs.console import Console
 from jobs.extracting import ExtractOptions, extract_all
 from jobs.failures import Failure, foreseen
-from jobs.gate import check_gate
+from jobs.gate import check_gate, pin_baselines
 from jobs.probing import ProbeOptions, probe_all
 from jobs.reporting import judge, write_report
 from jobs.surroundings import Surroundings
@@ -44,9 +44,11 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
 
     Raises:
         StoreBusy: another night runs on this store.
+        RunNotFound: a baseline of the gate is not in the store; nothing has been done then.
     """
     store = FeatureStore.create(store_path)
     with store.lock("nightly", wait=False):
+        gate = pin_baselines(job.gate, store) if job.gate else None
         extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), surroundings, console)
         probed = probe_all(job, store, ProbeOptions(), surroundings, console, frozenset(extracted.failed_pairs))
         failures = extracted.failures + probed.failures
@@ -58,11 +60,12 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
         except foreseen() as error:
             failures.append(Failure("report", error))
             console.say(f"report: {error}")
-        if job.gate:
-            gate_failures = check_gate(job.gate, probed.rows, store)
-            failures.extend(gate_failures)
-            for failure in gate_failures:
+        if gate:
+            verdict = check_gate(gate, probed.rows, store)
+            failures.extend(verdict.failures)
+            for failure in verdict.failures:
                 console.say(f"{failure.part}: {failure.error}")
+            lines.append(verdict.line(gate))
     document = {
         "feature_sets": extracted.rows,
         "runs": probed.rows,

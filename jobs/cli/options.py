@@ -23,6 +23,7 @@ __all__ = [
     "open_console",
     "require_choice",
     "require_store_format",
+    "require_text",
 ]
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A TOML file, such as examples/demo.toml.")]
@@ -66,6 +67,18 @@ def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
         from jobs.errors import ConfigError
 
         raise ConfigError(f"{option} {value}: no such choice; {nearest(value, choices)}.")
+
+
+def require_text(option: str, value: str | None) -> None:
+    """Refuse a value that is there but empty: what a script makes of a variable that is not set.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    if value is not None and not value.strip():
+        from jobs.errors import ConfigError
+
+        raise ConfigError(f"{option}: a text expected, got an empty one; leave the flag out for the default.")
 
 
 def require_store_format(path: Path) -> None:

@@ -18,6 +18,7 @@ from jobs.cli.options import (
     open_console,
     require_choice,
     require_store_format,
+    require_text,
 )
 
 __all__ = ["compare", "extract", "nightly", "probe", "report"]
@@ -42,11 +43,16 @@ def extract(
     json: Json = False,
 ) -> None:
     """Run extractors over datasets, each picture once, and keep the features."""
+    from extract.engines import DEVICES, ENGINES
     from jobs.extracting import ExtractOptions, extract_all
     from jobs.plan import Selection, select
     from jobs.surroundings import Surroundings
     from store import FeatureStore
 
+    if engine is not None:
+        require_choice("--engine", engine, ENGINES)
+    if device is not None:
+        require_choice("--device", device, DEVICES)
     surroundings = Surroundings(os.environ)
     job = select(Selection(config, dataset, extractor))
     path = surroundings.store_path(store, job.store)
@@ -94,6 +100,8 @@ def probe(
     from probe.metrics import METRICS
     from store import FeatureStore
 
+    for name, text in (("--train", train), ("--validation", validation), ("--test", test)):
+        require_text(name, text)
     if metric is not None:
         require_choice("--metric", metric, METRICS)
     surroundings = Surroundings(os.environ)

@@ -62,7 +62,9 @@ def test_a_night_that_finds_another_running_ends_with_75(run, job, tmp_path):
 def test_a_drop_below_the_pinned_baseline_fails_the_gate(run, job, tmp_path):
     first = run("nightly", job(), "--json")[1]["runs"][0]
     gate = f"[gate]\nmax_drop = 0.01\nbaselines = ['{first['run_id']}']"
-    assert run("nightly", job(gate))[0] == 0
+    code, out, _ = run("nightly", job(gate))
+    assert code == 0
+    assert out.endswith("Gate: passed; 1 run compared, the largest drop of accuracy 0.0000 (0.01 is allowed).\n")
     # Half of the labels are exchanged: the next night's accuracy must fall.
     for number in range(6):
         bright, dark = tmp_path / f"pictures/bright/{number:02d}.png", tmp_path / f"pictures/dark/{number:02d}.png"
@@ -84,3 +86,12 @@ def test_a_gate_whose_baseline_is_not_answered_fails(run, job):
     code, _, err = run("nightly", job(gate))
     assert code == 3
     assert "no run of tonight answers the same question" in err
+
+
+@pytest.mark.parametrize("baseline", ["0123abcd", "shades/pixels/logistic"])
+def test_a_baseline_that_pins_no_run_is_refused_before_the_night_begins(run, job, baseline):
+    run("nightly", job())
+    code, out, err = run("nightly", job(f"[gate]\nmax_drop = 0.01\nbaselines = ['{baseline}']"))
+    assert (code, out) == (2, "")
+    assert baseline in err
+    assert "cached" not in err  # nothing was extracted or probed
