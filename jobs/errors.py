@@ -55,6 +55,7 @@ def _codes() -> tuple[tuple[type[BaseException], ExitCode], ...]:
         (extract.EngineUnavailable, ExitCode.UNAVAILABLE),
         (store.FeatureSetNotFound, ExitCode.UNAVAILABLE),
         (store.StoreNotFound, ExitCode.UNAVAILABLE),
+        (reports.NothingToReport, ExitCode.UNAVAILABLE),
         (extract.BadData, ExitCode.BAD_DATA),
         (store.InvalidFeatures, ExitCode.BAD_DATA),
         (extract.ModelMismatch, ExitCode.BAD_DATA),

@@ -12,7 +12,7 @@ from jobs.gate import check_gate, pin_baselines
 from jobs.probing import ProbeOptions, probe_all
 from jobs.reporting import judge, write_report
 from jobs.surroundings import Surroundings
-from reports import summary_lines
+from reports import NothingToReport, summary_lines
 from store import FeatureStore, ProbeResult
 
 __all__ = ["Night", "run_night"]
@@ -58,8 +58,10 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
             page = write_report(store, job.report.out, surroundings)
             lines = [*summary_lines(tonight, judge(tonight)), f"Report: {page.absolute()}"]
         except foreseen() as error:
-            failures.append(Failure("report", error))
             console.say(f"report: {error}")
+            # Where every probe failed, the empty report follows from that, and must not hide why.
+            if not (failures and isinstance(error, NothingToReport)):
+                failures.append(Failure("report", error))
         if gate:
             verdict = check_gate(gate, probed.rows, store)
             failures.extend(verdict.failures)

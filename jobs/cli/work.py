@@ -62,6 +62,8 @@ def extract(
         return FeatureStore(path) if dry_run else FeatureStore.create(path)
 
     require_store_format(path)
+    if dry_run:
+        console.say("Dry run: no picture is decoded, so one that only decoding shows to be broken counts as a row.")
     options = ExtractOptions(tuple(split), engine, max_bad, dry_run, device, accept_drift)
     outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
     errors = [failure.row() for failure in outcome.failures]
@@ -74,7 +76,9 @@ def probe(
     config: Config = None,
     dataset: Dataset = [],
     extractor: ExtractorName = [],
-    head: Annotated[list[str], typer.Option("--head", metavar="HEAD", help="dense or logistic (the default).")] = [],
+    head: Annotated[
+        list[str], typer.Option("--head", metavar="HEAD", help="dense, logistic (the default), ridge or knn.")
+    ] = [],
     train: Annotated[str | None, typer.Option(metavar="SPLIT", help="Such as train[:80%].")] = None,
     validation: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
     test: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,

@@ -36,7 +36,7 @@ def store(digits_store, tmp_path):
         (["probe", "--dataset", "bundled:digits", "--extractor", "inception_v3"], 69, "run 'linprobe extract'"),
         (["probe", "--dataset", "bundled:digits", "--extractor", "pixels"], 65, "no base split 'train'"),
         (["report", "--format", "html"], 2, "known: site, markdown, csv, json"),
-        (["report"], 65, "There are no probe runs to report"),
+        (["report"], 69, "run 'linprobe probe' first"),
         (["schedule", "nope.toml"], 2, "nope.toml: no such configuration file"),
         (["store", "show", "feed"], 69, "no set and no run"),
     ],

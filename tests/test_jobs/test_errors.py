@@ -30,7 +30,7 @@ from store import (
         (ModelMismatch(), 65),
         (SplitError(), 65),
         (LabelError(), 65),
-        (NothingToReport(), 65),
+        (NothingToReport(), 69),
         (SourceUnavailable(), 69),
         (ModelUnavailable(), 69),
         (EngineUnavailable(), 69),
