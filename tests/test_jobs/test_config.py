@@ -1,10 +1,13 @@
+import tomllib
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from extract.engines import DEVICES, ENGINES
-from jobs.config import ExtractorConfig, JobConfig
+from jobs.config import DatasetConfig, ExtractorConfig, GateConfig, JobConfig, ProbeConfig, ReportConfig
 from jobs.errors import ConfigError
+from probe import HEADS, default_options
 
 
 @pytest.fixture
@@ -145,3 +148,19 @@ def test_antialias_is_true_or_false(write):
 def test_choices_of_the_file_are_those_of_the_engines():
     annotations = {name: ExtractorConfig.model_fields[name].annotation for name in ("engine", "device")}
     assert (get_args(annotations["engine"]), get_args(annotations["device"])) == (ENGINES, DEVICES)
+
+
+def test_an_example_shows_every_key_and_every_option_of_every_head():
+    path = Path(__file__).parents[2] / "examples" / "every_key.toml"
+    shown = tomllib.loads(path.read_text())
+    assert set(shown) == set(JobConfig.model_fields)
+    for name, table in (("datasets", DatasetConfig), ("extractors", ExtractorConfig)):
+        keys = {field.alias or name for name, field in table.model_fields.items()}
+        assert set().union(*shown[name]) == keys
+    assert set(shown["report"]) == set(ReportConfig.model_fields)
+    assert set(shown["gate"]) == set(GateConfig.model_fields)
+    config = JobConfig.from_toml(path)
+    assert {probe.head for probe in config.probes} == set(HEADS)
+    for probe in config.probes:
+        assert set(probe.options) == set(default_options(probe.head))
+    assert set(ProbeConfig.model_fields) <= set().union(*shown["probes"])
