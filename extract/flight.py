@@ -1,5 +1,7 @@
 """Batches under way: while the engine computes one, the next waits at its door and the one before is written."""
 
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,12 +20,19 @@ class Flight:
 
     Args:
         engine: called in threads of its own, in as many as it allows side by side.
+
+    Attributes:
+        busy: seconds during which the engine had a batch, or several, until it last had none.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(engine.in_flight, thread_name_prefix="engine")
         self._under_way: deque[tuple[Batch, Future[np.ndarray]]] = deque()
+        self._lock = threading.Lock()
+        self._computing = 0
+        self._busy_since = 0.0
+        self.busy = 0.0
 
     def __enter__(self) -> "Flight":
         return self
@@ -51,5 +60,19 @@ class Flight:
         return batch, rows.result()
 
     def _rows(self, batch: Batch) -> np.ndarray:
-        # A batch of nothing but broken pictures has no row.
-        return self._engine(batch.images) if batch.pending else np.empty((0, self._engine.dim), np.float32)
+        if not batch.pending:  # nothing but broken pictures
+            return np.empty((0, self._engine.dim), np.float32)
+        self._count(1)
+        try:
+            return self._engine(batch.images)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            now = time.perf_counter()
+            if not self._computing:
+                self._busy_since = now
+            self._computing += change
+            if not self._computing:
+                self.busy += now - self._busy_since

@@ -15,6 +15,7 @@ from extract.decoding import Header, Undecodable, decode_carefully
 from extract.geometry import crop_and_resize
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Example
+from extract.timing import Stopwatch
 
 __all__ = ["Batch", "Pending", "decode_plain", "load_decoder", "stream_batches"]
 
@@ -47,11 +48,15 @@ class Batch:
         pending: the N pictures.
         images: (N, size, size, 3), 0 to 255, in the preprocessing's pixel type.
         failed: pictures that no decoder could read, with the reason.
+        read_seconds: what reading their files cost, where they had not been read before.
+        decode_seconds: what decoding and resizing them cost, of all threads together.
     """
 
     pending: list[Pending]
     images: np.ndarray
     failed: list[tuple[Pending, str]]
+    read_seconds: float = 0.0
+    decode_seconds: float = 0.0
 
 
 def load_decoder() -> None:
@@ -83,18 +88,24 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
     )
     dataset = tf.data.Dataset.from_generator(feed.elements, output_signature=signature)
 
-    def to_images(ordinal: Any, kind: Any, data: Any, shape: Any) -> tuple[Any, Any]:
-        return ordinal, resize(decode(kind, data, shape), preprocessing)
+    def to_images(ordinal: Any, kind: Any, data: Any, shape: Any) -> tuple[Any, Any, Any]:
+        began = tf.timestamp()
+        with tf.control_dependencies([began]):
+            image = resize(decode(kind, data, shape), preprocessing)
+        with tf.control_dependencies([image]):
+            return ordinal, image, tf.timestamp() - began
 
-    dataset = dataset.map(to_images, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # AutoGraph would read our source files again, to find nothing to convert.
+    traced = tf.autograph.experimental.do_not_convert(to_images)
+    dataset = dataset.map(traced, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     # A broken picture drops out here; the gap in the ordinals tells which, below.
     dataset = dataset.ignore_errors(log_warning=False).batch(batch_size).prefetch(2)
-    for ordinals, images in dataset.as_numpy_iterator():
-        yield feed.match(ordinals, images, preprocessing)
+    for ordinals, images, seconds in dataset.as_numpy_iterator():
+        yield feed.match(ordinals, images, preprocessing, float(seconds.sum()))
     if feed.error is not None:
         raise feed.error
     none = np.empty((0, *_shape(preprocessing)), preprocessing.pixels)
-    rest = feed.match(np.empty(0, np.int64), none, preprocessing, last=True)
+    rest = feed.match(np.empty(0, np.int64), none, preprocessing, 0.0, last=True)
     if rest.pending or rest.failed:
         yield rest
 
@@ -114,6 +125,7 @@ class _Feed:
         self._given = 0
         self._under_way: deque[Pending] = deque()
         self._refused: dict[int, str] = {}
+        self._reading, self._decoding, self._rescuing = Stopwatch(), Stopwatch(), Stopwatch()
         self.error: BaseException | None = None
 
     def elements(self) -> Iterator[tuple[int, int, bytes, tuple[int, int, int]]]:
@@ -134,11 +146,13 @@ class _Feed:
             self.error = error
 
     def _element(self, picture: Pending) -> tuple[int, int, bytes, tuple[int, int, int]] | None:
-        data = picture.example.read()
+        with self._reading.running():
+            data = picture.example.read()
         if isinstance(data, bytes) and picture.header.is_plain:
             return picture.ordinal, _JPEG if picture.header.format == "JPEG" else _PNG, data, (0, 0, 0)
         try:
-            pixels = decode_carefully(data) if isinstance(data, bytes) else data
+            with self._decoding.running():
+                pixels = decode_carefully(data) if isinstance(data, bytes) else data
         except Undecodable as error:
             self._refused[picture.ordinal] = str(error)
             return None
@@ -146,9 +160,14 @@ class _Feed:
         return picture.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels)
 
     def match(
-        self, ordinals: np.ndarray, images: np.ndarray, preprocessing: Preprocessing, last: bool = False
+        self,
+        ordinals: np.ndarray,
+        images: np.ndarray,
+        preprocessing: Preprocessing,
+        seconds: float,
+        last: bool = False,
     ) -> Batch:
-        """Pair what came out with what went in; what was skipped takes the careful path."""
+        """Pair what came out, and took so long, with what went in; what was skipped takes the careful path."""
         pending: list[Pending] = []
         failed: list[tuple[Pending, str]] = []
         rows: list[np.ndarray] = []
@@ -162,14 +181,16 @@ class _Feed:
             image = ready.get(picture.ordinal)
             if image is None:
                 try:
-                    image = self._rescue(picture, preprocessing)
+                    with self._rescuing.running():
+                        image = self._rescue(picture, preprocessing)
                 except Undecodable as error:
                     failed.append((picture, str(error)))
                     continue
             pending.append(picture)
             rows.append(image)
         stacked = images if len(rows) == len(images) else np.stack(rows) if rows else images[:0]
-        return Batch(pending, stacked, failed)
+        seconds += self._decoding.lap() + self._rescuing.lap()
+        return Batch(pending, stacked, failed, self._reading.lap(), seconds)
 
     def _rescue(self, picture: Pending, preprocessing: Preprocessing) -> np.ndarray:
         reason = self._refused.pop(picture.ordinal, None)

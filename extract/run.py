@@ -1,88 +1,33 @@
-"""One base split through one extractor: pictures to rows, rows to the pool, the set published."""
+"""One base split through one extractor: pictures to rows, rows to the pool, the set published.
+
+The rows may come from several: each share is brought into the pool by whoever has it, and whoever finds that
+no row lacks publishes the set.
+"""
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
 from extract.canary import CanaryWatch
-from extract.engines.engine import Engine, ParameterCounts
+from extract.engines.engine import Engine
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.flight import Flight
+from extract.outcome import NOTHING, Contribution, Extraction, Naming, Progress, combine
 from extract.pipeline import Batch, Pending, load_decoder, stream_batches
+from extract.shares import Share
 from extract.sources.example import DatasetSource
-from extract.survey import STRICT, Budget, Candidate, Survey, known_verdicts, set_key
-from store import FeatureSet, FeatureStore, Pool, Provenance
+from extract.survey import STRICT, Budget, Survey, known_verdicts, set_key
+from extract.timing import Stopwatch, TimeSpent
+from store import FeatureStore, Pool, Provenance
 
-__all__ = ["CHUNK", "Extraction", "Naming", "Plan", "Progress", "extract_features", "plan_extraction"]
+__all__ = ["CHUNK", "compute_share", "extract_features", "publish_if_complete"]
 
 # Consecutive candidates whose missing rows become one shard: the unit of work and of loss.
 CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an extraction is.
-
-    Attributes:
-        candidates: how many there are, or None where only reading tells.
-        read: candidates read and hashed.
-        computed: pictures through the engine.
-        reused: rows that the pool had.
-        quarantined: pictures that could not be decoded.
-    """
-
-    candidates: int | None
-    read: int = 0
-    computed: int = 0
-    reused: int = 0
-    quarantined: int = 0
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What became of one base split.
-
-    Attributes:
-        feature_set: the published set.
-        status: `extracted`, or `cached` where the very set was published before.
-        forward_passes: pictures computed for it, without canary and padding.
-        reused: rows that the pool had.
-        ignored: files that are no pictures.
-        seconds: from the first read to the publication, without loading and compiling the model.
-        engine: what ran it, empty where nothing had to run.
-        parameters: of the network, None where nothing had to run.
-    """
-
-    feature_set: FeatureSet
-    status: str
-    forward_passes: int
-    reused: int
-    ignored: int
-    seconds: float
-    engine: str
-    parameters: ParameterCounts | None
-
-
-@dataclass(frozen=True)
-class Naming:
-    """What a set is called and when: the circumstances that its caller knows.
-
-    Attributes:
-        dataset: the name of the configuration, or the source.
-        created: UTC, ISO 8601 to the second.
-        host: the machine's name.
-        versions: package name → version.
-    """
-
-    dataset: str
-    created: str
-    host: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
 
 
 def extract_features(
@@ -96,6 +41,7 @@ def extract_features(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     has_canary: bool = True,
     is_drift_accepted: bool = False,
+    contributed: Contribution = NOTHING,
 ) -> Extraction:
     """Bring one base split's rows into the pool, as far as they lack, and publish its set.
 
@@ -110,23 +56,135 @@ def extract_features(
         on_progress: called now and then.
         has_canary: whether the canary pictures are looked at before rows are added.
         is_drift_accepted: whether rows are added although they have drifted.
+        contributed: what workers have computed for it just now.
 
     Raises:
         CanaryDrift: the numbers do not come out as when the pool was begun. No row is added.
         BadData: the budget is exceeded, an id stands twice, or nothing is left. No set is published.
     """
-    started = time.perf_counter()
+    began = time.perf_counter()
     pool = store.pool(extractor.pool_key())
-    survey = Survey(source, split, pool, known_verdicts(store, naming.dataset, split, extractor))
+    verdicts = known_verdicts(store, naming.dataset, split, extractor) | dict(contributed.verdicts)
+    survey = Survey(source, split, pool, verdicts)
     watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
-    work = _Work(survey, pool, extractor, open_engine, source.count(split), budget, on_progress, watch)
-    work.run()
+    progress = Progress(source.count(split), computed=contributed.forward_passes)
+    own = _Work(survey, pool, extractor, open_engine, progress, budget, on_progress, watch, began).run()
+    return _publish(survey, source, split, extractor, store, naming, combine([contributed, own]))
+
+
+def compute_share(
+    source: DatasetSource,
+    split: str,
+    extractor: Extractor,
+    store: FeatureStore,
+    open_engine: Callable[[], Engine],
+    share: Share,
+    dataset: str,
+    budget: Budget = STRICT,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    has_canary: bool = True,
+    is_drift_accepted: bool = False,
+) -> Contribution:
+    """Bring the rows of one share of a base split into the pool, as far as they lack; publish nothing.
+
+    Args:
+        source, split, extractor, store, open_engine, on_progress, has_canary, is_drift_accepted: as for
+            `extract_features`.
+        share: which chunks.
+        dataset: what the set is called, whose verdicts on broken pictures hold.
+        budget: how many pictures of this share may be undecodable.
+
+    Raises:
+        CanaryDrift, BadData: as there.
+    """
+    began = time.perf_counter()
+    pool = store.pool(extractor.pool_key())
+    verdicts = known_verdicts(store, dataset, split, extractor)
+    survey = Survey(source, split, pool, verdicts, lambda ordinal: share.has(ordinal // CHUNK))
+    watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
+    progress = Progress(share.candidates(source.count(split), CHUNK))
+    return _Work(survey, pool, extractor, open_engine, progress, budget, on_progress, watch, began).run()
+
+
+def publish_if_complete(
+    source: DatasetSource,
+    split: str,
+    extractor: Extractor,
+    store: FeatureStore,
+    share: Share,
+    naming: Naming,
+    budget: Budget = STRICT,
+    contributed: Contribution = NOTHING,
+) -> Extraction | None:
+    """Publish a base split's set if no share of it lacks a row any more; compute nothing.
+
+    Who is done early reads hardly more than its own share: the last chunks of the others are looked at first,
+    and a row lacks there as long as they are at work. Of two that end at once, both see all rows, since each
+    commits its own before it looks.
+
+    Args:
+        source, split, extractor, store, naming: as for `extract_features`.
+        share: the one that was computed here.
+        budget: how many pictures of the whole base split may be undecodable.
+        contributed: what was computed for that share.
+
+    Returns:
+        None if a row lacks.
+
+    Raises:
+        BadData: the budget is exceeded, an id stands twice, or nothing is left. No set is published.
+    """
+    began = time.perf_counter()
+    pool = store.pool(extractor.pool_key())
+    verdicts = known_verdicts(store, naming.dataset, split, extractor) | dict(contributed.verdicts)
+    total = source.count(split)
+    if total is not None:
+        last = -(-total // CHUNK) - 1
+        ends = Survey(source, split, pool, verdicts, lambda ordinal: last - share.count < ordinal // CHUNK)
+        if not _is_complete(ends, extractor):
+            return None
+        verdicts = ends.verdicts
+    survey = Survey(source, split, pool, verdicts)
+    if not _is_complete(survey, extractor):
+        return None
+    _require_within_budget(survey, budget)
+    seconds = time.perf_counter() - began
+    looked = Contribution(seconds=seconds, time=TimeSpent(read=seconds))
+    return _publish(survey, source, split, extractor, store, naming, combine([contributed, looked]))
+
+
+def _is_complete(survey: Survey, extractor: Extractor) -> bool:
+    """Return whether every picture has a row or cannot be decoded; at the first that lacks reading ends."""
+    lacking = survey.lacking()
+    first = next(lacking, None)
+    if first is None:
+        return True
+    load_decoder()
+    # Of a broken picture nobody has left a note that others could read: whoever publishes tries it again.
+    for batch in stream_batches(chain([first], lacking), extractor.preprocessing, 1):
+        for picture, reason in batch.failed:
+            survey.refuse(picture.content, reason)
+        if batch.pending:
+            return False
+    return True
+
+
+def _publish(
+    survey: Survey,
+    source: DatasetSource,
+    split: str,
+    extractor: Extractor,
+    store: FeatureStore,
+    naming: Naming,
+    done: Contribution,
+) -> Extraction:
+    began = time.perf_counter()
+    pool = store.pool(extractor.pool_key())
     key = set_key(survey, source, split, pool)
-    reused = len(survey.candidates) - survey.bad - work.progress.computed
+    # A picture that stands in two shares is computed in both.
+    reused = max(0, len(survey.candidates) - survey.bad - done.forward_passes)
     feature_set = store.find_set(key.digest, pool)
     is_cached = feature_set is not None
-    seconds = time.perf_counter() - started - work.loading
-    engine = work.engine
     ignored = source.ignored(split)
     if feature_set is None:
         provenance = Provenance(
@@ -134,69 +192,32 @@ def extract_features(
             dataset=naming.dataset,
             source=source.name,
             extractor=extractor.name,
-            engine=engine.name if engine else "",
+            engine=done.engine,
             host=naming.host,
-            device=engine.device if engine else "",
-            threads=engine.threads if engine else 0,
+            device=done.device,
+            threads=done.threads,
             versions=naming.versions,
-            canary=watch.report if watch else {},
-            seconds=round(seconds, 3),
-            forward_passes=work.progress.computed,
+            canary=done.canary,
+            seconds=round(done.seconds + time.perf_counter() - began, 3),
+            forward_passes=done.forward_passes,
             reused=reused,
             ignored=ignored,
         )
         feature_set = store.publish_set(key, survey.ledger(), pool, provenance)
     for name in dict.fromkeys((naming.dataset, source.name)):
         store.name_set(name, split, extractor.name, key.digest, naming.created)
+    seconds = time.perf_counter() - began
     return Extraction(
         feature_set=feature_set,
-        status="cached" if is_cached and not work.progress.computed else "extracted",
-        forward_passes=work.progress.computed,
+        status="cached" if is_cached and not done.forward_passes else "extracted",
+        forward_passes=done.forward_passes,
         reused=reused,
         ignored=ignored,
-        seconds=time.perf_counter() - started - work.loading,
-        engine=engine.name if engine else "",
-        parameters=engine.parameters if engine else None,
+        seconds=done.seconds + seconds,
+        time=done.time + TimeSpent(write=seconds),
+        engine=done.engine,
+        parameters=done.parameters,
     )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an extraction of one base split would do.
-
-    Attributes:
-        key: of the set that is published already, or empty.
-        rows: candidates that look decodable, by their headers.
-        quarantined: those that do not.
-        ignored: files that are no pictures.
-        lacking: pictures that would have to be computed.
-    """
-
-    key: str
-    rows: int
-    quarantined: int
-    ignored: int
-    lacking: int
-
-
-def plan_extraction(
-    source: DatasetSource, split: str, extractor: Extractor, store: FeatureStore | None, dataset: str
-) -> Plan:
-    """Say what `extract_features` would do, reading every picture but computing and writing nothing.
-
-    Args:
-        source, split, extractor: as there.
-        store: None where there is none yet.
-        dataset: what the set would be called.
-    """
-    key = extractor.pool_key()
-    pool = store.pool(key) if store else Pool(Path(key.digest), key)
-    survey = Survey(source, split, pool, known_verdicts(store, dataset, split, extractor) if store else {})
-    lacking = sum(1 for _ in survey.lacking())
-    digest = set_key(survey, source, split, pool).digest
-    bad = survey.bad
-    published = digest if store and not lacking and store.has_set(digest, pool) else ""
-    return Plan(published, len(survey.candidates) - bad, bad, source.ignored(split), lacking)
 
 
 class _Work:
@@ -208,10 +229,11 @@ class _Work:
         pool: Pool,
         extractor: Extractor,
         open_engine: Callable[[], Engine],
-        candidates: int | None,
+        progress: Progress,
         budget: Budget,
         on_progress: Callable[[Progress], None],
         watch: CanaryWatch | None,
+        began: float,
     ) -> None:
         self._survey = survey
         self._pool = pool
@@ -223,33 +245,38 @@ class _Work:
         self._rows: list[np.ndarray] = []
         self._contents: list[bytes] = []
         self._chunk = -1
-        self.progress = Progress(candidates)
+        self._loading, self._reading, self._writing = Stopwatch(), Stopwatch(), Stopwatch()
+        self._began = began
+        # The pool was listed since, which is reading too.
+        self._time = TimeSpent(read=time.perf_counter() - began)
+        # What others have computed meets this survey as rows that the pool has.
+        self._elsewhere = progress.computed
+        self.progress = progress
         self.engine: Engine | None = None
-        self.loading = 0.0
 
-    def run(self) -> None:
+    def run(self) -> Contribution:
         """Compute and commit every row that lacks.
 
         Raises:
             BadData: more pictures are undecodable than the budget allows; what was computed is kept.
         """
-        lacking = self._survey.lacking()
+        lacking = self._reading.over(self._survey.lacking())
         first = next(lacking, None)
         if first is not None:
-            began = time.perf_counter()
-            load_decoder()
-            self.engine = self._open_engine()
-            if self._watch:
-                self._watch.look(self.engine)
-            self.loading = time.perf_counter() - began
+            with self._loading.running():
+                load_decoder()
+                self.engine = self._open_engine()
+                if self._watch:
+                    self._watch.look(self.engine)
             self._compute(chain([first], lacking), self.engine)
         # A share can be held against the total at last, where only reading tells it.
         self.progress = replace(self.progress, candidates=len(self._survey.candidates))
         self._report()
-        if not self._is_within_budget():
-            self._refuse(self._survey.quarantined())
+        _require_within_budget(self._survey, self._budget)
+        return self._contribution()
 
     def _compute(self, lacking: Iterator[Pending], engine: Engine) -> None:
+        began = time.perf_counter()
         with Flight(engine) as flight:
             for batch in stream_batches(lacking, self._extractor.preprocessing, engine.batch_size):
                 # Before more is computed, so that a kill costs a chunk and not two.
@@ -259,13 +286,16 @@ class _Work:
                 flight.launch(batch)
                 # One is computed while the next is copied to the device, or waits.
                 self._take(flight.land(leave=1))
-                if not self._is_within_budget():
+                if not self._budget.allows(self.progress.quarantined, self.progress.candidates):
                     break
             self._take(flight.land())
         self._commit()
+        waiting = time.perf_counter() - began - flight.busy
+        self._time += TimeSpent(forward=flight.busy, waiting=waiting)
 
     def _take(self, landed: Iterator[tuple[Batch, np.ndarray]]) -> None:
         for batch, features in landed:
+            self._time += TimeSpent(read=batch.read_seconds, decode=batch.decode_seconds)
             for picture, reason in batch.failed:
                 self._survey.refuse(picture.content, reason)
             if self.engine and batch.pending:
@@ -285,28 +315,45 @@ class _Work:
 
     def _commit(self) -> None:
         if self._rows:
-            if self._watch:
-                self._watch.keep()
-            self._pool.add(np.stack(self._rows), self._contents)
+            with self._writing.running():
+                if self._watch:
+                    self._watch.keep()
+                self._pool.add(np.stack(self._rows), self._contents)
             self._rows, self._contents = [], []
 
     def _report(self) -> None:
-        bad = self._survey.bad
-        self.progress = replace(
-            self.progress, read=len(self._survey.candidates), reused=self._survey.reused, quarantined=bad
-        )
+        survey = self._survey
+        reused = max(0, survey.reused - self._elsewhere)
+        self.progress = replace(self.progress, read=len(survey.candidates), reused=reused, quarantined=survey.bad)
         self._on_progress(self.progress)
 
-    def _is_within_budget(self) -> bool:
-        return self._budget.allows(self.progress.quarantined, self.progress.candidates)
-
-    def _refuse(self, bad: list[Candidate]) -> None:
-        shown = "; ".join(f"{c.example_id}: {self._survey.verdicts[c.known.content]}" for c in bad[:3])
-        raise BadData(
-            f"{len(bad)} of the {len(self._survey.candidates)} pictures read so far cannot be decoded, more than the "
-            f"budget allows ({shown}{'; …' if len(bad) > 3 else ''}); mend or remove them, or raise --max-bad. "
-            "Rows computed until now are kept."
+    def _contribution(self) -> Contribution:
+        engine, loading = self.engine, self._loading.seconds
+        return Contribution(
+            candidates=len(self._survey.candidates),
+            forward_passes=self.progress.computed - self._elsewhere,
+            seconds=time.perf_counter() - self._began - loading,
+            loading=loading,
+            time=self._time + TimeSpent(read=self._reading.seconds, write=self._writing.seconds),
+            engine=engine.name if engine else "",
+            device=engine.device if engine else "",
+            threads=engine.threads if engine else 0,
+            parameters=engine.parameters if engine else None,
+            canary=self._watch.report if self._watch else {},
+            verdicts=self._survey.verdicts,
         )
+
+
+def _require_within_budget(survey: Survey, budget: Budget) -> None:
+    if budget.allows(survey.bad, len(survey.candidates)):
+        return
+    bad = survey.quarantined()
+    shown = "; ".join(f"{c.example_id}: {survey.verdicts[c.known.content]}" for c in bad[:3])
+    raise BadData(
+        f"{len(bad)} of the {len(survey.candidates)} pictures read so far cannot be decoded, more than the "
+        f"budget allows ({shown}{'; …' if len(bad) > 3 else ''}); mend or remove them, or raise --max-bad. "
+        "Rows computed until now are kept."
+    )
 
 
 def _require_finite(features: np.ndarray, batch: Batch, engine: Engine) -> None:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from extract import Progress
+from jobs.pace import Pace
 
 __all__ = ["Console"]
 
-# Where there is no terminal, a line now and then tells a log that the job is alive.
+# Where there is no terminal, a line now and then tells a log that the job is alive: soon once, then each minute.
+_FIRST_LOG_SECONDS = 10.0
 _LOG_SECONDS = 60.0
 
 
@@ -22,10 +24,18 @@ class Console:
         is_json: whether stdout gets one JSON document rather than text.
         out: stdout.
         err: stderr.
+        clock: seconds, never going back.
     """
 
-    def __init__(self, is_json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        is_json: bool,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.is_json = is_json
+        self._clock = clock
         self._out = out or sys.stdout
         self._err = err or sys.stderr
 
@@ -48,59 +58,57 @@ class Console:
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[Progress], None]]:
-        """Show how far an extraction is: a bar on a terminal, a line a minute in a log."""
+        """Show how far an extraction is, how fast and how long still: a bar on a terminal, a line a minute in a log."""
         if self._err.isatty():
-            with _bar(title, self._err) as update:
+            with _bar(title, self._err, self._clock) as update:
                 yield update
         else:
-            yield _Log(title, self.say)
+            yield _Log(title, self.say, self._clock)
 
 
 class _Log:
-    def __init__(self, title: str, say: Callable[[str], None]) -> None:
+    def __init__(self, title: str, say: Callable[[str], None], clock: Callable[[], float]) -> None:
         self._title = title
         self._say = say
-        self._last = time.monotonic()
+        self._clock = clock
+        self._pace = Pace()
+        self._next = clock() + _FIRST_LOG_SECONDS
 
     def __call__(self, progress: Progress) -> None:
-        if time.monotonic() - self._last >= _LOG_SECONDS:
-            self._last = time.monotonic()
-            self._say(f"{self._title}: {_counts(progress)}")
+        now = self._clock()
+        self._pace.note(progress, now)
+        if now >= self._next:
+            self._next = now + _LOG_SECONDS
+            self._say(f"{self._title}: {_counts(progress)}; {self._pace.text()}")
 
 
 def _counts(progress: Progress) -> str:
     total = f" of {progress.candidates:,}" if progress.candidates is not None else ""
-    done = progress.computed + progress.reused + progress.quarantined
     return (
-        f"{done:,}{total} pictures, {progress.computed:,} computed, "
+        f"{progress.done:,}{total} pictures, {progress.computed:,} computed, "
         f"{progress.reused:,} reused, {progress.quarantined:,} quarantined"
     )
 
 
 @contextmanager
-def _bar(title: str, stream: TextIO) -> Iterator[Callable[[Progress], None]]:
+def _bar(title: str, stream: TextIO, clock: Callable[[], float]) -> Iterator[Callable[[Progress], None]]:
     # Rich is slow to import, and a job without a terminal never needs it.
     import rich.console
-    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
-    from rich.text import Text
 
-    class Speed(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f} images/s" if task.speed else "")
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    detail = TextColumn("{task.fields[detail]}")
-    with Bar(*columns, detail, console=rich.console.Console(file=stream), transient=True) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"))
+    pace = Pace()
+    with Bar(*columns, console=rich.console.Console(file=stream), transient=True) as bar:
         task = bar.add_task(title, total=None, detail="")
 
         def update(progress: Progress) -> None:
-            done = progress.computed + progress.reused + progress.quarantined
+            pace.note(progress, clock())
             bar.update(
                 task,
                 total=progress.candidates,
-                completed=done,
-                detail=f"{progress.reused:,} reused, {progress.quarantined:,} quarantined",
+                completed=progress.done,
+                detail=f"{pace.text()}; {progress.reused:,} reused, {progress.quarantined:,} quarantined",
             )
 
         yield update

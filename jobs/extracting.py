@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from extract import (
     Extractor,
     LostSplit,
     Naming,
+    TimeSpent,
     end_lost_splits,
     extract_features,
     find_lost_splits,
@@ -197,8 +198,13 @@ def _engine_opener(
 
 def _summary(extractor: Extractor, engine: Engine) -> str:
     counts = engine.parameters
+    precision = "" if extractor.precision == "float32" else f" in {extractor.precision}"
+    first = f"{extractor.name}: {extractor.about}; {engine.dim} features, {engine.name} on {engine.device}{precision}"
+    if not counts.frozen:
+        # A floor has none; a Python function keeps them to itself.
+        return first
     return (
-        f"{extractor.name}: {extractor.about}; {engine.dim} features, {engine.name} on {engine.device}\n"
+        f"{first}\n"
         f"  Total params: {counts.frozen + counts.trainable:,}\n"
         f"  Trainable params: {counts.trainable:,}\n"
         f"  Non-trainable params: {counts.frozen:,} (constants of the graph)"
@@ -249,7 +255,12 @@ def _row(part: _Part, extraction: Extraction) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "images_per_second": round(extraction.forward_passes / seconds, 1) if extraction.forward_passes else 0.0,
         "engine": extraction.engine,
+        "time": _seconds(extraction.time),
     }
+
+
+def _seconds(spent: TimeSpent) -> dict[str, float]:
+    return {stage: round(seconds, 3) for stage, seconds in asdict(spent).items()}
 
 
 def _planned(part: _Part, store: Callable[[], FeatureStore]) -> dict[str, Any]:
@@ -273,6 +284,7 @@ def _planned(part: _Part, store: Callable[[], FeatureStore]) -> dict[str, Any]:
         "seconds": 0.0,
         "images_per_second": 0.0,
         "engine": "",
+        "time": _seconds(TimeSpent()),
     }
 
 
@@ -286,4 +298,6 @@ def _line(row: dict[str, Any]) -> str:
     work = f"{row['forward_passes']:,} forward passes, {row['reused']:,} reused"
     if row["status"] == "planned":
         return f"{name}: would take {work} ({counts})"
-    return f"{name}: {counts}; {work} in {row['seconds']:.1f} s ({row['images_per_second']:,.0f} images/s)"
+    speed = f"{work} in {row['seconds']:.1f} s ({row['images_per_second']:,.0f} images/s)"
+    spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in row["time"].items())
+    return f"{name}: {counts}; {speed}; seconds: {spent}"

@@ -7,8 +7,10 @@ PATH/train/daisy/a.jpg    base splits `train`, `validation`, `test`, as far as t
      test/roses/b.jpg
 """
 
+import errno
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,8 +68,12 @@ class FolderSource:
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the pictures of a base split, in the order of their relative paths."""
+        return (example for _, example in self.numbered_examples(split, lambda ordinal: True))
+
+    def numbered_examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
+        """Yield the pictures whose place is wanted, each with its place; no other file is read."""
         self._root(split)
-        return self._examples(split)
+        return self._examples(split, is_wanted)
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
         """Yield the pictures of these ids; no other file is read, and none outside the folder."""
@@ -76,14 +82,13 @@ class FolderSource:
             if name in example_ids:
                 yield Example(name, label, (self.path / name).read_bytes())
 
-    def _examples(self, split: str) -> Iterator[Example]:
+    def _examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
         # Paths as text: pathlib would take longer over a large folder than all the rest.
         folder = f"{self.path}{os.sep}"
-        for name, label in self._files[split].pictures:
-            if self._index is None:
-                yield Example(name, label, Path(folder + name).read_bytes())
-            else:
-                yield _indexed(folder + name, name, label, self._index)
+        for ordinal, (name, label) in enumerate(self._files[split].pictures):
+            if not is_wanted(ordinal):
+                continue
+            yield ordinal, _open_example(folder + name, name, label, self._index)
         if self._index is not None:
             self._index.save()
 
@@ -142,13 +147,25 @@ class _Files(NamedTuple):
     ignored: int
 
 
-def _indexed(path: str, name: str, label: int, index: StatIndex) -> Example:
-    stat = os.stat(path)
-    known = index.find(name, stat)
-    if known is not None:
-        return Example(name, label, UnreadFile(path, known))
-    data = Path(path).read_bytes()
-    index.learn(name, stat, Known.of_file(data))
+def _open_example(path: str, name: str, label: int, index: StatIndex | None) -> Example:
+    """Return a file as an example; one that is not there or may not be read becomes a candidate that is none."""
+    try:
+        status = os.stat(path)
+        # Opening a pipe would wait for ever.
+        if not stat.S_ISREG(status.st_mode):
+            return Example(name, label, UnreadFile(path, Known.unreadable(name, "not a regular file")))
+        known = index.find(name, status) if index is not None else None
+        if known is not None:
+            return Example(name, label, UnreadFile(path, known))
+        data = Path(path).read_bytes()
+    except OSError as error:
+        # Other errors are the disk's, and say nothing of the file.
+        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP):
+            raise
+        reason = f"cannot be read: {os.strerror(error.errno)}"
+        return Example(name, label, UnreadFile(path, Known.unreadable(name, reason)))
+    if index is not None:
+        index.learn(name, status, Known.of_file(data))
     return Example(name, label, data)
 
 

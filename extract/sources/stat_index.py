@@ -39,7 +39,7 @@ class StatIndex:
         self._path = path
         self._trusted_until = now_ns - _REST_NS
         self._entries: dict[str, _Entry] = _load(path)
-        self._is_changed = False
+        self._learnt: dict[str, _Entry] = {}
 
     def find(self, name: str, stat: os.stat_result) -> Known | None:
         """Return what is known of a file that looks unchanged."""
@@ -52,16 +52,18 @@ class StatIndex:
     def learn(self, name: str, stat: os.stat_result, known: Known) -> None:
         """Remember what a file's bytes are; `stat` is from before they were read."""
         if stat.st_mtime_ns < self._trusted_until and stat.st_size == known.size:
-            self._entries[name] = (stat.st_size, stat.st_mtime_ns, known.content, (known.header, known.reason))
-            self._is_changed = True
+            entry = (stat.st_size, stat.st_mtime_ns, known.content, (known.header, known.reason))
+            self._entries[name] = self._learnt[name] = entry
 
     def save(self) -> None:
         """Write the index anew, if anything was learnt and its folder's parent is there."""
-        if not self._is_changed or not self._path.parent.parent.is_dir():
+        if not self._learnt or not self._path.parent.parent.is_dir():
             return
+        # Others, who looked at other files of the folder, may have written it meanwhile.
+        self._entries = _load(self._path) | self._learnt
         data = json.dumps(_columns(self._entries), separators=(",", ":"), ensure_ascii=False).encode()
         replace_disposable(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-        self._is_changed = False
+        self._learnt = {}
 
 
 def _columns(entries: Mapping[str, _Entry]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from store.documents import digest
 
 SET_FIELDS = {
     "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "ignored", "forward_passes", "reused", "status",
-    "seconds", "images_per_second", "engine",
+    "seconds", "images_per_second", "engine", "time",
 }  # fmt: skip
 
 
