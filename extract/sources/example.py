@@ -39,6 +39,11 @@ class Known(NamedTuple):
             return cls(content, None, str(error), len(data))
 
     @classmethod
+    def unreadable(cls, name: str, reason: str) -> "Known":
+        """Say that nobody can look: a digest of name and reason stands in the content's place."""
+        return cls(hashlib.sha256(f"unreadable {name}: {reason}\n".encode()).digest(), None, reason, 0)
+
+    @classmethod
     def of_pixels(cls, pixels: np.ndarray) -> "Known":
         """Look at (H, W, 1 or 3) uint8 pixels."""
         height, width, channels = pixels.shape

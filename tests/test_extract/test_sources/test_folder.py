@@ -145,11 +145,11 @@ def test_a_class_may_be_a_link_to_a_folder(make_folder, tmp_path):
     assert ids(open_source(f"folder:{root}")) == ["a/1.jpg", "b/x.jpg"]
 
 
-def test_a_picture_that_cannot_be_read_is_an_error_and_not_quarantined(make_folder, lab, tree):
+def test_a_picture_that_cannot_be_read_counts_against_the_budget_with_its_reason(make_folder, lab, tree):
     root = make_folder({"a/1.jpg": JPEG})
     (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     before = tree(lab.store.path)
-    with pytest.raises(OSError, match=r"gone\.jpg"):
+    with pytest.raises(BadData, match=r"a/gone\.jpg: cannot be read: No such file or directory"):
         lab.extract(open_source(f"folder:{root}"))
     assert tree(lab.store.path) == before
 
