@@ -119,7 +119,7 @@ class Recorder:
         def call(*arguments: Any, **options: Any) -> Any:
             is_new = name == "open" and not os.path.lexists(arguments[0])
             result = real(*arguments, **options)
-            self._note(name, arguments, result, is_new)
+            self._note(name, _absolute(arguments, options), result, is_new)
             return result
 
         return call
@@ -153,6 +153,12 @@ class Recorder:
 
     def _is_ours(self, path: Any) -> bool:
         return isinstance(path, str | os.PathLike) and os.path.abspath(path).startswith(self.root)
+
+
+def _absolute(arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+    # `shutil.rmtree` names what it removes relative to an open folder.
+    folder = options.get("dir_fd")
+    return arguments if folder is None else (os.path.join(os.readlink(f"/proc/self/fd/{folder}"), arguments[0]),)
 
 
 def replay(root: str, start: Folder, steps: list[Step]) -> tuple[Folder, set[str]]:

@@ -7,6 +7,7 @@ The processes are forked, by Python's forkserver, from one that has imported eve
 to the store they are new processes, and they start within milliseconds.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import multiprocessing
@@ -139,17 +140,29 @@ def undecoded_batches(pictures: Iterator[Pending], preprocessing: Preprocessing,
         yield Batch(pending, np.stack([p.example.data for p in pending]), [])
 
 
+@contextlib.contextmanager
+def stubbed(chunk: int) -> Iterator[None]:
+    """Let `extract.run` take pictures undecoded, and so many candidates as a chunk."""
+    stubs = {"stream_batches": undecoded_batches, "load_decoder": lambda: None, "CHUNK": chunk}
+    real = {name: getattr(extract.run, name) for name in stubs}
+    try:
+        for name, stub in stubs.items():
+            setattr(extract.run, name, stub)
+        yield
+    finally:
+        for name, value in real.items():
+            setattr(extract.run, name, value)
+
+
 def extract_stub(store: Path, source: Dataset, log: Path | None = None, chunk: int = 1024) -> Extraction:
-    """Extract a dataset in this process; for one that does nothing else, as it replaces parts of `extract.run`."""
-    extract.run.stream_batches = undecoded_batches
-    extract.run.load_decoder = lambda: None
-    extract.run.CHUNK = chunk
+    """Extract a dataset in this process."""
     naming = Naming(source.name, CREATED)
     opened = FeatureStore.create(store)
-    # Without canary: its pictures would have to be decoded.
-    return extract.run.extract_features(
-        source, "all", TOY, opened, lambda: StubEngine(log, min(64, chunk)), naming, has_canary=False
-    )
+    with stubbed(chunk):
+        # Without canary: its pictures would have to be decoded.
+        return extract.run.extract_features(
+            source, "all", TOY, opened, lambda: StubEngine(log, min(64, chunk)), naming, has_canary=False
+        )
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> multiprocessing.process.BaseProcess:

@@ -1,5 +1,6 @@
 """Single bit flips over every file of a store, its disposable caches too: no new process reads a wrong number."""
 
+import logging
 import os
 import random
 import shutil
@@ -82,6 +83,8 @@ def flipped(tmp_path, monkeypatch):
         picture.parent.mkdir(parents=True)
         Image.fromarray(np.full((4, 4, 3), 80 * number, np.uint8)).save(picture)
         os.utime(picture, (1e9, 1e9))
+    # What is logged is looked at where it is read; kept by thousands, with all it refers to, it would slow HDF5 down.
+    monkeypatch.setattr(logging.getLogger("store"), "propagate", False)
     # Set to what they are, so that they are put back.
     monkeypatch.setattr(store.pool, "stamp_of", store.pool.stamp_of)
     monkeypatch.setattr(store.run_table, "_stamp", store.run_table._stamp)
