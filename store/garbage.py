@@ -174,7 +174,10 @@ class _Collector:
         if self._is_dry_run:
             return
         for path in paths:
-            os.rename(path, path.with_name(GONE_PREFIX + path.name))
+            gone = path.with_name(GONE_PREFIX + path.name)
+            # Left by a `gc` that crashed, and the same was made again since: no folder can be renamed onto it.
+            _delete(gone)
+            os.rename(path, gone)
         for folder in dict.fromkeys(path.parent for path in paths):
             sync_folder(folder)
 

@@ -367,3 +367,17 @@ def test_what_a_crashed_run_took_away_and_is_needed_goes_back(corpus, aged):
     assert found.removed == []
     assert len(found.restored) == 2
     assert verify_store(corpus.store.path, is_deep=True).is_sound
+
+
+def test_what_a_crashed_run_took_away_and_was_made_again_goes_like_any_other(corpus, aged):
+    lost = corpus.add("pq")
+    found = publish_named(corpus, "pq", OLD, name="trees")
+    set_aside = found.folder.with_name(f".gone-{found.key}")
+    shutil.copytree(found.folder, set_aside)
+    publish_named(corpus, "ab", "2026-01-03T00:00:00Z", name="trees")
+    age(corpus.store.path)
+    assert kinds(collect(corpus)) == ["name", "set", "shard"]
+    assert not found.folder.exists()
+    assert not set_aside.exists()
+    assert not corpus.pool.shard_path(lost).exists()
+    assert verify_store(corpus.store.path, is_deep=True).is_sound
