@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import stub_extraction as stub
 
-from store import FeatureSetNotFound, FeatureStore, GarbageRule, StoreBusy, collect_garbage
+from store import DamagedStore, FeatureSetNotFound, FeatureStore, GarbageRule, StoreBusy, collect_garbage
 from store.commit import is_leftover
 from store.errors import MissingFile
 
@@ -62,11 +62,24 @@ def read_all(store: Path) -> None:
     """Read every set there is, again and again: what is found is right, or missing, and never wrong."""
     while not is_over(store):
         for path in sorted(store.glob("sets/[0-9a-f]*")):
+            manifest = bytes_of(path / "manifest.json")
             try:
                 read_one(FeatureStore(store), path.name)
                 note(store, "read")
             except (FeatureSetNotFound, MissingFile):
                 note(store, "gone")
+            except DamagedStore:
+                # Taken away and made again while it was read: the manifest was that of one, the part of the other.
+                if bytes_of(path / "manifest.json") == manifest:
+                    raise
+                note(store, "replaced")
+
+
+def bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def read_one(fs: FeatureStore, key: str) -> None:

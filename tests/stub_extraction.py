@@ -200,7 +200,7 @@ def committed(store: Path) -> dict[bytes, bytes]:
     from store.shards import open_shard
 
     rows: dict[bytes, bytes] = {}
-    for path in sorted(store.glob("pools/*/shards/*.h5")):
+    for path in sorted(store.glob("pools/*/shards/[0-9a-f]*.h5")):
         shard = open_shard(path)
         rows |= {c.tobytes(): row.tobytes() for c, row in zip(shard.content_sha256, shard.features, strict=True)}
     return rows

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -113,40 +114,48 @@ def trace(path, options):
     return process.exitcode
 
 
-def check_call(before, path, number):
-    """Kill a job at one of its system calls; returns whether it made so many."""
+def calls_of(before, path):
+    """The system calls that a job makes, each as its name and how many of this name it is."""
     subprocess.run(["cp", "-a", before, path], check=True)
-    ending = trace(path, ["-o", "/dev/null", "-e", f"inject=all:signal=KILL:when={number}"])
-    assert ending in (0, -signal.SIGKILL), f"call {number}"
+    assert trace(path, ["-o", path.parent / "calls"]) == 0
+    names = re.findall(r"^(\w+)\(", (path.parent / "calls").read_text(), re.MULTILINE)
+    return [(name, names[: at + 1].count(name)) for at, name in enumerate(names)]
+
+
+def check_call(before, path, name, number):
+    """Kill a job at one of its system calls; returns whether it came so far."""
+    where = f"{name} {number}"
+    subprocess.run(["cp", "-a", before, path], check=True)
+    # strace counts the calls of each name by themselves.
+    ending = trace(path, ["-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={number}"])
+    assert ending in (0, -signal.SIGKILL), where
     store.hdf5._verified.clear()
-    assert verify_store(path, is_deep=True).is_sound, f"call {number}"
+    assert verify_store(path, is_deep=True).is_sound, where
     stub.check_set(path, OLD)
     kept = stub.committed(path)
     stub.finish(stub.extract_stub, path, NEW, path.parent / "log", 4)
     # Nothing committed is computed again.
-    assert not set(stub.computed(path.parent / "log")) & set(kept), f"call {number}"
+    assert not set(stub.computed(path.parent / "log")) & set(kept), where
     stub.check_set(path, OLD)
     stub.check_set(path, NEW)
     subprocess.run(["rm", "-rf", path, path.parent / "log"], check=True)
     return ending != 0
 
 
-def test_job_killed_at_a_sample_of_its_system_calls_leaves_the_old_state_or_the_new(before, tmp_path):
-    subprocess.run(["cp", "-a", before, tmp_path / "counted"], check=True)
-    assert trace(tmp_path / "counted", ["-o", tmp_path / "calls"]) == 0
-    calls = (tmp_path / "calls").read_text().splitlines()
-    # Around what makes something durable or visible; 'make campaign' takes every call.
-    chosen = [at for at, line in enumerate(calls, 1) if line.startswith(("link(", "rename("))]
+def test_job_killed_where_something_becomes_visible_leaves_the_old_state_or_the_new(before, tmp_path):
+    calls = calls_of(before, tmp_path / "counted")
+    # 'make campaign' takes every call.
+    chosen = [call for call in calls if call[0] in ("link", "rename")]
     assert len(chosen) > 3
-    for number in (number for at in chosen for number in (at, at + 1)):
-        check_call(before, tmp_path / "store", number)
-    print(f"\nkilled at {2 * len(chosen)} of {len(calls)} system calls of one job, nothing lost")
+    for name, number in chosen:
+        assert check_call(before, tmp_path / "store", name, number)
+    print(f"\nkilled at {len(chosen)} of {len(calls)} system calls of one job, nothing lost")
 
 
 @pytest.mark.campaign
 def test_job_killed_at_every_system_call_leaves_the_old_state_or_the_new(before, tmp_path):
-    number = 1
-    while check_call(before, tmp_path / "store", number):
-        number += 1
-    print(f"\nkilled at each of {number - 1} system calls of one job, nothing lost, the next run completes it")
-    assert number > 300
+    calls = calls_of(before, tmp_path / "counted")
+    killed = sum(check_call(before, tmp_path / "store", name, number) for name, number in calls)
+    print(f"\nkilled at {killed} of {len(calls)} system calls of one job, nothing lost, the next run completes it")
+    # Memory and threads are asked for a little differently each time.
+    assert killed > 0.9 * len(calls)
