@@ -1,7 +1,7 @@
 """Ridge classification: the penalty selected along a path that one eigendecomposition a fold gives for nothing."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,8 +22,12 @@ from probe.selection import (
     why_unselected,
 )
 from probe.temperature import fit_temperature
+from probe.workers import open_workers
 
 __all__ = ["GRID", "OPTIONS", "train_ridge"]
+
+_Pair = tuple[np.ndarray, np.ndarray]
+_Result = TypeVar("_Result")
 
 OPTIONS = (Option("scaling", "zscore", choices=SCALINGS),)
 
@@ -103,26 +107,30 @@ def _select(
     }
     temperatures = [temperature for _, temperature in found[selected["alpha"]]]
     temperature = float(np.exp(np.mean(np.log(temperatures))))
-    known = path if len(folds.pairs) == 1 else None
-    held_out = _hold_out(data, folds, scaling, selected["alpha"], temperature, known)
+    held_out = _hold_out(data, folds, scaling, selected["alpha"], temperature, path)
     return document, unresolved, temperature, held_out
 
 
 def _search(
     data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
-) -> tuple[dict[float, list[tuple[Score, float]]], RidgePath]:
-    """Return for each penalty the score and the temperature of every fold, and the last fold's path."""
+) -> tuple[dict[float, list[tuple[Score, float]]], RidgePath | None]:
+    """Return for each penalty the score and the temperature of every fold, and the path where there is one fold."""
     alphas = _with_extensions(GRID)
-    found: dict[float, list[tuple[Score, float]]] = {alpha: [] for alpha in alphas}
-    # A fold at a time: its decomposition is large, and a score for every penalty is not.
-    for number, (train, held_out) in enumerate(folds.pairs):
-        on_progress(f"ridge: fold {number + 1} of {len(folds.pairs)}, {len(alphas)} penalties")
+    on_progress(f"ridge: {len(alphas)} penalties on {len(folds.pairs)} folds")
+
+    def score(pair: _Pair) -> tuple[list[tuple[Score, float]], RidgePath | None]:
+        train, held_out = pair
         path = RidgePath(data.features, data.labels, data.classes, train, scaling)
-        for alpha, scores in path.scores(data.features, held_out, alphas):
-            temperature = fit_temperature(scores, data.labels[held_out])
-            score = score_fold(data.labels[held_out], softmax(scores / temperature))
-            found[alpha].append((score, temperature))
-    return found, path
+        labels, found = data.labels[held_out], []
+        for _, scores in path.scores(data.features, held_out, alphas):
+            temperature = fit_temperature(scores, labels)
+            found.append((score_fold(labels, softmax(scores / temperature)), temperature))
+        # A fold's decomposition is large, and a score for every penalty is not.
+        return found, path if len(folds.pairs) == 1 else None
+
+    scored = _over_folds(score, folds.pairs)
+    by_alpha = {alpha: [of_fold[at] for of_fold, _ in scored] for at, alpha in enumerate(alphas)}
+    return by_alpha, scored[0][1]
 
 
 def _hold_out(
@@ -133,11 +141,23 @@ def _hold_out(
     Paths are made anew unless one is known: the scores of all penalties, kept until one is selected, might not fit in
     memory.
     """
-    probabilities = []
-    for train, held_out in folds.pairs[: folds.first_repeat]:
+
+    def predict(pair: _Pair) -> np.ndarray:
+        train, held_out = pair
         path = known or RidgePath(data.features, data.labels, data.classes, train, scaling)
-        probabilities += [softmax(scores / temperature) for _, scores in path.scores(data.features, held_out, [alpha])]
+        ((_, scores),) = path.scores(data.features, held_out, [alpha])
+        return softmax(scores / temperature)
+
+    probabilities = _over_folds(predict, folds.pairs[: folds.first_repeat])
     return HeldOut(data.labels[folds.held_out_rows()], np.concatenate(probabilities))
+
+
+def _over_folds(function: Callable[[_Pair], _Result], pairs: Sequence[_Pair]) -> list[_Result]:
+    """Return the function's results: of several folds side by side, of one with all of BLAS's threads."""
+    if len(pairs) == 1:
+        return [function(pairs[0])]
+    with open_workers() as workers:
+        return workers.map(function, pairs)
 
 
 def _with_extensions(grid: Sequence[float]) -> list[float]:

@@ -60,8 +60,10 @@ class RidgePath:
 
     def kernels(self, alphas: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Return kernels (A, D, K) and biases (A, K), float64, for features that `scaler` has transformed."""
-        divided = self._rotated[None] / (self._values[None, :, None] + np.asarray(alphas)[:, None, None])
-        found = self._basis @ divided
+        divided = self._rotated[:, None] / (self._values[:, None, None] + np.asarray(alphas)[:, None])
+        # One wide product for all penalties, not a narrow one for each.
+        wide = self._basis @ divided.reshape(len(self._values), -1)
+        found = wide.reshape(len(wide), len(alphas), -1).transpose(1, 0, 2)
         shift = np.zeros(self._rows.dim) if self.scaler.kind == "zscore" else self._centre
         return found, self._offset - np.einsum("d,adk->ak", shift, found)
 
