@@ -222,7 +222,11 @@ def _extract(
     naming = Naming(part.dataset.stored_name, surroundings.now(), surroundings.host, installed_versions())
     title = f"{part.dataset.name}/{part.split} {part.extractor.name}"
     lock = digest([part.source.name, part.split, part.extractor.pool_key().digest])[:32]
-    with store.lock(f"extract-{lock}", wait=True), console.progress(title) as update:
+    holder = f"{surroundings.process}, at {title}"
+    with (
+        store.lock(f"extract-{lock}", True, holder, lambda text: console.say(f"{title}: {text}")),
+        console.progress(title) as update,
+    ):
         extraction = extract_features(
             part.source,
             part.split,

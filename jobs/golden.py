@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from extract import Declared, Engine, Extractor, open_engine, open_extractor, open_source
+from extract import ENGINES, Declared, Engine, EngineUnavailable, Extractor, open_engine, open_extractor, open_source
 from extract.decoding import Header, read_header
 from extract.pipeline import Pending, load_decoder, stream_batches
 from jobs.surroundings import Surroundings
@@ -26,7 +26,7 @@ class GoldenRows:
         self._store = store
         self._surroundings = surroundings
         self._say = say
-        self._engines: dict[str, tuple[Extractor, Engine]] = {}
+        self._engines: dict[tuple[str, str], tuple[Extractor, Engine]] = {}
 
     def __call__(self, features: FeatureSet, example_ids: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Return example id → (D,) float32 for those of the pictures that are still the same.
@@ -65,11 +65,20 @@ class GoldenRows:
                 yield Pending(ordinal, example, content, _header(example.data))
 
     def _opened(self, features: FeatureSet) -> tuple[Extractor, Engine]:
-        pool = features.manifest["pool"]
-        if pool not in self._engines:
+        made_by = features.manifest["pool"], features.provenance.engine
+        if made_by not in self._engines:
             extractor = self._extractor(features)
-            self._engines[pool] = extractor, open_engine(extractor, "auto", self._say)
-        return self._engines[pool]
+            self._engines[made_by] = extractor, self._engine(extractor, features.provenance.engine)
+        return self._engines[made_by]
+
+    def _engine(self, extractor: Extractor, name: str) -> Engine:
+        """Open the engine that made the rows, where it runs here; engines differ from one another in the low bits."""
+        if name in ENGINES:
+            try:
+                return open_engine(extractor, name, self._say)
+            except EngineUnavailable as error:
+                self._say(f"{error} Another engine computes the golden rows.")
+        return open_engine(extractor, "auto", self._say)
 
     def _extractor(self, features: FeatureSet) -> Extractor:
         key = self._store.pool_key(features.manifest["pool"])

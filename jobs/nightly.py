@@ -47,7 +47,7 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
         RunNotFound: a baseline of the gate is not in the store; nothing has been done then.
     """
     store = FeatureStore.create(store_path)
-    with store.lock("nightly", wait=False):
+    with store.lock("nightly", wait=False, holder=surroundings.process):
         gate = pin_baselines(job.gate, store) if job.gate else None
         extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), surroundings, console)
         probed = probe_all(job, store, ProbeOptions(), surroundings, console, frozenset(extracted.failed_pairs))

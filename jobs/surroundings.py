@@ -57,6 +57,11 @@ class Surroundings:
         """The machine's name."""
         return platform.node()
 
+    @property
+    def process(self) -> str:
+        """Which process this is, for those who wait for it."""
+        return f"process {os.getpid()} on {self.host}"
+
     def now(self) -> str:
         """Return the time: UTC, ISO 8601 to the second."""
         return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

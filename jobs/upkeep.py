@@ -39,7 +39,7 @@ def collect(
     if is_dry_run:
         found = collect_garbage(store.path, now, rule, is_dry_run=True)
     else:
-        with store.lock("gc", wait=False):
+        with store.lock("gc", wait=False, holder=surroundings.process):
             found = collect_garbage(store.path, now, rule)
     document = {**found.document(), "dry_run": is_dry_run}
     lines = [f"{garbage.kind} {garbage.path}: {garbage.bytes:,} bytes" for garbage in found.removed]

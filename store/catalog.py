@@ -3,27 +3,25 @@
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from store.aliases import Alias, Aliases
-from store.commit import PUBLISHED, TEMP_PREFIX, list_folder, make_folder, publish_new_file, sync_folder
-from store.documents import digest
+from store.commit import PUBLISHED, list_folder, sync_folder
 from store.errors import (
     DamagedStore,
     FeatureSetNotFound,
     MissingFile,
     RunNotFound,
     StoreBusy,
-    StoreFormatError,
     StoreNotFound,
 )
 from store.keys import PoolKey, Provenance, SetKey
+from store.locks import hold_lock
 from store.moments import parse_moment
+from store.opening import make_store, require_store
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
 from store.publication import publish_set
@@ -35,9 +33,8 @@ from store.sets import FeatureSet
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "FeatureStore"]
+__all__ = ["FeatureStore"]
 
-FORMAT = "linprobe-store 1"
 # So many names fit into a message.
 _LISTED = 8
 _logger = logging.getLogger(__name__)
@@ -67,28 +64,7 @@ class FeatureStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         # Absolute: what is read later must not depend on the working directory then.
         self.path = Path(path).absolute()
-        try:
-            # Before FORMAT is read: another process may be making the store, and FORMAT comes first.
-            names = list_folder(self.path)
-            found = (self.path / "FORMAT").read_text(encoding="utf-8").strip()
-        except FileNotFoundError as error:
-            # A crash of `create` may leave its temp file: that is still no store, and may become one.
-            if any(not name.startswith(TEMP_PREFIX) for name in names):
-                raise StoreFormatError(
-                    f"{self.path}: not a store, it has no FORMAT file; name another folder with --store."
-                ) from error
-            raise StoreNotFound(
-                f"{self.path}: no store here; 'linprobe extract --store {self.path}' makes one."
-            ) from error
-        except (NotADirectoryError, IsADirectoryError, UnicodeDecodeError) as error:
-            raise StoreFormatError(
-                f"{self.path}: a folder with a file FORMAT expected, {error} found; name another folder with --store."
-            ) from error
-        if found != FORMAT:
-            raise StoreFormatError(
-                f"{self.path}/FORMAT: {FORMAT!r} expected, {found!r} found; "
-                "use the linprobe that wrote this store, or name another folder with --store."
-            )
+        require_store(self.path)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> "FeatureStore":
@@ -96,8 +72,7 @@ class FeatureStore:
         try:
             store = cls(path)
         except StoreNotFound:
-            make_folder(Path(path))
-            publish_new_file(Path(path) / "FORMAT", f"{FORMAT}\n".encode())
+            make_store(Path(path).absolute())
             return cls(path)
         # Another process may have made it a moment ago, and not have come to its fsync: after a
         # crash our folders would then stand in something that is no store.
@@ -295,8 +270,8 @@ class FeatureStore:
         import pandas as pd
 
         rows, damage = run_rows(self.path, self._published("runs"))
-        for sentence in damage:
-            _logger.warning("%s The run is left out.", sentence)
+        for run_id, sentence in damage.items():
+            _logger.warning("%s The run %s is left out.", sentence, run_id[:12])
         if not rows:
             return pd.DataFrame(columns=["run_id", "dataset", "extractor", "head", "accuracy", "created"])
         return pd.DataFrame(rows).sort_values(["created", "run_id"], ignore_index=True)
@@ -342,7 +317,11 @@ class FeatureStore:
             raise RunNotFound(f"{name}: {len(found)} runs begin so; give more of the id.")
         rows, damage = run_rows(self.path, ids)
         if damage:
-            raise DamagedStore(f"{name}: its newest run expected, but a damaged one may be it; give an id. {damage[0]}")
+            run_id, sentence = next(iter(damage.items()))
+            raise DamagedStore(
+                f"{name}: its newest run expected, but the damaged run {run_id[:12]} may be it; give an id. "
+                f"{sentence}"
+            )
         matching = [row for row in rows if f"{row['dataset']}/{row['extractor']}/{row['head']}" == name]
         if matching:
             return str(max(matching, key=lambda row: (row["created"], row["run_id"]))["run_id"])
@@ -352,31 +331,15 @@ class FeatureStore:
 
     # Locks
 
-    @contextmanager
-    def lock(self, name: str, wait: bool) -> Iterator[None]:
-        """Hold a lock that saves double work; nothing's correctness rests on it.
-
-        Args:
-            name: what is locked.
-            wait: until it is free; else an error at once.
+    def lock(
+        self, name: str, wait: bool, holder: str = "", on_wait: Callable[[str], None] = lambda text: None
+    ) -> AbstractContextManager[None]:
+        """Hold a lock that saves double work; nothing's correctness rests on it, see `store.locks.hold_lock`.
 
         Raises:
             StoreBusy: it is held, and `wait` is false.
         """
-        folder = self.path / "cache" / "locks"
-        make_folder(folder)
-        # Names come from datasets and never become paths themselves.
-        lock = FileLock(folder / f"{digest(name)}.lock")
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout as error:
-            raise StoreBusy(
-                f"{name}: held by another process ({lock.lock_file}); run it again when that is done."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return hold_lock(self.path / "cache" / "locks", name, wait, holder, on_wait)
 
     @cached_property
     def _aliases(self) -> Aliases:

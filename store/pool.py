@@ -24,6 +24,7 @@ from store.content_index import (
 from store.documents import digest, read_sealed, seal
 from store.errors import REPAIR, DamagedStore, InvalidFeatures, MissingFile
 from store.keys import PoolKey
+from store.opening import mark_store
 from store.shards import SHARD_NAME, build_shard, contents_file, open_shard
 from store.writer_drift import WriterDrift, compare_writers
 
@@ -205,6 +206,8 @@ class Pool:
         # it back only where nothing new has taken its place.
         if not (self.folder / "pool.json").exists():
             publish_file(self.folder / "pool.json", seal(self.key.document()))
+        # Likewise: a job that failed may have taken the store back as an empty one.
+        mark_store(self.folder.parent.parent)
 
     def _remember(self, name: str, hashes: np.ndarray) -> None:
         self.damaged.pop(name, None)

@@ -33,8 +33,8 @@ _Stamp = list[int]
 _Document = dict[str, Any]
 
 
-def run_rows(root: Path, run_ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a flat row per run, see `run_row`, and what is wrong with runs that have none.
+def run_rows(root: Path, run_ids: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return a flat row per run, see `run_row`, and by run id what is wrong with those that have none.
 
     Args:
         root: the store.
@@ -43,7 +43,8 @@ def run_rows(root: Path, run_ids: Sequence[str]) -> tuple[list[dict[str, Any]], 
     path = root / "cache" / "results.jsonl"
     kept = _read(path)
     known: dict[str, tuple[_Stamp, _Document]] = {}
-    damage, fresh = [], 0
+    damage: dict[str, str] = {}
+    fresh = 0
     for run_id in run_ids:
         try:
             stamp = _stamp(root / "runs" / run_id)
@@ -53,7 +54,7 @@ def run_rows(root: Path, run_ids: Sequence[str]) -> tuple[list[dict[str, Any]], 
                 known[run_id] = stamp, _without_table(RunFolder(root / "runs" / run_id).document())
                 fresh += 1
         except DamagedStore as error:
-            damage.append(str(error))
+            damage[run_id] = str(error)
     if fresh > _FRESH:
         _write(path, known)
     return [run_row(run_id, document) for run_id, (_, document) in known.items()], damage

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ class StatIndex:
         # Others, who looked at other files of the folder, may have written it meanwhile.
         self._entries = _load(self._path) | self._learnt
         data = json.dumps(_columns(self._entries), separators=(",", ":"), ensure_ascii=False).encode()
-        replace_disposable(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+        with suppress(OSError):  # a store that may only be read, or a full disk: the files are read again next time
+            replace_disposable(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
         self._learnt = {}
 
 

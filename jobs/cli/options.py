@@ -81,11 +81,12 @@ def require_text(option: str, value: str | None) -> None:
         raise ConfigError(f"{option}: a text expected, got an empty one; leave the flag out for the default.")
 
 
-def require_store_format(path: Path) -> None:
-    """Fail early, before models are loaded, where the folder is a store of another version."""
+def require_store_format(path: Path) -> bool:
+    """Fail early, before models are loaded, where the folder is a store of another version; else tell if it is one."""
     from store import FeatureStore, StoreNotFound
 
     try:
         FeatureStore(path)
     except StoreNotFound:
-        return
+        return False
+    return True

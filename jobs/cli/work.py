@@ -48,6 +48,7 @@ def extract(
     from jobs.plan import Selection, select
     from jobs.surroundings import Surroundings
     from store import FeatureStore
+    from store.opening import remove_empty_store
 
     if engine is not None:
         require_choice("--engine", engine, ENGINES)
@@ -61,11 +62,16 @@ def extract(
     def opened() -> FeatureStore:
         return FeatureStore(path) if dry_run else FeatureStore.create(path)
 
-    require_store_format(path)
+    has_store = require_store_format(path)
     if dry_run:
         console.say("Dry run: no picture is decoded, so one that only decoding shows to be broken counts as a row.")
     options = ExtractOptions(tuple(split), engine, max_bad, dry_run, device, accept_drift)
-    outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
+    try:
+        outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
+    finally:
+        if not has_store:
+            # Of a job that failed or was stopped before there was a row, nothing stays.
+            remove_empty_store(path)
     errors = [failure.row() for failure in outcome.failures]
     console.result("", {"feature_sets": outcome.rows, "errors": errors})
     finish(outcome.failures)

@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import signal
 import subprocess
@@ -106,6 +108,53 @@ def test_a_deleted_split_is_told_of_and_no_probe_uses_it(run, pictures, tmp_path
     assert "has ended" not in run("extract", *job)[2]
 
 
+def test_a_job_that_fails_on_a_new_path_leaves_no_store_behind(run, pictures, tmp_path):
+    (pictures / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--split", "all")
+    for path in (pictures / "bright").iterdir():
+        path.write_bytes(b"\xff\xd8\xff\xe0 torn")
+    for path in (pictures / "dark").iterdir():
+        path.write_bytes(b"\xff\xd8\xff\xe0 torn")
+    assert run(*job)[0] == 65
+    assert not (tmp_path / "linprobe-store").exists()
+    FeatureStore.create(tmp_path / "linprobe-store")
+    assert run(*job)[0] == 65
+    assert (tmp_path / "linprobe-store" / "FORMAT").exists(), "that store was somebody's"
+
+
+def test_a_plain_file_as_store_is_told(run, pictures, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    code, _, err = run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--store", "file")
+    assert code == 74
+    assert err == f"linprobe: {tmp_path}/file: a store's folder expected, a file found; name a folder with --store.\n"
+
+
+def test_a_store_that_may_only_be_read_serves_what_it_has(run, extracted, tmp_path, monkeypatch, tree):
+    job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--json")
+    assert run("probe", *job)[0] == 0
+    shutil.rmtree(tmp_path / "linprobe-store" / "cache", ignore_errors=True)
+    before = tree(tmp_path / "linprobe-store")
+    real = {name: getattr(os, name) for name in ("mkdir", "open", "link", "rename", "replace", "unlink")}
+
+    def refusing(name):
+        def call(path, *arguments, **options):
+            is_write = name != "open" or arguments[0] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            if is_write and str(tmp_path / "linprobe-store") in os.path.abspath(path):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return real[name](path, *arguments, **options)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, refusing(name))
+    code, document, err = run("extract", *job)
+    assert (code, [row["status"] for row in document["feature_sets"]]) == (0, ["cached", "cached"]), err
+    code, document, err = run("probe", *job)
+    assert (code, [row["status"] for row in document["runs"]]) == (0, ["cached"]), err
+    assert tree(tmp_path / "linprobe-store") == before
+    assert not (tmp_path / "linprobe-store" / "cache").exists()
+
+
 def test_one_dataset_that_fails_does_not_stop_the_others(run, pictures, tmp_path):
     job = tmp_path / "job.toml"
     job.write_text(
@@ -159,6 +208,7 @@ def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept
         _, err = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "what was computed is kept, run it again" in err
+    assert "pictures/all pixels: waiting for another process, which holds " in err
     assert "Traceback" not in err
 
 

@@ -3,11 +3,14 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from extract import EngineUnavailable
 from jobs import golden
+from store import FeatureSet
 
 
 def shards():
@@ -23,7 +26,7 @@ def damage(path):
 def test_verify_of_a_sound_store_says_what_it_read_and_ends_with_0(run, extracted):
     code, out, _ = run("store", "verify")
     assert code == 0
-    assert out.startswith("1 pools, 3 shards, 2 sets, 2 names, 0 runs; 16 files, ")
+    assert out.startswith("1 pools, 3 shards, 2 sets, 2 names, 0 runs; 17 files, ")
     assert out.endswith(" MB read: all sound\n")
     code, document, _ = run("store", "verify", "--json")
     assert code == 0
@@ -60,6 +63,40 @@ def test_deep_verify_computes_rows_of_every_current_set_again(run, extracted):
     assert code == 0
     assert document["counts"]["rows_recomputed"] == 8  # 4 of train, 4 of test
     assert document["notes"] == []
+
+
+@pytest.mark.parametrize(("made_by", "opened"), [("openvino", "openvino"), ("numpy", "auto"), ("", "auto")])
+def test_deep_verify_opens_the_engine_that_made_the_rows(run, extracted, monkeypatch, made_by, opened):
+    real, asked = golden.open_engine, []
+
+    def open_engine(extractor, name, say):
+        asked.append(name)
+        return real(extractor, name, say)
+
+    monkeypatch.setattr(golden, "open_engine", open_engine)
+    provenance = FeatureSet.provenance
+    made = property(lambda features: replace(provenance.func(features), engine=made_by))
+    monkeypatch.setattr(FeatureSet, "provenance", made)
+    code, document, _ = run("store", "verify", "--deep", "--json")
+    assert (code, document["counts"]["rows_recomputed"]) == (0, 8)
+    assert asked == [opened]
+
+
+def test_deep_verify_takes_another_engine_where_that_one_cannot_run(run, extracted, monkeypatch):
+    real = golden.open_engine
+
+    def open_engine(extractor, name, say):
+        if name == "openvino":
+            raise EngineUnavailable("openvino: not installed.")
+        return real(extractor, name, say)
+
+    monkeypatch.setattr(golden, "open_engine", open_engine)
+    provenance = FeatureSet.provenance
+    made = property(lambda features: replace(provenance.func(features), engine="openvino"))
+    monkeypatch.setattr(FeatureSet, "provenance", made)
+    code, document, err = run("store", "verify", "--deep", "--json")
+    assert (code, document["counts"]["rows_recomputed"]) == (0, 8)
+    assert "openvino: not installed. Another engine computes the golden rows." in err
 
 
 def test_deep_verify_reports_an_extractor_that_gives_other_numbers_as_drift(run, extracted, monkeypatch):

@@ -80,7 +80,7 @@ def test_folder_of_something_else_is_refused_and_left_as_it_was(tmp_path, tree, 
 
 def test_file_or_nonsense_in_place_of_a_store_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(StoreFormatError, match="a folder with a file FORMAT expected"):
+    with pytest.raises(StoreFormatError, match="a store's folder expected, a file found"):
         FeatureStore(tmp_path / "file")
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "FORMAT").write_bytes(b"\xff\xfe")

@@ -130,7 +130,7 @@ def test_newest_run_of_a_name_is_not_told_while_a_damaged_one_may_be_it(store, p
     store.publish_run(replace(probe_result, run_id="aa"))
     (store.path / "runs" / "aa" / "run.json").write_bytes(b"junk")
     with pytest.raises(
-        DamagedStore, match="flowers/toy/logistic: its newest run expected, but a damaged one may be it"
+        DamagedStore, match="flowers/toy/logistic: its newest run expected, but the damaged run aa may be it"
     ):
         store.run("flowers/toy/logistic")
     assert store.run("ab12").run_id == probe_result.run_id
