@@ -10,10 +10,10 @@ import numpy as np
 
 from probe.heads.options import Option
 from probe.heads.peer import compare_with_scikit_learn
-from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_curves
+from probe.heads.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.objective import Certificate
 from probe.prediction import predict_proba
-from probe.scaling import SCALINGS, fit_scaler
+from probe.scaling import SCALINGS
 from probe.selection import Folds, choose, make_folds, tabulate, why_unselected
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, search
@@ -91,7 +91,7 @@ def train_logistic(data: TrainingData, options: Mapping[str, Any], on_progress: 
     messages: list[str] = []
     start, held_out = None, None
     if folds is None:
-        refit_C = _fixed_penalty(data.features, scaling)
+        refit_C = 1 / fixed_penalty(data.features, scaling)
         selection = _unselected(refit_C, why_unselected(data))
     else:
         selection, messages, start, held_out = _select(data, folds, scaling, on_progress)
@@ -128,17 +128,6 @@ def _describe(head: LogisticHead, data: TrainingData, on_progress: Progress) -> 
         "trainable_parameters": (data.features.shape[1] + 1) * (data.classes if data.classes > 2 else 1),
         **{f"scikit_learn_{name}": value for name, value in comparison.items()},
     }
-
-
-def _fixed_penalty(features: np.ndarray, scaling: str) -> float:
-    """Return the C that stands where nothing can be selected: 1 for rows whose mean squared length is 1.
-
-    Source: Tian et al. 2020, Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need?, which takes
-    C = 1 on features of unit length. Multiplying the features by s asks for C / s².
-    """
-    scaled = fit_scaler(scaling, features).transform(features, np.float64)
-    square = float(np.einsum("nd,nd->n", scaled, scaled).mean())
-    return float(f"{1 / square:.12g}") if square > 0 else 1.0
 
 
 def _unselected(C: float, why: str) -> dict[str, Any]:

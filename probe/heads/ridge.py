@@ -7,7 +7,7 @@ import numpy as np
 
 from probe.heads.options import Option
 from probe.heads.ridge_path import RidgePath
-from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_curves
+from probe.heads.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.prediction import head_arrays
 from probe.scaling import SCALINGS, softmax
 from probe.selection import (
@@ -34,8 +34,8 @@ OPTIONS = (Option("scaling", "zscore", choices=SCALINGS),)
 # From strong to weak, four points a decade, as the path of `logistic` has them.
 GRID = tuple(float(f"{alpha:.12g}") for alpha in 10.0 ** np.linspace(7, -4, 45))
 
-# Where there are too few rows to select on: scikit-learn's own default, and scores as they are.
-_UNSELECTED_ALPHA, _UNSELECTED_TEMPERATURE = 1.0, 1.0
+# Where there are no rows to fit one on: scores as they are.
+_UNSELECTED_TEMPERATURE = 1.0
 
 # The final fit has converged if its normal equations hold to this share of their right side.
 _SOLVED = 1e-6
@@ -48,9 +48,12 @@ def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Pro
     """
     scaling = str(options["scaling"])
     folds = make_folds(data)
-    selection, messages, held_out = _unselected(why_unselected(data)), list[str](), None
-    alpha, temperature = _UNSELECTED_ALPHA, _UNSELECTED_TEMPERATURE
-    if folds is not None:
+    messages: list[str] = []
+    held_out, temperature = None, _UNSELECTED_TEMPERATURE
+    if folds is None:
+        alpha = fixed_penalty(data.features, scaling)
+        selection = _unselected(alpha, why_unselected(data))
+    else:
         selection, messages, temperature, held_out = _select(data, folds, scaling, on_progress)
         # λ = alpha / N: more rows, a larger alpha.
         alpha = selection["selected"]["alpha"] * len(data.labels) / folds.training_rows
@@ -75,9 +78,9 @@ def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Pro
     return Trained(head, n_validation, selection, fit, no_curves(), packages, tuple(messages), held_out)
 
 
-def _unselected(why: str) -> dict[str, Any]:
-    note = f"{why}; alpha = {_UNSELECTED_ALPHA:g}, scikit-learn's default; no temperature"
-    return {"method": "none", "selected": {"alpha": _UNSELECTED_ALPHA}, "table": [], "notes": [note]}
+def _unselected(alpha: float, why: str) -> dict[str, Any]:
+    note = f"{why}; alpha = {alpha:.3g}: the mean squared length of the rows (Tian et al. 2020); no temperature"
+    return {"method": "none: a fixed penalty", "selected": {"alpha": alpha}, "table": [], "notes": [note]}
 
 
 def _select(

@@ -136,10 +136,11 @@ def test_what_is_held_out_was_predicted_by_paths_of_other_rows(official, blobs):
     assert np.allclose(trained.held_out.probabilities, np.concatenate(expected), atol=1e-5)
 
 
-def test_too_few_rows_to_select_on_take_scikit_learns_default():
+def test_too_few_rows_to_select_on_take_their_mean_squared_length():
     features, labels = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32), np.array([0, 1])
     trained, _ = train(training_data(features, labels))
-    assert trained.selection["selected"] == {"alpha": 1.0}
+    # Two z-scored features: each row is (±1, ±1).
+    assert trained.selection["selected"] == {"alpha": 2.0}
     assert "too few rows" in trained.selection["notes"][0]
     assert predict_proba(trained.head, features).argmax(axis=1).tolist() == [0, 1]
 
