@@ -71,8 +71,8 @@ class Features:
         dim: D.
         dtype: of the stored numbers.
         open_features: shard name → (n, D) array; called once per shard.
-        read: reads rows of an opened shard, from a first one on, into an array; without it they are
-            copied from the array that `open_features` gave.
+        read: reads rows of a shard, from a first one on, into an array; without it they are copied
+            from the array that `open_features` gave.
     """
 
     ndim = 2
@@ -177,9 +177,8 @@ class Features:
         return found
 
     def _copy(self, name: str, first: int, out: np.ndarray) -> None:
-        rows = self._shard(name)  # verified, before anything else reads it
         if self._read is None or out.nbytes < _READ_BYTES:
-            out[:] = rows[first : first + len(out)]
+            out[:] = self._shard(name)[first : first + len(out)]
         else:
             self._read(name, first, out)
 

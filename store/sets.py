@@ -8,6 +8,7 @@ sets/<set-key>/set.json         the document whose SHA-256 is <set-key>
                manifest.json    digests of the parts, and the segments
 """
 
+import functools
 import io
 import re
 from collections.abc import Collection
@@ -131,19 +132,19 @@ class FeatureSet:
         for s in segments:
             least[s.shard] = max(least.get(s.shard, 0), s.first + s.rows)
 
-        shards: dict[str, Shard] = {}
-
-        def open_features(name: str) -> np.ndarray:
-            shards[name] = open_shard(self.shard_path(name))
-            features = shards[name].features
-            if features.shape[1] != dim or features.dtype != dtype or len(features) < least[name]:
+        @functools.cache
+        def opened(name: str) -> Shard:
+            shard = open_shard(self.shard_path(name))
+            if shard.shape[1] != dim or shard.dtype != dtype or shard.shape[0] < least[name]:
                 raise DamagedStore(
-                    f"{self.shard_path(name)}: ({least[name]} or more, {dim}) {dtype} expected, "
-                    f"{features.shape} {features.dtype} found; {REPAIR}."
+                    f"{shard.path}: ({least[name]} or more, {dim}) {dtype} expected, "
+                    f"{shard.shape} {shard.dtype} found; {REPAIR}."
                 )
-            return features
+            return shard
 
-        return Features(segments, dim, dtype, open_features, lambda name, first, out: shards[name].read(first, out))
+        return Features(
+            segments, dim, dtype, lambda n: opened(n).features, lambda n, first, out: opened(n).read(first, out)
+        )
 
     @cached_property
     def labels(self) -> np.ndarray:

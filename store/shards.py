@@ -8,8 +8,10 @@ were verified; from then on they are mapped, or read into an array of the caller
 
 import contextlib
 import hashlib
+import math
 import re
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import h5py
@@ -43,19 +45,43 @@ _layouts: dict[VerifiedFile, _Layout] = {}
 
 @dataclass(frozen=True)
 class Shard:
-    """A verified shard.
+    """A verified shard; its rows are mapped when they are first asked for.
 
     Attributes:
-        features: (n, D) float32 or float16, mapped from disk, read-only.
-        content_sha256: (n, 32) uint8, likewise.
         path: of the file.
-        features_at: where the features begin in it, in bytes.
+        layout: where the rows lie in it.
     """
 
-    features: np.ndarray
-    content_sha256: np.ndarray
     path: Path
-    features_at: int
+    layout: _Layout
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the features."""
+        return self.layout.rows, self.layout.dim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The features' type, float32 or float16."""
+        return self.layout.dtype
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """(n, D) float32 or float16, mapped from disk, read-only."""
+        size = self.layout.rows * self.layout.dim * self.dtype.itemsize
+        return self._mapped(self.layout.features_at, size, self.dtype, self.shape)
+
+    @cached_property
+    def content_sha256(self) -> np.ndarray:
+        """(n, 32) uint8, likewise: the content hash of each row's picture."""
+        shape = (self.layout.rows, CONTENT_BYTES)
+        return self._mapped(self.layout.contents_at, math.prod(shape), np.dtype(np.uint8), shape)
+
+    def _mapped(self, begin: int, size: int, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
+        with refusing_what_hdf5_refuses(self.path):
+            mapped = np.memmap(self.path, np.uint8, "r").view(np.ndarray)
+            rows: np.ndarray = mapped[begin : begin + size].view(dtype).reshape(shape)
+            return rows
 
     def read(self, first: int, out: np.ndarray) -> None:
         """Read rows into an array, which is quicker than to copy many from the mapping: no page fault for each page.
@@ -67,10 +93,10 @@ class Shard:
         Raises:
             DamagedStore: the file has become shorter.
         """
-        row_bytes = self.features.shape[1] * self.features.itemsize
+        row_bytes = self.layout.dim * self.dtype.itemsize
         rest = memoryview(out.data).cast("B")
         with self.path.open("rb", buffering=0) as file:
-            file.seek(self.features_at + first * row_bytes)
+            file.seek(self.layout.features_at + first * row_bytes)
             while rest:
                 count = file.readinto(rest)
                 if not count:
@@ -79,19 +105,31 @@ class Shard:
 
 
 def build_shard(features: np.ndarray, contents: np.ndarray) -> tuple[str, bytes]:
-    """Return the name and the bytes of the shard of these rows.
+    """Return the name and the bytes of the shard of these rows: what HDF5 makes of them, without a copy in between.
 
     Args:
         features: (n, D) float32 or float16.
         contents: (n, 32) uint8.
     """
+    before, between, after = _frame(*features.shape, features.dtype)
+    rows, hashes = np.ascontiguousarray(features), np.ascontiguousarray(contents)
+    data = b"".join([before, rows.data, between, hashes.data, after])
+    return hashlib.sha256(data).hexdigest(), data
+
+
+@lru_cache(maxsize=8)
+def _frame(rows: int, dim: int, dtype: np.dtype) -> tuple[bytes, bytes, bytes]:
+    """Return what HDF5 writes around the two datasets of a shard, which no number in them changes."""
+    places: dict[str, tuple[int, int]] = {}
 
     def fill(file: h5py.File) -> None:
-        file.create_dataset("features", data=features, track_times=False)
-        file.create_dataset("content_sha256", data=contents, track_times=False)
+        for name, shape, kind in (("features", (rows, dim), dtype), ("content_sha256", (rows, CONTENT_BYTES), "u1")):
+            dataset = file.create_dataset(name, data=np.zeros(shape, kind), track_times=False)
+            places[name] = dataset.id.get_offset(), dataset.nbytes
 
     data = build_file(fill)
-    return hashlib.sha256(data).hexdigest(), data
+    (first, size), (second, length) = places["features"], places["content_sha256"]
+    return data[:first], data[first + size : second], data[second + length :]
 
 
 def open_shard(path: Path) -> Shard:
@@ -105,7 +143,7 @@ def open_shard(path: Path) -> Shard:
         verified = verify_file(path, path.stem)
         if verified not in _layouts:
             _layouts[verified] = _parsed(path)
-        return _mapped(path, _layouts[verified])
+        return Shard(path, _layouts[verified])
     except DamagedStore:
         forget_contents(path.parent.parent)
         raise
@@ -122,15 +160,6 @@ def _parsed(path: Path) -> _Layout:
         if not features.size:
             raise DamagedStore(f"{path}: features of a row and a column at least expected, {features.shape} found.")
         return _Layout(features.dtype, rows, dim, features.id.get_offset(), contents.id.get_offset())
-
-
-def _mapped(path: Path, layout: _Layout) -> Shard:
-    with refusing_what_hdf5_refuses(path):
-        mapped = np.memmap(path, np.uint8, "r").view(np.ndarray)
-        size = layout.rows * layout.dim * layout.dtype.itemsize
-        features = mapped[layout.features_at :][:size].view(layout.dtype).reshape(layout.rows, layout.dim)
-        contents = mapped[layout.contents_at :][: layout.rows * CONTENT_BYTES].reshape(layout.rows, CONTENT_BYTES)
-    return Shard(features, contents, path, layout.features_at)
 
 
 def forget_contents(pool: Path) -> None:

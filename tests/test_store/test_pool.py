@@ -8,7 +8,8 @@ import pytest
 
 from store import DamagedStore, Pool, PoolKey
 from store.content_index import RowAddress
-from store.shards import open_shard
+from store.hdf5 import build_file
+from store.shards import build_shard, open_shard
 
 
 def test_nothing_is_written_before_there_is_a_row(store, corpus):
@@ -92,6 +93,23 @@ def test_row_that_half_precision_cannot_hold_is_refused_and_nothing_is_written(s
     with pytest.raises(ValueError, match=message):
         pool.add(rows, [b"x" * 32, b"\xab" * 32])
     assert [p.name for p in store.path.iterdir()] == ["FORMAT"]
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f2"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (1000, 5), (65, 2048)])
+def test_shard_is_byte_for_byte_what_hdf5_makes_of_the_rows(dtype, shape):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=shape).astype(dtype)
+    contents = rng.integers(0, 256, (shape[0], 32), np.uint8)
+
+    def fill(file):
+        file.create_dataset("features", data=features, track_times=False)
+        file.create_dataset("content_sha256", data=contents, track_times=False)
+
+    name, data = build_shard(features, contents)
+    assert data == build_file(fill)
+    assert name == hashlib.sha256(data).hexdigest()
+    assert build_shard(features[::-1][::-1], contents[:, ::-1][:, ::-1]) == (name, data)
 
 
 def parts(corpus, *words):
