@@ -319,8 +319,7 @@ class FeatureStore:
         if damage:
             run_id, sentence = next(iter(damage.items()))
             raise DamagedStore(
-                f"{name}: its newest run expected, but the damaged run {run_id[:12]} may be it; give an id. "
-                f"{sentence}"
+                f"{name}: its newest run expected, but the damaged run {run_id[:12]} may be it; give an id. {sentence}"
             )
         matching = [row for row in rows if f"{row['dataset']}/{row['extractor']}/{row['head']}" == name]
         if matching:
