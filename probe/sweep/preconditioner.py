@@ -7,6 +7,7 @@ neither weights nor penalty need be exact: folds share the blocks, and they serv
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -139,8 +140,9 @@ class Preconditioner:
         added = self._penalty
         is_safe = added > _SAFE * float(np.linalg.norm(gram))
         matrix = gram.astype(np.float32 if is_safe else np.float64)
-        diagonal = matrix.diagonal().copy()
-        factorise, invert = get_lapack_funcs(("potrf", "trtri"), (matrix,))
+        diagonal: np.ndarray = matrix.diagonal().copy()
+        functions: Any = get_lapack_funcs(("potrf", "trtri"), (matrix,))
+        factorise, invert = functions
         while True:
             matrix.flat[:: len(matrix) + 1] = diagonal + added
             factor, failed = factorise(matrix, lower=1, clean=1)

@@ -176,9 +176,7 @@ def test_more_shots_than_pictures_name_the_class_and_its_pictures(lab, blobs):
         "train": lab.publish("train", features, labels, contents=contents),
         "test": lab.publish("test", *blobs(40, 4, 8, seed=2)),
     }
-    with pytest.raises(
-        LabelError, match=r"shots = 10: .* of class 0 \(9\), class 1 \(9\); ask for fewer"
-    ):
+    with pytest.raises(LabelError, match=r"shots = 10: .* of class 0 \(9\), class 1 \(9\); ask for fewer"):
         run_probe(ProbeRequest("made", "arrays", "logistic", shots=10), sets, **from_arrays)
 
 
