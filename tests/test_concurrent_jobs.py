@@ -29,7 +29,8 @@ def work_killing(generator, path, jobs, kills):
         while running:
             victim = min(running)
             if killed < kills:
-                time.sleep(generator.uniform(0, 0.2))
+                # At first while all have hardly begun, then anywhere.
+                time.sleep(generator.uniform(0, 0.2 if killed else 0.03))
                 victim = generator.choice(sorted(running))
                 running[victim].kill()
             running[victim].join()
@@ -62,6 +63,7 @@ def test_concurrent_jobs_with_kills_end_as_a_serial_run(tmp_path, count, kills, 
     generator = random.Random(seed)
     jobs = draw_jobs(generator, count)
     killed = work_killing(generator, tmp_path / "store", jobs, kills)
+    assert killed
     for source in jobs:
         stub.finish(stub.extract_stub, tmp_path / "serial", source, None, CHUNK)
         stub.check_set(tmp_path / "store", source)
