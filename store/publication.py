@@ -44,9 +44,9 @@ def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", pool: Pool, p
         place is moved aside.
 
     Raises:
-        ValueError: the ledger does not fit the key, or the pool lacks a row.
+        ValueError: the ledger does not fit the key.
         DamagedStore: the pool's shards do not fit together.
-        StoreBusy: `gc` took a shard away meanwhile; its rows have to be computed again.
+        StoreBusy: the pool lacks a row, or a shard: `gc` took it away meanwhile, and it has to be computed again.
     """
     ok = ledger[ledger["status"] == "ok"]
     ids = _checked_ids(ledger, ok, key)
@@ -129,18 +129,23 @@ def _locate(pool: Pool, ok: "pd.DataFrame") -> tuple[list[Segment], dict[str, tu
     for example_id, content in zip(ok["example_id"], ok["content_sha256"], strict=True):
         address = index.get(bytes.fromhex(content))
         if address is None:
-            raise ValueError(f"{example_id}: a row for {content} expected in the pool, none found.")
+            # Whoever publishes has seen or added every row: no mistake, but `gc` at work between then and now.
+            raise StoreBusy(
+                f"{example_id}: a row for {content} expected in the pool, none found; taken away by "
+                "'linprobe store gc' meanwhile, perhaps. Run it again, it will be computed anew."
+            )
         addresses.append((address.shard, address.row))
     segments = segments_of(addresses)
     shapes: dict[str, tuple[int, int]] = {}
     for name in dict.fromkeys(s.shard for s in segments):
-        features = _open_needed(pool, name).features
-        shapes[name] = (features.shape[0], features.shape[1])
+        # Its rows are not asked for: to be mapped, the file would have to be there still.
+        shard = _open_needed(pool, name)
+        shapes[name] = shard.shape
         first = next(iter(shapes))
-        if features.shape[1] != shapes[first][1] or features.dtype != pool.dtype:
+        if shard.shape[1] != shapes[first][1] or shard.dtype != pool.dtype:
             raise DamagedStore(
                 f"{pool.shard_path(name)}: {shapes[first][1]} columns of {pool.dtype} expected as in {first}.h5, "
-                f"{features.shape[1]} of {features.dtype} found; the pool mixes two extractors, move one of them away."
+                f"{shard.shape[1]} of {shard.dtype} found; the pool mixes two extractors, move one of them away."
             )
     return segments, shapes
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from extract import ModelCaches, open_engine, open_extractor, open_source
 from probe.heads.dense import DenseHead
@@ -75,6 +76,8 @@ def test_the_second_extraction_makes_no_forward_pass_and_loads_no_framework(demo
 
 def test_what_the_readme_tells_people_to_type_works(demo):
     folder, _, _ = demo
+    pixels, _ = digits("test", 1)
+    Image.fromarray(pixels[0, ..., 0]).save(folder / "my_digit.png")
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("linprobe ")]
     assert lines
