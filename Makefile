@@ -38,7 +38,10 @@ check: install ## Check format, lint and types.
 bench: install ## Measure speed as ratios, side by side in one run; see benchmarks/README.md.
 	@sh tests/system-packages.sh
 	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.device
+	$(BIN)/python -m benchmarks.growth --pictures 1024 4096
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.dense
 
 campaign: install ## Run the long forms of the fault tests and the full-size experiments (hours).
