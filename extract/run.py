@@ -69,7 +69,7 @@ def extract_features(
     watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
     progress = Progress(source.count(split), computed=contributed.forward_passes)
     own = _Work(survey, pool, extractor, open_engine, progress, budget, on_progress, watch, began).run()
-    return _publish(survey, source, split, extractor, store, naming, combine([contributed, own]))
+    return _publish(survey, source, split, extractor, store, pool, naming, combine([contributed, own]))
 
 
 def compute_share(
@@ -150,7 +150,7 @@ def publish_if_complete(
     _require_within_budget(survey, budget)
     seconds = time.perf_counter() - began
     looked = Contribution(seconds=seconds, time=TimeSpent(read=seconds))
-    return _publish(survey, source, split, extractor, store, naming, combine([contributed, looked]))
+    return _publish(survey, source, split, extractor, store, pool, naming, combine([contributed, looked]))
 
 
 def _is_complete(survey: Survey, extractor: Extractor) -> bool:
@@ -175,11 +175,11 @@ def _publish(
     split: str,
     extractor: Extractor,
     store: FeatureStore,
+    pool: Pool,
     naming: Naming,
     done: Contribution,
 ) -> Extraction:
     began = time.perf_counter()
-    pool = store.pool(extractor.pool_key())
     key = set_key(survey, source, split, pool)
     # A picture that stands in two shares is computed in both.
     reused = max(0, len(survey.candidates) - survey.bad - done.forward_passes)

@@ -11,7 +11,7 @@ import extract.run
 from extract import BadData, Budget, Example, Naming, UnknownName, extract_features, open_source, plan_extraction
 from extract.engines import open_engine
 from extract.extractors import pixels_floor
-from store import FeatureStore
+from store import FeatureStore, hdf5
 
 LEDGER_OF_BROKEN = ["status", "reason", "format", "mode", "width", "height", "bytes", "label"]
 
@@ -68,6 +68,15 @@ def test_the_second_extraction_makes_no_forward_pass(lab, folder):
     assert second.feature_set.key == first.feature_set.key
     assert (lab.opened, lab.engine.batches) == (1, 0)
     assert (second.engine, second.parameters) == ("", None)
+
+
+def test_the_second_extraction_reads_no_shard(lab, folder):
+    lab.extract(open_source(f"folder:{folder}"))
+    verified = hdf5._verified
+    verified.clear()
+    assert lab.extract(open_source(f"folder:{folder}")).status == "cached"
+    assert verified
+    assert [path for path, *_ in verified if "/shards/" in path] == []
 
 
 def test_the_same_pictures_in_another_folder_are_the_very_same_set(lab, folder, tmp_path):
