@@ -8,7 +8,7 @@ from extract.sources.example import DatasetSource
 from extract.survey import Survey, known_verdicts, set_key
 from store import FeatureStore, Pool
 
-__all__ = ["Plan", "has_lacking_rows", "plan_extraction"]
+__all__ = ["Plan", "plan_extraction"]
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,3 @@ def plan_extraction(
     bad = survey.bad
     published = digest if store and not lacking and store.has_set(digest, pool) else ""
     return Plan(published, len(survey.candidates) - bad, bad, source.ignored(split), lacking)
-
-
-def has_lacking_rows(
-    source: DatasetSource, split: str, extractor: Extractor, store: FeatureStore, dataset: str
-) -> bool:
-    """Return whether there is a picture to compute, reading no further than the first.
-
-    Args:
-        source, split, extractor, store: as for `extract_features`.
-        dataset: what the set would be called.
-    """
-    pool = store.pool(extractor.pool_key())
-    survey = Survey(source, split, pool, known_verdicts(store, dataset, split, extractor))
-    return next(survey.lacking(), None) is not None

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ from extract.decoding import Header
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.pipeline import Pending
-from extract.shares import numbered_examples
 from extract.sources.example import DatasetSource, Example, Known
 from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
 
@@ -81,7 +80,6 @@ class Survey:
         split: the base split.
         pool: whose rows are known.
         verdicts: content → reason, of pictures that are known to be undecodable.
-        is_wanted: whether the candidate at a place, from 0, is looked at; all are by default.
 
     Attributes:
         candidates: those read until now.
@@ -90,17 +88,9 @@ class Survey:
         bad: candidates read until now that are undecodable.
     """
 
-    def __init__(
-        self,
-        source: DatasetSource,
-        split: str,
-        pool: Pool,
-        verdicts: Mapping[bytes, str],
-        is_wanted: Callable[[int], bool] = lambda ordinal: True,
-    ) -> None:
+    def __init__(self, source: DatasetSource, split: str, pool: Pool, verdicts: Mapping[bytes, str]) -> None:
         self._source = source
         self._split = split
-        self._is_wanted = is_wanted
         self._known = pool.index()
         self._scheduled: set[bytes] = set()
         self._times: Counter[bytes] = Counter()
@@ -112,7 +102,7 @@ class Survey:
 
     def lacking(self) -> Iterator[Pending]:
         """Yield the pictures whose rows have to be computed, each content once."""
-        for ordinal, example in numbered_examples(self._source, self._split, self._is_wanted):
+        for ordinal, example in enumerate(self._source.examples(self._split)):
             known = example.look()
             if self._remember(example, known) and known.header is not None:
                 yield Pending(ordinal, example, known.content, known.header)

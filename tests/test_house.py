@@ -62,12 +62,12 @@ PUBLIC = {
     },
     "extract": {
         "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "BadData", "Budget",
-        "CanaryDrift", "Contribution", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
+        "CanaryDrift", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
         "ExtractError", "Extraction", "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch",
-        "ModelUnavailable", "Naming", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "Share",
-        "SourceUnavailable", "TimeSpent", "UnknownName", "combine", "compute_share", "end_lost_splits",
-        "extract_features", "extractor_names", "find_lost_splits", "has_lacking_rows", "open_engine",
-        "open_extractor", "open_source", "plan_extraction", "publish_if_complete",
+        "ModelUnavailable", "Naming", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress",
+        "SourceUnavailable", "TimeSpent", "UnknownName", "end_lost_splits",
+        "extract_features", "extractor_names", "find_lost_splits", "open_engine",
+        "open_extractor", "open_source", "plan_extraction",
     },
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "Comparison", "Difference", "FeatureError", "HeadNotFound", "LabelError",
