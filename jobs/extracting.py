@@ -9,7 +9,6 @@ from typing import Any
 from extract import (
     Budget,
     DatasetSource,
-    Declared,
     Engine,
     Extraction,
     Extractor,
@@ -20,13 +19,13 @@ from extract import (
     extract_features,
     find_lost_splits,
     open_engine,
-    open_extractor,
     open_source,
     plan_extraction,
 )
-from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
+from jobs.config import DatasetConfig, JobConfig
 from jobs.console import Console
 from jobs.errors import ConfigError
+from jobs.extractors import open_configured
 from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings, installed_versions
 from store import FeatureStore, StoreNotFound
@@ -108,7 +107,7 @@ def extract_all(
         for dataset in job.datasets:
             pair = f"{dataset.name} / {configured.name}"
             try:
-                extractor = _open_extractor(configured, surroundings)
+                extractor = open_configured(configured, surroundings)
                 source = sources(dataset.source)
                 budget = _budget(options.max_bad, dataset)
                 parts = [_Part(dataset, source, s, extractor, budget) for s in _splits(dataset, source, options.splits)]
@@ -126,12 +125,6 @@ def extract_all(
                 outcome.failed_pairs.add((dataset.name, configured.name))
                 console.say(f"{pair}: {error}")
     return outcome
-
-
-def _open_extractor(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:
-    fields = {name: getattr(configured, name) for name in Declared.__dataclass_fields__}
-    declared = Declared(**fields)
-    return open_extractor(configured.name, surroundings.caches, declared)
 
 
 def _budget(flag: str | None, dataset: DatasetConfig) -> Budget:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from extract import Declared, open_extractor, open_source
+from extract import open_source
 from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
 from jobs.console import Console
+from jobs.extractors import open_configured
 from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings
 
@@ -58,9 +59,8 @@ def fetch_all(job: JobConfig, surroundings: Surroundings, console: Console) -> F
 
 
 def _fetch_model(entry: ExtractorConfig, fetched: Fetched, surroundings: Surroundings, console: Console) -> None:
-    declared = Declared(**{name: getattr(entry, name) for name in Declared.__dataclass_fields__})
     # Its digest is part of what it is, so opening it brings the weights here.
-    extractor = open_extractor(entry.name, surroundings.caches, declared)
+    extractor = open_configured(entry, surroundings)
     fetched.models.append({"extractor": entry.name, "weights_sha256": extractor.weights_sha256})
     console.say(f"{entry.name}: ready, weights {extractor.weights_sha256[:12]}")
 

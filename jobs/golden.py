@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from extract import ENGINES, Declared, Engine, EngineUnavailable, Extractor, open_engine, open_extractor, open_source
+from extract import ENGINES, Engine, EngineUnavailable, Extractor, ModelMismatch, open_engine, open_source
 from extract.decoding import Header, read_header
 from extract.pipeline import Pending, load_decoder, stream_batches
+from jobs.extractors import reopen_extractor
 from jobs.surroundings import Surroundings
 from store import IMPORTED, FeatureSet, FeatureStore, RowsUnavailable
 
@@ -81,18 +82,10 @@ class GoldenRows:
         return open_engine(extractor, "auto", self._say)
 
     def _extractor(self, features: FeatureSet) -> Extractor:
-        key = self._store.pool_key(features.manifest["pool"])
-        # What the configuration stated of it stands in the pool's key.
-        declared = Declared.of_pool(key, features.manifest["dim"])
-        name = features.provenance.extractor
-        extractor = open_extractor(name, self._surroundings.caches, declared)
-        here = extractor.pool_key()
-        if here != key:
-            raise RowsUnavailable(
-                f"{name} is another extractor here than when the set was made: pool {key.digest[:12]} expected, "
-                f"{here.digest[:12]} found."
-            )
-        return extractor
+        try:
+            return reopen_extractor(self._store, features, self._surroundings)
+        except ModelMismatch as error:
+            raise RowsUnavailable(str(error)) from error
 
 
 def _header(data: object) -> Header:

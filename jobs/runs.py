@@ -1,17 +1,18 @@
 """Published runs, found by what people call them, and their heads made ready for use."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from extract import Declared, Extractor, ModelMismatch, open_extractor
+from extract import Extractor
 from jobs.config import nearest
+from jobs.extractors import reopen_extractor
 from jobs.surroundings import Surroundings
 from probe import predict_proba, restore_head
-from store import IMPORTED, FeatureSet, FeatureStore, ProbeResult, RunNotFound
+from store import FeatureStore, ProbeResult, RunNotFound
 
-__all__ = ["TrainedHead", "find_run", "open_trained_head", "reopen_extractor"]
+__all__ = ["TrainedHead", "find_run", "open_trained_head"]
 
 
 def find_run(store: FeatureStore, name: str) -> ProbeResult:
@@ -70,33 +71,3 @@ def open_trained_head(store: FeatureStore, name: str, surroundings: Surroundings
     sets = [store.get(key=key) for key in run.config["sets"].values()]
     extractor = reopen_extractor(store, sets[0], surroundings)
     return TrainedHead(run, extractor, restore_head(run.head, sets))
-
-
-def reopen_extractor(store: FeatureStore, features: FeatureSet, surroundings: Surroundings) -> Extractor:
-    """Return the extractor that made a set, with the same settings.
-
-    Raises:
-        ModelMismatch: its weights or rules are others here, or its features were made elsewhere.
-    """
-    name = features.provenance.extractor
-    if features.provenance.engine == IMPORTED:
-        raise ModelMismatch(
-            f"{name}: the features of set {features.key[:12]} were taken in by 'linprobe store import'; what made "
-            "them is not known here, so no picture can be sent through it."
-        )
-    key = store.pool_key(features.manifest["pool"])
-    # What the configuration stated of it stands in the pool's key.
-    declared = Declared.of_pool(key, features.manifest["dim"])
-    extractor = open_extractor(name, surroundings.caches, declared)
-    here = replace(extractor.pool_key(), dtype=key.dtype)
-    if here != key:
-        raise ModelMismatch(
-            f"{name} is another extractor here than when the set was made: pool {key.digest[:12]} expected, "
-            f"{here.digest[:12]} found ({_difference(key.document(), here.document())})."
-        )
-    return extractor
-
-
-def _difference(expected: Mapping[str, object], found: Mapping[str, object]) -> str:
-    parts = [name for name in expected if expected[name] != found[name]]
-    return ", ".join(f"{name}: {expected[name]} expected, {found[name]} found" for name in parts)

@@ -51,7 +51,7 @@ def predict(
 @app.command()
 def explain(
     run: Run,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")] = [],
+    images: Images = [],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the drawings go.")] = Path(
         "linprobe-explain"
     ),

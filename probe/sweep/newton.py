@@ -215,7 +215,7 @@ def _bound(problem: Problem, columns: Columns, point: _Point, gradient_norm: np.
 
 
 def _expected_gain(preconditioner: Preconditioner, point: _Point, columns: Columns) -> np.ndarray:
-    """Return half of gradient · approximate inverse · gradient, (J,), and by how much that was too little before."""
+    """Return half of gradient · approximate inverse · gradient, (J,), times by how much that was too little before."""
     kernels, biases = preconditioner(point.by_kernel, point.by_bias, columns.folds)
     square = dot(point.by_kernel, kernels) + (point.by_bias * biases).sum(axis=0)
     return np.asarray(0.5 * preconditioner.optimism * square)

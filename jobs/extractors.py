@@ -1,0 +1,46 @@
+"""Extractors as a configuration states them, and as a published set was made by."""
+
+from collections.abc import Mapping
+
+from extract import Declared, Extractor, ModelMismatch, open_extractor
+from jobs.config import ExtractorConfig
+from jobs.surroundings import Surroundings
+from store import IMPORTED, FeatureSet, FeatureStore
+
+__all__ = ["open_configured", "reopen_extractor"]
+
+
+def open_configured(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:
+    """Return the extractor of a configuration, with the settings that it states; see `extract.open_extractor`."""
+    fields = {name: getattr(configured, name) for name in Declared.__dataclass_fields__}
+    return open_extractor(configured.name, surroundings.caches, Declared(**fields))
+
+
+def reopen_extractor(store: FeatureStore, features: FeatureSet, surroundings: Surroundings) -> Extractor:
+    """Return the extractor that made a set, with the same settings.
+
+    Raises:
+        ModelMismatch: its weights or rules are others here, or its features were made elsewhere.
+    """
+    name = features.provenance.extractor
+    if features.provenance.engine == IMPORTED:
+        raise ModelMismatch(
+            f"{name}: the features of set {features.key[:12]} were taken in by 'linprobe store import'; what made "
+            "them is not known here, so no picture can be sent through it."
+        )
+    key = store.pool_key(features.manifest["pool"])
+    # What the configuration stated of it stands in the pool's key.
+    declared = Declared.of_pool(key, features.manifest["dim"])
+    extractor = open_extractor(name, surroundings.caches, declared)
+    here = extractor.pool_key()
+    if here != key:
+        raise ModelMismatch(
+            f"{name} is another extractor here than when the set was made: pool {key.digest[:12]} expected, "
+            f"{here.digest[:12]} found ({_difference(key.document(), here.document())})."
+        )
+    return extractor
+
+
+def _difference(expected: Mapping[str, object], found: Mapping[str, object]) -> str:
+    parts = [name for name in expected if expected[name] != found[name]]
+    return ", ".join(f"{name}: {expected[name]} expected, {found[name]} found" for name in parts)
