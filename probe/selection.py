@@ -20,6 +20,7 @@ __all__ = [
     "Folds",
     "Score",
     "choose",
+    "describe_selection",
     "extend_grid",
     "make_folds",
     "score_fold",
@@ -257,6 +258,32 @@ def choose(table: Sequence[dict[str, Any]], criterion: Criterion = BY_ACCURACY) 
     enough = score[best] - table[best]["standard_error"] - 1e-12
     selected = int(np.flatnonzero(score >= enough)[0])
     return Choice(best, selected, int(np.argmin([row["nll"] for row in table])))
+
+
+def describe_selection(
+    folds: Folds, table: list[dict[str, Any]], choice: Choice, options: Sequence[str], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a run keeps of a selection: `method`, `selected`, `best`, `by_nll`, `table`, `notes`.
+
+    Args:
+        folds: what was selected on.
+        table: see `tabulate`.
+        choice: of its rows.
+        options: the names of what was selected, such as C.
+        notes: for a reader.
+    """
+
+    def named(row: int) -> dict[str, Any]:
+        return {name: table[row][name] for name in options}
+
+    return {
+        "method": folds.method,
+        "selected": named(choice.selected),
+        "best": named(choice.best),
+        "by_nll": named(choice.by_nll),
+        "table": table,
+        "notes": list(notes),
+    }
 
 
 def extend_grid(

@@ -14,7 +14,7 @@ from probe.heads.wide import Epoch, WideDense
 from probe.heads.wide_steps import Architecture, Column
 from probe.prediction import head_arrays, predict_proba
 from probe.scaling import Scaler, fit_scaler, softmax
-from probe.selection import Folds, Score, choose, make_folds, score_fold, tabulate, why_unselected
+from probe.selection import Folds, Score, choose, describe_selection, make_folds, score_fold, tabulate, why_unselected
 
 __all__ = ["LEARNING_RATES", "WEIGHT_DECAYS", "train_dense_grid"]
 
@@ -144,14 +144,7 @@ def _select(
         *([f"{diverged} of {len(columns)} candidates diverged"] if diverged else []),
         *warnings,
     ]
-    document = {
-        "method": folds.method,
-        "selected": _named(columns[choice.selected]),
-        "best": _named(best),
-        "by_nll": _named(by_nll),
-        "table": table,
-        "notes": notes,
-    }
+    document = describe_selection(folds, table, choice, list(_named(best)), notes)
     return _Selected(columns[choice.selected], round(float(found.epochs[choice.selected].mean())), document, warnings)
 
 

@@ -11,7 +11,7 @@ from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_cu
 from probe.neighbours import WEIGHTS, UnitRows, find_neighbours, vote
 from probe.prediction import neighbour_arrays
 from probe.scaling import fit_scaler
-from probe.selection import Folds, Score, choose, make_folds, score_fold, tabulate, why_unselected
+from probe.selection import Folds, Score, choose, describe_selection, make_folds, score_fold, tabulate, why_unselected
 
 __all__ = ["OPTIONS", "train_knn"]
 
@@ -97,17 +97,11 @@ def _select(
     table = tabulate([{"k": k} for k in candidates], [found[k] for k in candidates], folds.criterion)
     choice = choose(table, folds.criterion)
     best, selected, by_nll = (table[row] for row in (choice.best, choice.selected, choice.by_nll))
-    document = {
-        "method": folds.method,
-        "selected": {"k": selected["k"]},
-        "best": {"k": best["k"]},
-        "by_nll": {"k": by_nll["k"]},
-        "table": table,
-        "notes": [
-            f"best k = {best['k']}; selected: the most neighbours within one standard error",
-            f"by NLL: k = {by_nll['k']}, accuracy {by_nll['accuracy']:.4f}",
-        ],
-    }
+    notes = [
+        f"best k = {best['k']}; selected: the most neighbours within one standard error",
+        f"by NLL: k = {by_nll['k']}, accuracy {by_nll['accuracy']:.4f}",
+    ]
+    document = describe_selection(folds, table, choice, ["k"], notes)
     # Nobody can have fewer neighbours than one, but more than the most is another matter.
     is_on_edge = best["k"] == candidates[0]
     warnings = [f"the best k lies on the edge of those tried, k = {best['k']}"] if is_on_edge else []

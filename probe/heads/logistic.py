@@ -14,7 +14,7 @@ from probe.heads.training import HeldOut, Progress, Trained, TrainingData, fixed
 from probe.objective import Certificate
 from probe.prediction import predict_proba
 from probe.scaling import SCALINGS
-from probe.selection import Folds, choose, make_folds, tabulate, why_unselected
+from probe.selection import Folds, choose, describe_selection, make_folds, tabulate, why_unselected
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, search
 from probe.workers import open_workers
@@ -164,15 +164,8 @@ def _select(
     uncertified = sum(not fit.converged for of_point in found.fits for fit in of_point)
     if uncertified:
         notes.append(f"{uncertified} fits of the selection are not certified to {CERTIFIED_GAP:g} of their objective")
-    document = {
-        "method": folds.method,
-        "selected": {"C": table[choice.selected]["C"]},
-        "best": {"C": best["C"]},
-        "by_nll": {"C": by_nll["C"]},
-        "table": table,
-        "fits": [_record(fit, fold) for of_point in found.fits for fold, fit in enumerate(of_point)],
-        "notes": notes,
-    }
+    document = describe_selection(folds, table, choice, ["C"], notes)
+    document["fits"] = [_record(fit, fold) for of_point in found.fits for fold, fit in enumerate(of_point)]
     held_out = HeldOut(data.labels[folds.held_out_rows()], found.held_out[choice.selected])
     return document, found.unresolved, found.starts[choice.selected], held_out
 

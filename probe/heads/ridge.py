@@ -15,6 +15,7 @@ from probe.selection import (
     Folds,
     Score,
     choose,
+    describe_selection,
     extend_grid,
     make_folds,
     score_fold,
@@ -94,20 +95,14 @@ def _select(
     table = tabulate([{"alpha": alpha} for alpha in alphas], scored, folds.criterion)
     choice = choose(table, folds.criterion)
     best, selected, by_nll = (table[row] for row in (choice.best, choice.selected, choice.by_nll))
-    document = {
-        "method": folds.method,
-        "selected": {"alpha": selected["alpha"]},
-        "best": {"alpha": best["alpha"]},
-        "by_nll": {"alpha": by_nll["alpha"]},
-        "table": table,
-        "notes": [
-            f"best alpha = {best['alpha']:g}; selected: the strongest penalty within one standard error",
-            f"by NLL: alpha = {by_nll['alpha']:g}, accuracy {by_nll['accuracy']:.4f}",
-            "NLL of the scores divided by a temperature that is fitted on the rows held out",
-            *notes,
-            *unresolved,
-        ],
-    }
+    notes = [
+        f"best alpha = {best['alpha']:g}; selected: the strongest penalty within one standard error",
+        f"by NLL: alpha = {by_nll['alpha']:g}, accuracy {by_nll['accuracy']:.4f}",
+        "NLL of the scores divided by a temperature that is fitted on the rows held out",
+        *notes,
+        *unresolved,
+    ]
+    document = describe_selection(folds, table, choice, ["alpha"], notes)
     temperatures = [temperature for _, temperature in found[selected["alpha"]]]
     temperature = float(np.exp(np.mean(np.log(temperatures))))
     held_out = _hold_out(data, folds, scaling, selected["alpha"], temperature, path)
