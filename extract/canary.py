@@ -19,7 +19,8 @@ from extract.decoding import decode_carefully, read_header
 from extract.engines.engine import Engine
 from extract.errors import CanaryDrift
 from extract.extractors.extractor import Extractor
-from extract.pipeline import Pending, decode_plain, stream_batches
+from extract.pipeline import decode_plain
+from extract.single_pictures import compute_each
 from extract.sources.example import Example
 from store import Pool, keep_canary, read_canary
 
@@ -117,14 +118,9 @@ class CanaryWatch:
 def sight(extractor: Extractor, engine: Engine) -> Sighting:
     """Decode the canary pictures and compute their vectors, as an extraction does."""
     pictures = _pictures()
-    pending = [
-        Pending(at, Example(name, 0, data), hashlib.sha256(data).digest(), read_header(data))
-        for at, (name, data) in enumerate(pictures.items())
-    ]
-    vectors: dict[str, np.ndarray] = {}
-    for batch in stream_batches(iter(pending), extractor.preprocessing, len(pending)):
-        rows = engine(batch.images)
-        vectors.update({one.example.example_id: row for one, row in zip(batch.pending, rows, strict=True)})
+    examples = [Example(name, 0, data) for name, data in pictures.items()]
+    computed = compute_each(examples, extractor.preprocessing, lambda: engine)
+    vectors = {one.example.example_id: one.value for one in computed if one.value is not None}
     pixels = {name: hashlib.sha256(_decoded(data).tobytes()).hexdigest() for name, data in pictures.items()}
     return Sighting(pixels, vectors, engine.name)
 

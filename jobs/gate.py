@@ -40,6 +40,7 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
         RunNotFound: a baseline is not in the store.
         ConfigError: one is named by what it answers; the newest run of that name is tonight's own.
     """
+    pinned = []
     for name in gate.baselines:
         found = store.find_run(name)
         if not found.startswith(name):
@@ -47,7 +48,8 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
                 f"gate.baselines: {name} names the newest run, and tonight's would be compared with itself; pin a run "
                 f"by its id, such as {found[:12]}."
             )
-    return gate.model_copy(update={"baselines": tuple(store.find_run(name) for name in gate.baselines)})
+        pinned.append(found)
+    return gate.model_copy(update={"baselines": tuple(pinned)})
 
 
 def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> Verdict:

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from extract import ENGINES, Engine, EngineUnavailable, Extractor, ModelMismatch, open_engine, open_source
-from extract.decoding import Header, read_header
-from extract.pipeline import Pending, load_decoder, stream_batches
+from extract import ENGINES, Engine, EngineUnavailable, Example, Extractor, ModelMismatch, open_engine, open_source
+from extract.single_pictures import compute_each
 from jobs.extractors import reopen_extractor
 from jobs.surroundings import Surroundings
 from store import IMPORTED, FeatureSet, FeatureStore, RowsUnavailable
@@ -43,13 +42,8 @@ class GoldenRows:
             if not pictures:
                 return {}
             extractor, engine = self._opened(features)
-            load_decoder()
-            found = {}
-            for batch in stream_batches(iter(pictures), extractor.preprocessing, engine.batch_size):
-                if batch.pending:
-                    rows = engine(batch.images)
-                    found.update({p.example.example_id: row for p, row in zip(batch.pending, rows, strict=True)})
-            return found
+            computed = compute_each(pictures, extractor.preprocessing, lambda: engine)
+            return {one.example.example_id: one.value for one in computed if one.value is not None}
         except RowsUnavailable:
             raise
         # A source or a model that is gone fails in any way that its framework knows, and must not
@@ -57,13 +51,13 @@ class GoldenRows:
         except Exception as error:
             raise RowsUnavailable(f"{type(error).__name__}: {error}") from error
 
-    def _pictures(self, features: FeatureSet, example_ids: Sequence[str]) -> Iterator[Pending]:
+    def _pictures(self, features: FeatureSet, example_ids: Sequence[str]) -> Iterator[Example]:
+        """Yield those that are the very pictures still."""
         contents = dict(zip(features.example_ids.tolist(), features.content_sha256, strict=True))
         source = open_source(features.provenance.source, self._surroundings.tfds_data_dir)
-        for ordinal, example in enumerate(source.pick(features.split, example_ids)):
-            content = example.content_sha256()
-            if content == contents[example.example_id].tobytes():
-                yield Pending(ordinal, example, content, _header(example.data))
+        for example in source.pick(features.split, example_ids):
+            if example.content_sha256() == contents[example.example_id].tobytes():
+                yield example
 
     def _opened(self, features: FeatureSet) -> tuple[Extractor, Engine]:
         made_by = features.manifest["pool"], features.provenance.engine
@@ -86,11 +80,3 @@ class GoldenRows:
             return reopen_extractor(self._store, features, self._surroundings)
         except ModelMismatch as error:
             raise RowsUnavailable(str(error)) from error
-
-
-def _header(data: object) -> Header:
-    if isinstance(data, np.ndarray):
-        height, width, channels = data.shape
-        return Header("pixels", "L" if channels == 1 else "RGB", width, height)
-    assert isinstance(data, bytes)  # what sources deliver that keep no index of files
-    return read_header(data)
