@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def extract_once(folder: Path, network: str, scratch: Path) -> dict[str, Any]:
     return {
         "pictures": found.forward_passes,
         "seconds": found.seconds,
+        "time": asdict(found.time),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 

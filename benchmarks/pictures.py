@@ -1,5 +1,6 @@
 """JPEG files to extract from."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,17 @@ def write_pictures(folder: Path, count: int) -> None:
     generator = np.random.default_rng(0)
     drawn: list[bytes] = []
     for number in range(count):
-        target = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
         if number < _DISTINCT:
             photograph = photographs[number % 2]
             top = generator.integers(0, photograph.shape[0] - 375 + 1)
             left = generator.integers(0, photograph.shape[1] - 500 + 1)
-            Image.fromarray(photograph[top : top + 375, left : left + 500]).save(target, quality=90)
-            drawn.append(target.read_bytes())
-        else:
-            target.write_bytes(_commented(drawn[number % _DISTINCT], f"picture {number}".encode()))
+            encoded = io.BytesIO()
+            Image.fromarray(photograph[top : top + 375, left : left + 500]).save(encoded, "JPEG", quality=90)
+            drawn.append(encoded.getvalue())
+        target = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Two cuts may be one and the same: the comment alone tells them apart for certain.
+        target.write_bytes(_commented(drawn[number % _DISTINCT], f"picture {number}".encode()))
 
 
 def _commented(jpeg: bytes, text: bytes) -> bytes:
