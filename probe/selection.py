@@ -317,7 +317,8 @@ def extend_grid(
             scores.insert(at, score(value))
             added += 1
         if added:
-            notes.append(f"the choice lay on the {word} edge: {added} decades added, to {parameter} = {found[end]:g}")
+            decades = f"{added} decade{'s' * (added > 1)} added"
+            notes.append(f"the choice lay on the {word} edge: {decades}, to {parameter} = {found[end]:g}")
         if _is_on_edge(found, scores, end, criterion):
             unresolved.append(f"the choice still lies on the {word} edge of the grid, {parameter} = {found[end]:g}")
     return found, scores, notes, unresolved
