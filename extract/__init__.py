@@ -18,10 +18,11 @@ from extract.errors import (
 )
 from extract.extractors import PRECISIONS, PRESETS, Declared, Extractor, ModelCaches, extractor_names, open_extractor
 from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
-from extract.outcome import Extraction, Naming, Progress
-from extract.planning import Plan, plan_extraction
+from extract.outcome import Contribution, Extraction, Naming, Progress, combine
+from extract.planning import Plan, has_lacking_rows, plan_extraction
 from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
-from extract.run import extract_features
+from extract.run import compute_share, extract_features, publish_if_complete
+from extract.shares import WHOLE, Share
 from extract.sources import DatasetSource, Example, open_source
 from extract.survey import Budget
 from extract.timing import TimeSpent
@@ -33,9 +34,11 @@ __all__ = [
     "PRESETS",
     "RESIZE_METHODS",
     "VALUE_RANGES",
+    "WHOLE",
     "BadData",
     "Budget",
     "CanaryDrift",
+    "Contribution",
     "DatasetSource",
     "Declared",
     "Engine",
@@ -55,15 +58,20 @@ __all__ = [
     "Plan",
     "Preprocessing",
     "Progress",
+    "Share",
     "SourceUnavailable",
     "TimeSpent",
     "UnknownName",
+    "combine",
+    "compute_share",
     "end_lost_splits",
     "extract_features",
     "extractor_names",
     "find_lost_splits",
+    "has_lacking_rows",
     "open_engine",
     "open_extractor",
     "open_source",
     "plan_extraction",
+    "publish_if_complete",
 ]

@@ -35,11 +35,16 @@ class UnknownName(ExtractError, LookupError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = list(known)
+        # As arguments, so that the error can be sent from one process to another.
+        super().__init__(kind, name, list(known))
+
+    def __str__(self) -> str:
+        """Say what was looked for, and what there is."""
+        kind, name, known = self.args
         listed = ", ".join(known[:_LISTED]) + (f" and {len(known) - _LISTED} more" if len(known) > _LISTED else "")
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        super().__init__(f"{name}: no such {kind}; {hint}known: {listed or 'none'}.")
+        return f"{name}: no such {kind}; {hint}known: {listed or 'none'}."
 
 
 class InvalidSetting(ExtractError, ValueError):

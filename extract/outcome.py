@@ -1,12 +1,14 @@
-"""What an extraction says of itself: on its way, and at its end."""
+"""What an extraction says of itself: on its way, of a share of it, and at its end."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from extract.engines.engine import ParameterCounts
 from extract.timing import TimeSpent
 from store import FeatureSet
 
-__all__ = ["Extraction", "Naming", "Progress"]
+__all__ = ["NOTHING", "Contribution", "Extraction", "Naming", "Progress", "combine"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,75 @@ class Progress:
     def done(self) -> int:
         """Candidates that nothing has to be done for any more."""
         return self.computed + self.reused + self.quarantined
+
+    def __add__(self, other: "Progress") -> "Progress":
+        """Return how far two shares of one extraction are together."""
+        total = None if self.candidates is None or other.candidates is None else self.candidates + other.candidates
+        return Progress(
+            total,
+            self.read + other.read,
+            self.computed + other.computed,
+            self.reused + other.reused,
+            self.quarantined + other.quarantined,
+        )
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What was computed of an extraction: by a share of it, or by several together.
+
+    Attributes:
+        candidates: how many were looked at.
+        bad: those of them that are undecodable.
+        forward_passes: pictures computed, without canary and padding.
+        seconds: it took, without loading and compiling the model.
+        loading: seconds that the latter took.
+        time: where the seconds went.
+        engine, device, threads: what ran it; empty, empty and 0 where nothing had to run.
+        parameters: of the network, None where nothing had to run.
+        canary: what provenance says of the canary pictures.
+        verdicts: content → reason, of pictures that turned out to be undecodable.
+    """
+
+    candidates: int = 0
+    bad: int = 0
+    forward_passes: int = 0
+    seconds: float = 0.0
+    loading: float = 0.0
+    time: TimeSpent = field(default_factory=TimeSpent)
+    engine: str = ""
+    device: str = ""
+    threads: int = 0
+    parameters: ParameterCounts | None = None
+    canary: Mapping[str, Any] = field(default_factory=dict)
+    verdicts: Mapping[bytes, str] = field(default_factory=dict)
+
+
+NOTHING = Contribution()
+
+
+def combine(contributions: Sequence[Contribution], seconds: float | None = None) -> Contribution:
+    """Return what several contributed together.
+
+    Args:
+        contributions: in any order; of engine and canary, the first that has them speaks for all.
+        seconds: what they took side by side; without it, they worked one after another.
+    """
+    ran = next((one for one in contributions if one.engine), NOTHING)
+    return Contribution(
+        candidates=sum(one.candidates for one in contributions),
+        bad=sum(one.bad for one in contributions),
+        forward_passes=sum(one.forward_passes for one in contributions),
+        seconds=sum(one.seconds for one in contributions) if seconds is None else seconds,
+        loading=max((one.loading for one in contributions), default=0.0),
+        time=sum((one.time for one in contributions), TimeSpent()),
+        engine=ran.engine,
+        device=ran.device,
+        threads=ran.threads,
+        parameters=ran.parameters,
+        canary=ran.canary,
+        verdicts={content: reason for one in contributions for content, reason in one.verdicts.items()},
+    )
 
 
 @dataclass(frozen=True)

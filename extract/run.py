@@ -1,10 +1,13 @@
-"""One base split through one extractor: pictures to rows, rows to the pool, the set published."""
+"""One base split through one extractor: pictures to rows, rows to the pool, the set published.
+
+The rows may come from several: each share is brought into the pool by whoever has it, and whoever finds that
+no row lacks publishes the set.
+"""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
@@ -13,17 +16,15 @@ from extract.engines.engine import Engine
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.flight import Flight
-from extract.outcome import Extraction, Naming, Progress
+from extract.outcome import NOTHING, Contribution, Extraction, Naming, Progress, combine
 from extract.pipeline import Batch, Pending, load_decoder, stream_batches
+from extract.shares import Share, chunk_of
 from extract.sources.example import DatasetSource
 from extract.survey import STRICT, Budget, Survey, known_verdicts, set_key
 from extract.timing import Stopwatch, TimeSpent
 from store import FeatureStore, Pool, Provenance
 
-__all__ = ["CHUNK", "extract_features"]
-
-# Consecutive candidates whose missing rows become one shard: the unit of work and of loss.
-CHUNK = 1024
+__all__ = ["compute_share", "extract_features", "publish_if_complete"]
 
 
 def extract_features(
@@ -37,6 +38,7 @@ def extract_features(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     has_canary: bool = True,
     is_drift_accepted: bool = False,
+    contributed: Contribution = NOTHING,
 ) -> Extraction:
     """Bring one base split's rows into the pool, as far as they lack, and publish its set.
 
@@ -51,6 +53,7 @@ def extract_features(
         on_progress: called now and then.
         has_canary: whether the canary pictures are looked at before rows are added.
         is_drift_accepted: whether rows are added although they have drifted.
+        contributed: what workers have computed for it just now.
 
     Raises:
         CanaryDrift: the numbers do not come out as when the pool was begun. No row is added.
@@ -58,11 +61,111 @@ def extract_features(
     """
     began = time.perf_counter()
     pool = store.pool(extractor.pool_key())
-    survey = Survey(source, split, pool, known_verdicts(store, naming.dataset, split, extractor))
+    verdicts = known_verdicts(store, naming.dataset, split, extractor) | dict(contributed.verdicts)
+    survey = Survey(source, split, pool, verdicts)
     watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
-    work = _Work(survey, pool, extractor, open_engine, source.count(split), budget, on_progress, watch, began)
-    work.run()
-    return _publish(survey, source, split, extractor, store, pool, naming, work)
+    progress = Progress(source.count(split), computed=contributed.forward_passes)
+    own = _Work(survey, pool, extractor, open_engine, progress, budget, on_progress, watch, began).run()
+    return _publish(survey, source, split, extractor, store, pool, naming, combine([contributed, own]))
+
+
+def compute_share(
+    source: DatasetSource,
+    split: str,
+    extractor: Extractor,
+    store: FeatureStore,
+    open_engine: Callable[[], Engine],
+    share: Share,
+    dataset: str,
+    budget: Budget = STRICT,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    has_canary: bool = True,
+    is_drift_accepted: bool = False,
+) -> Contribution:
+    """Bring the rows of one share of a base split into the pool, as far as they lack; publish nothing.
+
+    Args:
+        source, split, extractor, store, open_engine, on_progress, has_canary, is_drift_accepted: as for
+            `extract_features`.
+        share: which chunks.
+        dataset: what the set is called, whose verdicts on broken pictures hold.
+        budget: how many pictures of the whole base split may be undecodable.
+
+    Raises:
+        CanaryDrift, BadData: as there.
+    """
+    began = time.perf_counter()
+    pool = store.pool(extractor.pool_key())
+    verdicts = known_verdicts(store, dataset, split, extractor)
+    total = source.count(split)
+    survey = Survey(source, split, pool, verdicts, share.has_candidate)
+    watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
+    progress = Progress(share.candidates(total))
+    allowed = budget.for_share(total)
+    return _Work(survey, pool, extractor, open_engine, progress, allowed, on_progress, watch, began).run()
+
+
+def publish_if_complete(
+    source: DatasetSource,
+    split: str,
+    extractor: Extractor,
+    store: FeatureStore,
+    share: Share,
+    naming: Naming,
+    budget: Budget = STRICT,
+    contributed: Contribution = NOTHING,
+) -> Extraction | None:
+    """Publish a base split's set if no share of it lacks a row any more; compute nothing.
+
+    Who is done early reads hardly more than its own share: the last chunks of the others are looked at first,
+    and a row lacks there as long as they are at work. Of two that end at once, both see all rows, since each
+    commits its own before it looks.
+
+    Args:
+        source, split, extractor, store, naming: as for `extract_features`.
+        share: the one that was computed here.
+        budget: how many pictures of the whole base split may be undecodable.
+        contributed: what was computed for that share.
+
+    Returns:
+        None if a row lacks.
+
+    Raises:
+        BadData: the budget is exceeded, an id stands twice, or nothing is left. No set is published.
+    """
+    began = time.perf_counter()
+    pool = store.pool(extractor.pool_key())
+    verdicts = known_verdicts(store, naming.dataset, split, extractor) | dict(contributed.verdicts)
+    total = source.count(split)
+    if total is not None:
+        last = chunk_of(total - 1)
+        ends = Survey(source, split, pool, verdicts, lambda ordinal: chunk_of(ordinal) > last - share.count)
+        if not _is_complete(ends, extractor):
+            return None
+        verdicts = ends.verdicts
+    survey = Survey(source, split, pool, verdicts)
+    if not _is_complete(survey, extractor):
+        return None
+    _require_within_budget(survey, budget)
+    seconds = time.perf_counter() - began
+    looked = Contribution(seconds=seconds, time=TimeSpent(read=seconds))
+    return _publish(survey, source, split, extractor, store, pool, naming, combine([contributed, looked]))
+
+
+def _is_complete(survey: Survey, extractor: Extractor) -> bool:
+    """Return whether every picture has a row or cannot be decoded; at the first that lacks reading ends."""
+    lacking = survey.lacking()
+    first = next(lacking, None)
+    if first is None:
+        return True
+    load_decoder()
+    # Of a broken picture nobody has left a note that others could read: whoever publishes tries it again.
+    for batch in stream_batches(chain([first], lacking), extractor.preprocessing, 1):
+        for picture, reason in batch.failed:
+            survey.refuse(picture.content, reason)
+        if batch.pending:
+            return False
+    return True
 
 
 def _publish(
@@ -73,12 +176,12 @@ def _publish(
     store: FeatureStore,
     pool: Pool,
     naming: Naming,
-    work: "_Work",
+    done: Contribution,
 ) -> Extraction:
     began = time.perf_counter()
-    engine, worked, forward_passes = work.engine, work.seconds, work.progress.computed
     key = set_key(survey, source, split, pool)
-    reused = len(survey.candidates) - survey.bad - forward_passes
+    # A picture that stands in two shares is computed in both.
+    reused = max(0, len(survey.candidates) - survey.bad - done.forward_passes)
     feature_set = store.find_set(key.digest, pool)
     is_cached = feature_set is not None
     ignored = source.ignored(split)
@@ -88,14 +191,14 @@ def _publish(
             dataset=naming.dataset,
             source=source.name,
             extractor=extractor.name,
-            engine=engine.name if engine else "",
+            engine=done.engine,
             host=naming.host,
-            device=engine.device if engine else "",
-            threads=engine.threads if engine else 0,
+            device=done.device,
+            threads=done.threads,
             versions=naming.versions,
-            canary=work.canary,
-            seconds=round(worked + time.perf_counter() - began, 3),
-            forward_passes=forward_passes,
+            canary=done.canary,
+            seconds=round(done.seconds + time.perf_counter() - began, 3),
+            forward_passes=done.forward_passes,
             reused=reused,
             ignored=ignored,
         )
@@ -105,14 +208,14 @@ def _publish(
     seconds = time.perf_counter() - began
     return Extraction(
         feature_set=feature_set,
-        status="cached" if is_cached and not forward_passes else "extracted",
-        forward_passes=forward_passes,
+        status="cached" if is_cached and not done.forward_passes else "extracted",
+        forward_passes=done.forward_passes,
         reused=reused,
         ignored=ignored,
-        seconds=worked + seconds,
-        time=work.time_spent + TimeSpent(write=seconds),
-        engine=engine.name if engine else "",
-        parameters=engine.parameters if engine else None,
+        seconds=done.seconds + seconds,
+        time=done.time + TimeSpent(write=seconds),
+        engine=done.engine,
+        parameters=done.parameters,
     )
 
 
@@ -125,7 +228,7 @@ class _Work:
         pool: Pool,
         extractor: Extractor,
         open_engine: Callable[[], Engine],
-        candidates: int | None,
+        progress: Progress,
         budget: Budget,
         on_progress: Callable[[Progress], None],
         watch: CanaryWatch | None,
@@ -145,25 +248,12 @@ class _Work:
         self._began = began
         # The pool was listed since, which is reading too.
         self._time = TimeSpent(read=time.perf_counter() - began)
-        self.progress = Progress(candidates)
+        # What others have computed meets this survey as rows that the pool has.
+        self._elsewhere = progress.computed
+        self.progress = progress
         self.engine: Engine | None = None
 
-    @property
-    def seconds(self) -> float:
-        """Since the extraction began, without loading the model."""
-        return time.perf_counter() - self._began - self._loading.seconds
-
-    @property
-    def time_spent(self) -> TimeSpent:
-        """Where they went."""
-        return self._time + TimeSpent(read=self._reading.seconds, write=self._writing.seconds)
-
-    @property
-    def canary(self) -> Mapping[str, Any]:
-        """What provenance says of the canary pictures."""
-        return self._watch.report if self._watch else {}
-
-    def run(self) -> None:
+    def run(self) -> Contribution:
         """Compute and commit every row that lacks.
 
         Raises:
@@ -182,13 +272,14 @@ class _Work:
         self.progress = replace(self.progress, candidates=len(self._survey.candidates))
         self._report()
         _require_within_budget(self._survey, self._budget)
+        return self._contribution()
 
     def _compute(self, lacking: Iterator[Pending], engine: Engine) -> None:
         began = time.perf_counter()
         with Flight(engine) as flight:
             for batch in stream_batches(lacking, self._extractor.preprocessing, engine.batch_size):
                 # Before more is computed, so that a kill costs a chunk and not two.
-                if batch.pending and batch.pending[0].ordinal // CHUNK != self._chunk:
+                if batch.pending and chunk_of(batch.pending[0].ordinal) != self._chunk:
                     self._take(flight.land())
                     self._enter_chunk(batch.pending[0])
                 flight.launch(batch)
@@ -216,10 +307,10 @@ class _Work:
             self._report()
 
     def _enter_chunk(self, picture: Pending) -> None:
-        if picture.ordinal // CHUNK != self._chunk:
+        if chunk_of(picture.ordinal) != self._chunk:
             # Pictures come in order: the chunk before this one is complete.
             self._commit()
-            self._chunk = picture.ordinal // CHUNK
+            self._chunk = chunk_of(picture.ordinal)
 
     def _commit(self) -> None:
         if self._rows:
@@ -231,9 +322,26 @@ class _Work:
 
     def _report(self) -> None:
         survey = self._survey
-        read, reused = len(survey.candidates), survey.reused
-        self.progress = replace(self.progress, read=read, reused=reused, quarantined=survey.bad)
+        reused = max(0, survey.reused - self._elsewhere)
+        self.progress = replace(self.progress, read=len(survey.candidates), reused=reused, quarantined=survey.bad)
         self._on_progress(self.progress)
+
+    def _contribution(self) -> Contribution:
+        engine, loading = self.engine, self._loading.seconds
+        return Contribution(
+            candidates=len(self._survey.candidates),
+            bad=self._survey.bad,
+            forward_passes=self.progress.computed - self._elsewhere,
+            seconds=time.perf_counter() - self._began - loading,
+            loading=loading,
+            time=self._time + TimeSpent(read=self._reading.seconds, write=self._writing.seconds),
+            engine=engine.name if engine else "",
+            device=engine.device if engine else "",
+            threads=engine.threads if engine else 0,
+            parameters=engine.parameters if engine else None,
+            canary=self._watch.report if self._watch else {},
+            verdicts=self._survey.verdicts,
+        )
 
 
 def _require_within_budget(survey: Survey, budget: Budget) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from extract.decoding import Header
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.pipeline import Pending
+from extract.shares import numbered_examples
 from extract.sources.example import DatasetSource, Example, Known
 from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
 
@@ -53,8 +54,17 @@ class Budget:
         """Return whether so many bad pictures are within the budget; a share needs the total."""
         if self.pictures is not None:
             return bad <= self.pictures
+        return candidates is None or bad <= self._pictures_of(candidates)
+
+    def for_share(self, candidates: int | None) -> "Budget":
+        """Return what a share of the candidates is held against: all bad pictures of the whole may lie in it."""
+        if self.pictures is not None:
+            return self
+        return Budget(None, 1.0) if candidates is None else Budget(int(self._pictures_of(candidates)))
+
+    def _pictures_of(self, candidates: int) -> float:
         # A little more, because 0.29 * 100 is less than 29 in floating point.
-        return candidates is None or bad <= (self.share or 0.0) * candidates + 1e-6
+        return (self.share or 0.0) * candidates + 1e-6
 
 
 STRICT = Budget()
@@ -80,6 +90,7 @@ class Survey:
         split: the base split.
         pool: whose rows are known.
         verdicts: content → reason, of pictures that are known to be undecodable.
+        is_wanted: whether the candidate at a place, from 0, is looked at; all are by default.
 
     Attributes:
         candidates: those read until now.
@@ -88,9 +99,17 @@ class Survey:
         bad: candidates read until now that are undecodable.
     """
 
-    def __init__(self, source: DatasetSource, split: str, pool: Pool, verdicts: Mapping[bytes, str]) -> None:
+    def __init__(
+        self,
+        source: DatasetSource,
+        split: str,
+        pool: Pool,
+        verdicts: Mapping[bytes, str],
+        is_wanted: Callable[[int], bool] = lambda ordinal: True,
+    ) -> None:
         self._source = source
         self._split = split
+        self._is_wanted = is_wanted
         self._known = pool.index()
         self._scheduled: set[bytes] = set()
         self._times: Counter[bytes] = Counter()
@@ -102,7 +121,7 @@ class Survey:
 
     def lacking(self) -> Iterator[Pending]:
         """Yield the pictures whose rows have to be computed, each content once."""
-        for ordinal, example in enumerate(self._source.examples(self._split)):
+        for ordinal, example in numbered_examples(self._source, self._split, self._is_wanted):
             known = example.look()
             if self._remember(example, known) and known.header is not None:
                 yield Pending(ordinal, example, known.content, known.header)

@@ -20,13 +20,24 @@ from pydantic import (
 
 from jobs.errors import ConfigError
 
-__all__ = ["DatasetConfig", "ExtractorConfig", "GateConfig", "JobConfig", "ProbeConfig", "ReportConfig"]
+__all__ = [
+    "MOST_WORKERS",
+    "DatasetConfig",
+    "ExtractorConfig",
+    "GateConfig",
+    "JobConfig",
+    "ProbeConfig",
+    "ReportConfig",
+]
 
 
 def _as_list(value: Any) -> Any:
     """`shots = 5` is short for `shots = [5]`."""
     return value if isinstance(value, list | tuple) else (value,)
 
+
+# More processes than any machine has GPUs or sense.
+MOST_WORKERS = 256
 
 _Metric = Literal["accuracy", "balanced_accuracy"]
 _Shots = Annotated[int, Field(strict=True, ge=1)] | Literal["all"]
@@ -124,6 +135,7 @@ class JobConfig(_Table):
     """A whole job: every dataset through every extractor, every head on each."""
 
     store: Path | None = None
+    workers: Annotated[int, Field(strict=True, ge=1, le=MOST_WORKERS)] | Literal["auto"] = 1
     datasets: tuple[DatasetConfig, ...] = ()
     extractors: tuple[ExtractorConfig, ...] = ()
     probes: tuple[ProbeConfig, ...] = ()

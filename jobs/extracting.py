@@ -1,31 +1,40 @@
 """`linprobe extract`: every dataset through every extractor, each base split once."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from extract import (
+    WHOLE,
     Budget,
+    Contribution,
     DatasetSource,
     Engine,
     Extraction,
     Extractor,
     LostSplit,
     Naming,
-    TimeSpent,
+    Progress,
+    Share,
+    combine,
+    compute_share,
     end_lost_splits,
     extract_features,
     find_lost_splits,
+    has_lacking_rows,
     open_engine,
     open_source,
     plan_extraction,
+    publish_if_complete,
 )
-from jobs.config import DatasetConfig, JobConfig
+from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
 from jobs.console import Console
 from jobs.errors import ConfigError
-from jobs.extractors import open_configured
+from jobs.executors import Crew, Task
+from jobs.extract_rows import extracted_row, line_of, partial_row, planned_row
+from jobs.extractors import describe_engine, open_configured
 from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings, installed_versions
 from store import FeatureStore, StoreNotFound
@@ -44,6 +53,8 @@ class ExtractOptions:
         max_bad: instead of the configured budget, `N` or `P%`.
         is_dry_run: say what would be done, and do nothing.
         is_drift_accepted: add rows though the canary pictures come out otherwise than when the pool was begun.
+        workers: instead of the configured number.
+        share: of each base split.
     """
 
     splits: tuple[str, ...] = ()
@@ -52,6 +63,8 @@ class ExtractOptions:
     is_dry_run: bool = False
     device: str | None = None
     is_drift_accepted: bool = False
+    workers: int | Literal["auto"] | None = None
+    share: Share = WHOLE
 
 
 @dataclass
@@ -76,8 +89,13 @@ class _Part:
     dataset: DatasetConfig
     source: DatasetSource
     split: str
+    configured: ExtractorConfig
     extractor: Extractor
     budget: Budget
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset.name}/{self.split} {self.extractor.name}"
 
 
 def extract_all(
@@ -100,31 +118,183 @@ def extract_all(
     """
     outcome = ExtractOutcome()
     surroundings.prepare_frameworks()
-    known_files = (cache / "stat", int(surroundings.timestamp() * 1e9))
-    sources = functools.cache(lambda source: open_source(source, surroundings.tfds_data_dir, known_files))
-    for configured in job.extractors:
-        loaded: dict[str, Engine] = {}
-        for dataset in job.datasets:
-            pair = f"{dataset.name} / {configured.name}"
-            try:
-                extractor = open_configured(configured, surroundings)
-                source = sources(dataset.source)
-                budget = _budget(options.max_bad, dataset)
-                parts = [_Part(dataset, source, s, extractor, budget) for s in _splits(dataset, source, options.splits)]
-                _end_lost(parts[0], store, options, surroundings, console)
-                for part in parts:
-                    if options.is_dry_run:
-                        outcome.rows.append(_planned(part, store))
-                    else:
-                        engine, device = options.engine or configured.engine, options.device or configured.device
-                        opened = _engine_opener(extractor, engine, device, loaded, console)
-                        outcome.rows.append(_extract(part, store(), opened, options, surroundings, console))
-                    console.say(_line(outcome.rows[-1]))
-            except foreseen() as error:
-                outcome.failures.append(Failure(pair, error))
-                outcome.failed_pairs.add((dataset.name, configured.name))
-                console.say(f"{pair}: {error}")
+    with Crew(options.workers or job.workers, console.say) as crew:
+        extracting = _Extracting(store, cache, options, surroundings, console, crew)
+        for configured in job.extractors:
+            for dataset in job.datasets:
+                pair = f"{dataset.name} / {configured.name}"
+                try:
+                    for row in extracting.rows(dataset, configured):
+                        outcome.rows.append(row)
+                        console.say(line_of(row))
+                except foreseen() as error:
+                    outcome.failures.append(Failure(pair, error))
+                    outcome.failed_pairs.add((dataset.name, configured.name))
+                    console.say(f"{pair}: {error}")
     return outcome
+
+
+class _Extracting:
+    """What the parts of a job have in common."""
+
+    def __init__(
+        self,
+        store: Callable[[], FeatureStore],
+        cache: Path,
+        options: ExtractOptions,
+        surroundings: Surroundings,
+        console: Console,
+        crew: Crew,
+    ) -> None:
+        self._store = store
+        self._known_files = (cache / "stat", int(surroundings.timestamp() * 1e9))
+        self._options = options
+        self._surroundings = surroundings
+        self._console = console
+        self._crew = crew
+        self._source = functools.cache(self._open_source)
+        self._loaded: tuple[ExtractorConfig, Engine] | None = None
+
+    def rows(self, dataset: DatasetConfig, configured: ExtractorConfig) -> Iterator[dict[str, Any]]:
+        """Extract the base splits of a dataset one after another; yield the document of each."""
+        extractor = open_configured(configured, self._surroundings)
+        source = self._source(dataset.source)
+        budget = _budget(self._options.max_bad, dataset)
+        splits = _splits(dataset, source, self._options.splits)
+        parts = [_Part(dataset, source, split, configured, extractor, budget) for split in splits]
+        self._end_lost(parts[0])
+        for part in parts:
+            yield self._planned(part) if self._options.is_dry_run else self._extract(part, self._store())
+
+    def _open_source(self, source: str) -> DatasetSource:
+        return open_source(source, self._surroundings.tfds_data_dir, self._known_files)
+
+    def _end_lost(self, part: _Part) -> None:
+        """End the names of base splits that the source has no more.
+
+        Before its other splits are extracted: no probe in between may take the old ones for part of the new.
+        """
+        try:
+            store = self._store()
+        except StoreNotFound:
+            return  # a dry run on a new path
+        lost = find_lost_splits(part.source, part.extractor, store, part.dataset.stored_name, self._options.splits)
+        if not self._options.is_dry_run:
+            end_lost_splits(lost, part.extractor, store, self._surroundings.now())
+        for entry in lost:
+            self._console.say(_farewell(entry, part.extractor, self._options.is_dry_run))
+
+    def _planned(self, part: _Part) -> dict[str, Any]:
+        try:
+            store = self._store()
+        except StoreNotFound:
+            store = None
+        plan = plan_extraction(
+            part.source, part.split, part.extractor, store, part.dataset.stored_name, self._options.share
+        )
+        return planned_row(part.dataset.name, part.split, part.extractor, plan)
+
+    def _extract(self, part: _Part, store: FeatureStore) -> dict[str, Any]:
+        share, surroundings = self._options.share, self._surroundings
+        whose = [] if share.is_whole else [str(share)]
+        lock = digest([part.source.name, part.split, part.extractor.pool_key().digest, *whose])[:32]
+        holder = f"{surroundings.process}, at {part.title}"
+        with (
+            store.lock(f"extract-{lock}", True, holder, lambda text: self._console.say(f"{part.title}: {text}")),
+            self._console.progress(part.title) as update,
+        ):
+            if share.is_whole:
+                extraction = self._extract_whole(part, store, update)
+            else:
+                done = self._compute_share(part, store, update)
+                published = publish_if_complete(
+                    part.source, part.split, part.extractor, store, share, self._naming(part), part.budget, done
+                )
+                if published is None:
+                    ignored = part.source.ignored(part.split)
+                    return partial_row(part.dataset.name, part.split, part.extractor, share, done, ignored)
+                extraction = published
+        return extracted_row(part.dataset.name, part.split, part.extractor, extraction)
+
+    def _extract_whole(self, part: _Part, store: FeatureStore, update: Callable[[Progress], None]) -> Extraction:
+        contributed, source = self._contributed(part, store, update)
+        return extract_features(
+            source,
+            part.split,
+            part.extractor,
+            store,
+            self._engine_opener(part),
+            self._naming(part),
+            part.budget,
+            update,
+            is_drift_accepted=self._options.is_drift_accepted,
+            contributed=contributed,
+        )
+
+    def _compute_share(self, part: _Part, store: FeatureStore, update: Callable[[Progress], None]) -> Contribution:
+        contributed, source = self._contributed(part, store, update)
+        own = compute_share(
+            source,
+            part.split,
+            part.extractor,
+            store,
+            self._engine_opener(part),
+            self._options.share,
+            part.dataset.stored_name,
+            part.budget,
+            update,
+            is_drift_accepted=self._options.is_drift_accepted,
+        )
+        return own if contributed == Contribution() else combine([contributed, own])
+
+    def _contributed(
+        self, part: _Part, store: FeatureStore, update: Callable[[Progress], None]
+    ) -> tuple[Contribution, DatasetSource]:
+        """Let the workers do what they can; what they have left undone is computed here.
+
+        Returns:
+            What they did, and the source, which knows the files that they have read.
+        """
+        share, dataset = self._options.share, part.dataset.stored_name
+        chunks = share.chunks(part.source.count(part.split))
+        if not self._crew.is_worth(chunks) or not has_lacking_rows(
+            part.source, part.split, part.extractor, store, dataset, share
+        ):
+            return Contribution(), part.source
+        engine, device = self._where(part)
+        task = Task(
+            store=store.path,
+            dataset=dataset,
+            source=part.dataset.source,
+            split=part.split,
+            extractor=part.configured,
+            engine=engine,
+            device=device,
+            budget=part.budget,
+            is_drift_accepted=self._options.is_drift_accepted,
+            known_files=self._known_files,
+            share=share,
+        )
+        return self._crew.compute(task, chunks, update), self._open_source(part.dataset.source)
+
+    def _where(self, part: _Part) -> tuple[str, str]:
+        """Return engine and device, as asked for or configured."""
+        return self._options.engine or part.configured.engine, self._options.device or part.configured.device
+
+    def _naming(self, part: _Part) -> Naming:
+        now = self._surroundings.now()
+        return Naming(part.dataset.stored_name, now, self._surroundings.host, installed_versions())
+
+    def _engine_opener(self, part: _Part) -> Callable[[], Engine]:
+        def opened() -> Engine:
+            if self._loaded is None or self._loaded[0] != part.configured:
+                self._loaded = None  # before the next one is loaded: two may not fit into memory
+                engine, device = self._where(part)
+                self._loaded = part.configured, open_engine(part.extractor, engine, self._console.say, device)
+                self._console.say(describe_engine(part.extractor, self._loaded[1]))
+            return self._loaded[1]
+
+        return opened
 
 
 def _budget(flag: str | None, dataset: DatasetConfig) -> Budget:
@@ -145,28 +315,6 @@ def _splits(dataset: DatasetConfig, source: DatasetSource, asked: tuple[str, ...
     return found
 
 
-def _end_lost(
-    part: _Part,
-    store: Callable[[], FeatureStore],
-    options: ExtractOptions,
-    surroundings: Surroundings,
-    console: Console,
-) -> None:
-    """End the names of base splits that the source has no more.
-
-    Before its other splits are extracted: no probe in between may take the old ones for part of the new.
-    """
-    try:
-        opened = store()
-    except StoreNotFound:
-        return  # a dry run on a new path
-    lost = find_lost_splits(part.source, part.extractor, opened, part.dataset.stored_name, options.splits)
-    if not options.is_dry_run:
-        end_lost_splits(lost, part.extractor, opened, surroundings.now())
-    for entry in lost:
-        console.say(_farewell(entry, part.extractor, options.is_dry_run))
-
-
 def _farewell(lost: LostSplit, extractor: Extractor, is_dry_run: bool) -> str:
     why = "was an import, and the source" if lost.is_import else "the source"
     ends = "would end" if is_dry_run else "has ended"
@@ -175,126 +323,3 @@ def _farewell(lost: LostSplit, extractor: Extractor, is_dry_run: bool) -> str:
     return (
         f"{name}: {why} has no base split {lost.split!r}{'' if lost.is_import else ' any more'}; the name {ends}{kept}"
     )
-
-
-def _engine_opener(
-    extractor: Extractor, engine: str, device: str, loaded: dict[str, Engine], console: Console
-) -> Callable[[], Engine]:
-    def opened() -> Engine:
-        if engine not in loaded:
-            loaded[engine] = open_engine(extractor, engine, console.say, device)
-            console.say(_summary(extractor, loaded[engine]))
-        return loaded[engine]
-
-    return opened
-
-
-def _summary(extractor: Extractor, engine: Engine) -> str:
-    counts = engine.parameters
-    precision = "" if extractor.precision == "float32" else f" in {extractor.precision}"
-    first = f"{extractor.name}: {extractor.about}; {engine.dim} features, {engine.name} on {engine.device}{precision}"
-    if not counts.frozen:
-        # A floor has none; a Python function keeps them to itself.
-        return first
-    return (
-        f"{first}\n"
-        f"  Total params: {counts.frozen + counts.trainable:,}\n"
-        f"  Trainable params: {counts.trainable:,}\n"
-        f"  Non-trainable params: {counts.frozen:,} (constants of the graph)"
-    )
-
-
-def _extract(
-    part: _Part,
-    store: FeatureStore,
-    opened: Callable[[], Engine],
-    options: ExtractOptions,
-    surroundings: Surroundings,
-    console: Console,
-) -> dict[str, Any]:
-    naming = Naming(part.dataset.stored_name, surroundings.now(), surroundings.host, installed_versions())
-    title = f"{part.dataset.name}/{part.split} {part.extractor.name}"
-    lock = digest([part.source.name, part.split, part.extractor.pool_key().digest])[:32]
-    holder = f"{surroundings.process}, at {title}"
-    with (
-        store.lock(f"extract-{lock}", True, holder, lambda text: console.say(f"{title}: {text}")),
-        console.progress(title) as update,
-    ):
-        extraction = extract_features(
-            part.source,
-            part.split,
-            part.extractor,
-            store,
-            opened,
-            naming,
-            part.budget,
-            update,
-            is_drift_accepted=options.is_drift_accepted,
-        )
-    return _row(part, extraction)
-
-
-def _row(part: _Part, extraction: Extraction) -> dict[str, Any]:
-    manifest = extraction.feature_set.manifest
-    seconds = extraction.seconds
-    return {
-        "key": extraction.feature_set.key,
-        "dataset": part.dataset.name,
-        "split": part.split,
-        "extractor": part.extractor.name,
-        "dim": manifest["dim"],
-        "rows": manifest["rows"],
-        "quarantined": manifest["quarantined"],
-        "ignored": extraction.ignored,
-        "forward_passes": extraction.forward_passes,
-        "reused": extraction.reused,
-        "status": extraction.status,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(extraction.forward_passes / seconds, 1) if extraction.forward_passes else 0.0,
-        "engine": extraction.engine,
-        "time": _seconds(extraction.time),
-    }
-
-
-def _seconds(spent: TimeSpent) -> dict[str, float]:
-    return {stage: round(seconds, 3) for stage, seconds in asdict(spent).items()}
-
-
-def _planned(part: _Part, store: Callable[[], FeatureStore]) -> dict[str, Any]:
-    try:
-        existing = store()
-    except StoreNotFound:
-        existing = None
-    plan = plan_extraction(part.source, part.split, part.extractor, existing, part.dataset.stored_name)
-    return {
-        "key": plan.key,
-        "dataset": part.dataset.name,
-        "split": part.split,
-        "extractor": part.extractor.name,
-        "dim": part.extractor.dim,
-        "rows": plan.rows,
-        "quarantined": plan.quarantined,
-        "ignored": plan.ignored,
-        "forward_passes": plan.lacking,
-        "reused": plan.rows - plan.lacking,
-        "status": "cached" if plan.key else "planned",
-        "seconds": 0.0,
-        "images_per_second": 0.0,
-        "engine": "",
-        "time": _seconds(TimeSpent()),
-    }
-
-
-def _line(row: dict[str, Any]) -> str:
-    name = f"{row['dataset']}/{row['split']} {row['extractor']}"
-    counts = f"{row['rows']:,} rows"
-    for field_name in ("quarantined", "ignored"):
-        counts += f", {row[field_name]:,} {field_name}" if row[field_name] else ""
-    if row["status"] == "cached":
-        return f"{name}: cached, {counts}, no forward pass"
-    work = f"{row['forward_passes']:,} forward passes, {row['reused']:,} reused"
-    if row["status"] == "planned":
-        return f"{name}: would take {work} ({counts})"
-    speed = f"{work} in {row['seconds']:.1f} s ({row['images_per_second']:,.0f} images/s)"
-    spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in row["time"].items())
-    return f"{name}: {counts}; {speed}; seconds: {spent}"

@@ -2,18 +2,34 @@
 
 from collections.abc import Mapping
 
-from extract import Declared, Extractor, ModelMismatch, open_extractor
+from extract import Declared, Engine, Extractor, ModelMismatch, open_extractor
 from jobs.config import ExtractorConfig
 from jobs.surroundings import Surroundings
 from store import IMPORTED, FeatureSet, FeatureStore
 
-__all__ = ["open_configured", "reopen_extractor"]
+__all__ = ["describe_engine", "open_configured", "reopen_extractor"]
 
 
 def open_configured(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:
     """Return the extractor of a configuration, with the settings that it states; see `extract.open_extractor`."""
     fields = {name: getattr(configured, name) for name in Declared.__dataclass_fields__}
     return open_extractor(configured.name, surroundings.caches, Declared(**fields))
+
+
+def describe_engine(extractor: Extractor, engine: Engine) -> str:
+    """Return what people are told of a network that is loaded: what it is, where it runs, how large it is."""
+    counts = engine.parameters
+    precision = "" if extractor.precision == "float32" else f" in {extractor.precision}"
+    first = f"{extractor.name}: {extractor.about}; {engine.dim} features, {engine.name} on {engine.device}{precision}"
+    if not counts.frozen:
+        # A floor has none; a Python function keeps them to itself.
+        return first
+    return (
+        f"{first}\n"
+        f"  Total params: {counts.frozen + counts.trainable:,}\n"
+        f"  Trainable params: {counts.trainable:,}\n"
+        f"  Non-trainable params: {counts.frozen:,} (constants of the graph)"
+    )
 
 
 def reopen_extractor(store: FeatureStore, features: FeatureSet, surroundings: Surroundings) -> Extractor:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import extract.run
+import extract.shares
 from extract import Example, Extraction, Extractor, Naming, ParameterCounts, Preprocessing
 from extract.pipeline import Batch, Pending
 from store import FeatureStore
@@ -142,16 +143,20 @@ def undecoded_batches(pictures: Iterator[Pending], preprocessing: Preprocessing,
 
 @contextlib.contextmanager
 def stubbed(chunk: int) -> Iterator[None]:
-    """Let `extract.run` take pictures undecoded, and so many candidates as a chunk."""
-    stubs = {"stream_batches": undecoded_batches, "load_decoder": lambda: None, "CHUNK": chunk}
-    real = {name: getattr(extract.run, name) for name in stubs}
+    """Let `extract.run` take pictures undecoded, and so many candidates be a chunk."""
+    stubs = {
+        (extract.run, "stream_batches"): undecoded_batches,
+        (extract.run, "load_decoder"): lambda: None,
+        (extract.shares, "CHUNK"): chunk,
+    }
+    real = {(module, name): getattr(module, name) for module, name in stubs}
     try:
-        for name, stub in stubs.items():
-            setattr(extract.run, name, stub)
+        for (module, name), stub in stubs.items():
+            setattr(module, name, stub)
         yield
     finally:
-        for name, value in real.items():
-            setattr(extract.run, name, value)
+        for (module, name), value in real.items():
+            setattr(module, name, value)
 
 
 def extract_stub(store: Path, source: Dataset, log: Path | None = None, chunk: int = 1024) -> Extraction:

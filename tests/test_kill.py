@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.run import CHUNK
+from extract.shares import CHUNK
 from store import FeatureStore
 from store.shards import open_shard
 

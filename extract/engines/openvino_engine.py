@@ -1,7 +1,5 @@
 """The OpenVINO engine: on a CPU three to four times TensorFlow's throughput."""
 
-import os
-
 import numpy as np
 
 from extract.engines.openvino_models import OpenVinoModel
@@ -44,7 +42,7 @@ class OpenVinoEngine:
             raise EngineUnavailable(f"openvino: cannot run this model ({reason}); use --engine tensorflow.") from error
         self.dim = model.dim
         self.parameters = model.parameters
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         self.batch_size = _REQUEST * 8
         self._queue = ov.AsyncInferQueue(compiled)
 

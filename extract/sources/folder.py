@@ -10,7 +10,7 @@ PATH/train/daisy/a.jpg    base splits `train`, `validation`, `test`, as far as t
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,8 +68,12 @@ class FolderSource:
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the pictures of a base split, in the order of their relative paths."""
+        return (example for _, example in self.numbered_examples(split, lambda ordinal: True))
+
+    def numbered_examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
+        """Yield the pictures whose place is wanted, each with its place; no other file is read."""
         self._root(split)
-        return self._examples(split)
+        return self._examples(split, is_wanted)
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
         """Yield the pictures of these ids; no other file is read, and none outside the folder."""
@@ -78,11 +82,13 @@ class FolderSource:
             if name in example_ids:
                 yield Example(name, label, (self.path / name).read_bytes())
 
-    def _examples(self, split: str) -> Iterator[Example]:
+    def _examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
         # Paths as text: pathlib would take longer over a large folder than all the rest.
         folder = f"{self.path}{os.sep}"
-        for name, label in self._files[split].pictures:
-            yield _open_example(folder + name, name, label, self._index)
+        for ordinal, (name, label) in enumerate(self._files[split].pictures):
+            if not is_wanted(ordinal):
+                continue
+            yield ordinal, _open_example(folder + name, name, label, self._index)
         if self._index is not None:
             self._index.save()
 

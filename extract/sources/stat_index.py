@@ -17,6 +17,7 @@ from typing import Any
 from extract.decoding import DECODING_RULES, Header
 from extract.sources.example import Known
 from store.commit import replace_disposable
+from store.locks import hold_lock
 
 __all__ = ["StatIndex"]
 
@@ -60,10 +61,12 @@ class StatIndex:
         """Write the index anew, if anything was learnt and its folder's parent is there."""
         if not self._learnt or not self._path.parent.parent.is_dir():
             return
-        # Others, who looked at other files of the folder, may have written it meanwhile.
-        self._entries = _load(self._path) | self._learnt
-        data = json.dumps(_columns(self._entries), separators=(",", ":"), ensure_ascii=False).encode()
-        with suppress(OSError):  # a store that may only be read, or a full disk: the files are read again next time
+        # A store that may only be read, or a full disk: the files are read again next time. Workers look at other
+        # files of the same folder, and are done at the same time: one after another adds what it has learnt.
+        locks = self._path.parent.parent / "locks"
+        with suppress(OSError), hold_lock(locks, f"stat-{self._path.name}", wait=True):
+            self._entries = _load(self._path) | self._learnt
+            data = json.dumps(_columns(self._entries), separators=(",", ":"), ensure_ascii=False).encode()
             replace_disposable(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
         self._learnt = {}
 

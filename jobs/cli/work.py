@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,11 +38,18 @@ def extract(
     accept_drift: Annotated[
         bool, typer.Option("--accept-drift", help="Add rows though the canary pictures come out otherwise than before.")
     ] = False,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Processes side by side; auto is one for each GPU.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Compute only the I-th of N shares, as one job of an array.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
     json: Json = False,
 ) -> None:
     """Run extractors over datasets, each picture once, and keep the features."""
+    from extract import WHOLE, Share
     from extract.engines import DEVICES, ENGINES
     from jobs.extracting import ExtractOptions, extract_all
     from jobs.plan import Selection, select
@@ -65,7 +72,10 @@ def extract(
     has_store = require_store_format(path)
     if dry_run:
         console.say("Dry run: no picture is decoded, so one that only decoding shows to be broken counts as a row.")
-    options = ExtractOptions(tuple(split), engine, max_bad, dry_run, device, accept_drift)
+    share = Share.parse(shard) if shard is not None else WHOLE
+    options = ExtractOptions(
+        tuple(split), engine, max_bad, dry_run, device, accept_drift, _worker_count(workers), share
+    )
     try:
         outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
     finally:
@@ -75,6 +85,19 @@ def extract(
     errors = [failure.row() for failure in outcome.failures]
     console.result("", {"feature_sets": outcome.rows, "errors": errors})
     finish(outcome.failures)
+
+
+def _worker_count(text: str | None) -> int | Literal["auto"] | None:
+    from jobs.config import MOST_WORKERS
+    from jobs.errors import ConfigError
+
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and 1 <= int(text) <= MOST_WORKERS:
+        return int(text)
+    raise ConfigError(f"--workers {text}: a number from 1 to {MOST_WORKERS}, or auto, expected.")
 
 
 @app.command()

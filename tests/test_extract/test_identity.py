@@ -98,7 +98,7 @@ def identify(tmp_path_factory, make_engine) -> Callable[[World], Identity]:
         (split,) = source.splits
         naming = Naming(world.dataset, world.created, world.host, dict(world.versions))
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("extract.run.CHUNK", world.chunk)
+            monkeypatch.setattr("extract.shares.CHUNK", world.chunk)
             done = extract_features(source, split, extractor, store, lambda: engine, naming, Budget(world.max_bad))
         found = done.feature_set
         return Identity(found.manifest["pool"], tuple(found.ledger()["content_sha256"]), found.key)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import extract.run
+import extract.shares
 from extract import BadData, Budget, Example, Naming, UnknownName, extract_features, open_source, plan_extraction
 from extract.engines import open_engine
 from extract.extractors import pixels_floor
@@ -164,12 +165,12 @@ def test_arrays_need_no_decoder(lab, make_source):
 
 
 def test_a_chunk_is_1024_candidates():
-    assert extract.run.CHUNK == 1024
+    assert extract.shares.CHUNK == 1024
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("extract.run.CHUNK", 10)
+    monkeypatch.setattr("extract.shares.CHUNK", 10)
 
 
 @pytest.fixture
@@ -449,7 +450,7 @@ def test_rows_are_bitwise_the_same_after_interruptions_and_with_other_batches(
     whole = lab.extract(source, extractor=small_network, engine=Limited(opened, 64))
     store = FeatureStore.create(lab.store.path.with_name("again"))
     naming = Naming("pictures", "2026-11-24T00:00:00Z")
-    monkeypatch.setattr(extract.run, "CHUNK", 16)
+    monkeypatch.setattr(extract.shares, "CHUNK", 16)
     for batch_size, batches in ((7, 5), (1, 20)):
         engine = Limited(open_engine(small_network), batch_size, batches)
         with pytest.raises(OSError, match="the device is gone"):

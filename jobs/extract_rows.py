@@ -1,0 +1,103 @@
+"""What a job says of each base split it extracted: a document for programs, a line for people."""
+
+from dataclasses import asdict
+from typing import Any
+
+from extract import Contribution, Extraction, Extractor, Plan, Share, TimeSpent
+
+__all__ = ["extracted_row", "line_of", "partial_row", "planned_row"]
+
+
+def extracted_row(dataset: str, split: str, extractor: Extractor, extraction: Extraction) -> dict[str, Any]:
+    """Return the document of a set that is published."""
+    manifest = extraction.feature_set.manifest
+    return {
+        "key": extraction.feature_set.key,
+        "dataset": dataset,
+        "split": split,
+        "extractor": extractor.name,
+        "dim": manifest["dim"],
+        "rows": manifest["rows"],
+        "quarantined": manifest["quarantined"],
+        "ignored": extraction.ignored,
+        "forward_passes": extraction.forward_passes,
+        "reused": extraction.reused,
+        "status": extraction.status,
+        "seconds": round(extraction.seconds, 3),
+        "images_per_second": _speed(extraction.forward_passes, extraction.seconds),
+        "engine": extraction.engine,
+        "time": _seconds(extraction.time),
+    }
+
+
+def partial_row(
+    dataset: str, split: str, extractor: Extractor, share: Share, done: Contribution, ignored: int
+) -> dict[str, Any]:
+    """Return the document of a share that is done while others are not: there is no set yet."""
+    rows = done.candidates - done.bad
+    return {
+        "key": "",
+        "dataset": dataset,
+        "split": split,
+        "extractor": extractor.name,
+        "dim": extractor.dim,
+        "rows": rows,
+        "quarantined": done.bad,
+        "ignored": ignored,
+        "forward_passes": done.forward_passes,
+        "reused": max(0, rows - done.forward_passes),
+        "status": "partial",
+        "seconds": round(done.seconds, 3),
+        "images_per_second": _speed(done.forward_passes, done.seconds),
+        "engine": done.engine,
+        "time": _seconds(done.time),
+        "shard": str(share),
+    }
+
+
+def planned_row(dataset: str, split: str, extractor: Extractor, plan: Plan) -> dict[str, Any]:
+    """Return the document of a dry run."""
+    return {
+        "key": plan.key,
+        "dataset": dataset,
+        "split": split,
+        "extractor": extractor.name,
+        "dim": extractor.dim,
+        "rows": plan.rows,
+        "quarantined": plan.quarantined,
+        "ignored": plan.ignored,
+        "forward_passes": plan.lacking,
+        "reused": plan.rows - plan.lacking,
+        "status": "cached" if plan.key else "planned",
+        "seconds": 0.0,
+        "images_per_second": 0.0,
+        "engine": "",
+        "time": _seconds(TimeSpent()),
+    }
+
+
+def _speed(forward_passes: int, seconds: float) -> float:
+    return round(forward_passes / seconds, 1) if forward_passes else 0.0
+
+
+def _seconds(spent: TimeSpent) -> dict[str, float]:
+    return {stage: round(seconds, 3) for stage, seconds in asdict(spent).items()}
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """Return what people read of such a document."""
+    name = f"{row['dataset']}/{row['split']} {row['extractor']}"
+    counts = f"{row['rows']:,} rows"
+    for field_name in ("quarantined", "ignored"):
+        counts += f", {row[field_name]:,} {field_name}" if row[field_name] else ""
+    if row["status"] == "cached":
+        return f"{name}: cached, {counts}, no forward pass"
+    work = f"{row['forward_passes']:,} forward passes, {row['reused']:,} reused"
+    if row["status"] == "planned":
+        return f"{name}: would take {work} ({counts})"
+    speed = f"{work} in {row['seconds']:.1f} s ({row['images_per_second']:,.0f} images/s)"
+    spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in row["time"].items())
+    done = f"{counts}; {speed}; seconds: {spent}"
+    if row["status"] == "partial":
+        return f"{name}: shard {row['shard']} is done: {done}; whoever computes the last row publishes the set"
+    return f"{name}: {done}"

@@ -1,0 +1,168 @@
+"""Several who part a base split: who computes what, and who publishes."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+import extract.shares
+from extract import BadData, Budget, Example, InvalidSetting, Naming, Share, compute_share, publish_if_complete
+from extract.outcome import Contribution, combine
+from extract.shares import WHOLE, numbered_examples
+from extract.sources import FolderSource
+
+NAMING = Naming("pictures", "2026-11-24T01:02:03Z")
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(extract.shares, "CHUNK", 4)
+
+
+@dataclass
+class Shares:
+    """One base split, of which shares are computed one by one, as jobs of an array do."""
+
+    lab: object
+    source: object
+    budget: Budget = field(default_factory=Budget)
+
+    def compute(self, share):
+        lab = self.lab
+        return compute_share(
+            self.source,
+            "all",
+            lab.toy,
+            lab.store,
+            lambda: lab.engine,
+            share,
+            "pictures",
+            self.budget,
+            has_canary=False,
+        )
+
+    def publish(self, share, done=None):
+        lab = self.lab
+        given = done or Contribution()
+        return publish_if_complete(self.source, "all", lab.toy, lab.store, share, NAMING, self.budget, given)
+
+
+@pytest.fixture
+def shares(lab, make_source, make_jpeg):
+    """Returns a function: pictures (a number each), or bytes → their shares."""
+
+    def make(pictures, count=-1, budget=None):
+        data = [picture if isinstance(picture, bytes) else make_jpeg(picture) for picture in pictures]
+        examples = [Example(f"{at:03d}.jpg", at % 2, item) for at, item in enumerate(data)]
+        return Shares(lab, make_source(examples, count), budget or Budget())
+
+    return make
+
+
+@pytest.mark.parametrize("text", ["", "1", "/", "2/2", "-1/2", "1/0", "a/b", "0/2/4", " 0/2"])
+def test_a_share_that_is_none_is_refused(text):
+    with pytest.raises(InvalidSetting, match=r"I/N expected, I from 0 to N - 1, such as 0/4"):
+        Share.parse(text)
+
+
+def test_shares_part_the_candidates_and_parts_of_a_share_part_the_share():
+    assert str(Share.parse("1/3")) == "1/3"
+    for shares in ([Share(i, 3) for i in range(3)], [Share(1, 2), *(Share(0, 2).part(i, 3) for i in range(3))]):
+        owners = [[number for number, share in enumerate(shares) if share.has_candidate(at)] for at in range(50)]
+        assert {len(owner) for owner in owners} == {1}
+        assert all(len({owners[at][0] for at in range(first, first + 4)}) == 1 for first in range(0, 48, 4))
+        for total in (0, 1, 4, 5, 13, 50):
+            counted = [share.candidates(total) for share in shares]
+            assert counted == [sum(map(share.has_candidate, range(total))) for share in shares]
+            assert [share.chunks(total) for share in shares] == [-(-count // 4) for count in counted]
+    assert (WHOLE.is_whole, WHOLE.candidates(None), Share(1, 2).candidates(None)) == (True, None, None)
+
+
+def test_a_folder_reads_no_picture_of_another_share(make_folder, make_jpeg, monkeypatch):
+    source = FolderSource(make_folder({f"a/{n:02d}.jpg": make_jpeg(n) for n in range(10)}))
+    read = []
+    monkeypatch.setattr("extract.sources.folder._open_example", lambda path, name, *rest: read.append(name) or name)
+    found = list(numbered_examples(source, "all", Share(1, 2).has_candidate))
+    assert found == [(n, f"a/{n:02d}.jpg") for n in (4, 5, 6, 7)]
+    assert len(read) == 4
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_whoever_computes_the_last_row_publishes_and_the_set_is_the_serial_one(lab, shares, order):
+    split = shares(range(30))
+    for at, index in enumerate(order):
+        share = Share(index, 3)
+        done = split.compute(share)
+        assert (done.candidates, done.forward_passes) == (share.candidates(30), share.candidates(30))
+        published = split.publish(share, done)
+        assert (published is None) == (at < 2)
+    assert published.forward_passes == Share(order[-1], 3).candidates(30)
+    assert published.reused == 30 - published.forward_passes
+    assert lab.engine.pictures == 30
+    serial = lab.extract(split.source)
+    assert (serial.status, serial.forward_passes) == ("cached", 0)
+    assert serial.feature_set.key == published.feature_set.key
+
+
+def test_one_who_finds_all_done_publishes_too_and_both_name_one_set(shares):
+    split = shares(range(12))
+    done = [split.compute(Share(index, 2)) for index in range(2)]
+    keys = {split.publish(Share(index, 2), one).feature_set.key for index, one in enumerate(done)}
+    assert len(keys) == 1
+
+
+def test_where_nobody_knows_how_many_there_are_reading_tells(shares):
+    split = shares(range(11), count=None)
+    assert split.publish(Share(0, 2), split.compute(Share(0, 2))) is None
+    assert split.publish(Share(1, 2), split.compute(Share(1, 2))).feature_set.manifest["rows"] == 11
+
+
+def test_who_publishes_finds_the_broken_pictures_of_others(shares, broken_jpeg):
+    split = shares([0, 1, broken_jpeg, 3, 4, 5, 6, 7], budget=Budget(1))
+    assert split.publish(Share(0, 2), split.compute(Share(0, 2))) is None
+    published = split.publish(Share(1, 2), split.compute(Share(1, 2)))
+    assert published.feature_set.manifest["quarantined"] == 1
+    assert published.feature_set.ledger()["status"].tolist().index("quarantined") == 2
+
+
+def test_the_budget_is_of_the_whole_and_may_be_spent_in_one_share(shares, broken_jpeg):
+    other = broken_jpeg[:-1]
+    # Two of eight are 25%, and half of their share.
+    within = shares([broken_jpeg, other, 2, 3, 4, 5, 6, 7], budget=Budget.parse("25%"))
+    assert within.compute(Share(0, 2)).bad == 2
+    assert within.publish(Share(1, 2), within.compute(Share(1, 2))).feature_set.manifest["quarantined"] == 2
+
+
+def test_bad_pictures_of_two_shares_add_up_and_nothing_is_published(lab, shares, broken_jpeg):
+    split = shares([broken_jpeg, 1, 2, 3, broken_jpeg[:-1], 5, 6, 7], budget=Budget(1))
+    done = [split.compute(Share(index, 2)) for index in range(2)]
+    with pytest.raises(BadData, match="2 of the 8 pictures read so far cannot be decoded"):
+        split.publish(Share(1, 2), done[1])
+    assert lab.store.catalog().empty
+
+
+def test_a_share_that_is_worse_than_the_whole_may_be_stops_early(lab, shares, broken_jpeg):
+    split = shares([*range(4), *[broken_jpeg[: -1 - n] for n in range(4)], *range(8, 400)], budget=Budget(0))
+    with pytest.raises(BadData, match="cannot be decoded"):
+        split.compute(Share(1, 2))
+    assert lab.engine.pictures < 50
+
+
+def test_a_picture_that_stands_in_two_shares_counts_for_both_and_has_one_row(shares):
+    split = shares([0, 1, 2, 3, 0, 1, 2, 3])
+    done = [split.compute(Share(index, 2)) for index in range(2)]
+    published = split.publish(Share(1, 2), combine(done))
+    assert (published.forward_passes, published.reused) == (4, 4)
+    assert np.array_equal(published.feature_set.features[:4], published.feature_set.features[4:])
+
+
+def test_contributions_add_up_and_the_first_that_ran_speaks_for_all():
+    nothing = Contribution()
+    one = Contribution(candidates=5, bad=1, forward_passes=4, seconds=2.0, engine="a", threads=1, verdicts={b"x": "no"})
+    two = Contribution(candidates=3, forward_passes=3, seconds=3.0, engine="b", threads=2, verdicts={b"y": "nor"})
+    both = combine([nothing, one, two])
+    assert (both.candidates, both.bad, both.forward_passes, both.seconds) == (8, 1, 7, 5.0)
+    assert (both.engine, both.threads, both.verdicts) == ("a", 1, {b"x": "no", b"y": "nor"})
+    assert combine([one, two], seconds=3.0).seconds == 3.0
+    assert combine([]) == nothing
