@@ -112,6 +112,39 @@ def keras_contestants(folder: Path, network: str, size: int) -> dict[str, Callab
     }
 
 
+def torch_contestant(folder: Path, network: str, size: int) -> dict[str, Callable[[], float]]:
+    """PyTorch as people write it: torchvision's network, channels last, behind a DataLoader.
+
+    Returns:
+        Nothing where it is not installed.
+    """
+    try:
+        import torch
+        import torchvision
+    except ImportError:
+        return {}
+    torch.set_num_threads(os.cpu_count() or 1)
+    model = {"mobilenet_v2": torchvision.models.mobilenet_v2, "inception_v3": torchvision.models.inception_v3}[
+        network
+    ]()
+    # Features, not classes; what is left of the auxiliary classifier is not run in evaluation.
+    setattr(model, "classifier" if network == "mobilenet_v2" else "fc", torch.nn.Identity())
+    model = model.eval().to(memory_format=torch.channels_last)
+    transforms = torchvision.transforms.v2
+    steps = [transforms.Resize((size, size)), transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)]
+    pictures = torchvision.datasets.ImageFolder(str(folder), transforms.Compose(steps))
+
+    def run() -> float:
+        start = time.perf_counter()
+        loader = torch.utils.data.DataLoader(pictures, batch_size=8, num_workers=os.cpu_count() or 1)
+        with torch.inference_mode():
+            for images, _ in loader:
+                model(images.to(memory_format=torch.channels_last))
+        return time.perf_counter() - start
+
+    return {"PyTorch with a DataLoader": run}
+
+
 def matrix_rate() -> float:
     """The machine's float32 matrix-product rate now, in GFLOP/s."""
     a = np.ones((2000, 2000), np.float32)
@@ -135,6 +168,7 @@ def measure(network: str, count: int, rounds: int, scratch: Path) -> dict[str, o
         **{f"forward bound, {n}": forward_bound(e, size, count) for n, e in engines.items()},
         "decode bound": decode_bound(source, extractor),
         **keras_contestants(folder, network, size),
+        **torch_contestant(folder, network, size),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for run in contestants.values():
@@ -144,6 +178,8 @@ def measure(network: str, count: int, rounds: int, scratch: Path) -> dict[str, o
             seconds[name].append(run())
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bound = medians["forward bound, openvino"] + medians["decode bound"]
+    peers = {"Keras predict": "to Keras predict", "the lesson, one epoch": "to the lesson's epoch"}
+    peers["PyTorch with a DataLoader"] = "to PyTorch with a DataLoader"
     return {
         "network": network,
         "pictures": count,
@@ -153,8 +189,11 @@ def measure(network: str, count: int, rounds: int, scratch: Path) -> dict[str, o
         "images_per_second": {name: round(count / value, 1) for name, value in medians.items()},
         "spread": {name: round(max(v) / min(v), 2) for name, v in seconds.items()},
         "ratios of linprobe, openvino": {
-            "to Keras predict": round(medians["Keras predict"] / medians["linprobe, openvino"], 2),
-            "to the lesson's epoch": round(medians["the lesson, one epoch"] / medians["linprobe, openvino"], 2),
+            **{
+                title: round(medians[name] / medians["linprobe, openvino"], 2)
+                for name, title in peers.items()
+                if name in medians
+            },
             "to the bound 1 / (forward + decode)": round(bound / medians["linprobe, openvino"], 2),
         },
     }

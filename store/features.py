@@ -1,6 +1,8 @@
 """One array-like over the rows of many shards."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ __all__ = ["Features", "Segment", "segments_of"]
 
 # From so many bytes on, reading a file takes less time than the page faults of its mapping.
 _READ_BYTES = 256 * 1024
+# Shards that are verified side by side: SHA-256 keeps a core busy, and lets the other threads run.
+_READERS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Features:
         segments: the set's segments, in row order.
         dim: D.
         dtype: of the stored numbers.
-        open_features: shard name → (n, D) array; called once per shard.
+        open_features: shard name → (n, D) array; called once per shard, for several shards at a time.
         read: reads rows of a shard, from a first one on, into an array; without it they are copied
             from the array that `open_features` gave.
     """
@@ -170,6 +174,7 @@ class Features:
         if (stop - start) < 16 * (last - first + 1):
             return self._selection(np.arange(start, stop))
         found = np.empty((stop - start, self.shape[1]), self.dtype)
+        self._open_all(segment.shard for segment in self._segments[first : last + 1])
         for at in range(first, last + 1):
             segment, begin = self._segments[at], int(self._starts[at])
             low, high = max(start, begin), min(stop, begin + segment.rows)
@@ -188,10 +193,18 @@ class Features:
         shards, rows = self._numbers[owner], selection - self._starts[owner] + self._firsts[owner]
         # Shard by shard, each once, however many segments point into it.
         order = np.argsort(shards, kind="stable")
+        self._open_all(self._names[number] for number in np.unique(shards))
         for chosen in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
             if len(chosen):
                 found[chosen] = self._shard(self._names[shards[chosen[0]]])[rows[chosen]]
         return found
+
+    def _open_all(self, names: Iterable[str]) -> None:
+        """Open the shards that have not been opened yet, several at a time."""
+        unopened = [name for name in dict.fromkeys(names) if name not in self._shards]
+        if len(unopened) > 1:
+            with ThreadPoolExecutor(_READERS) as readers:
+                self._shards |= zip(unopened, readers.map(self._open, unopened), strict=True)
 
     def _shard(self, name: str) -> np.ndarray:
         if name not in self._shards:
