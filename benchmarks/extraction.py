@@ -11,10 +11,12 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -112,37 +114,30 @@ def keras_contestants(folder: Path, network: str, size: int) -> dict[str, Callab
     }
 
 
-def torch_contestant(folder: Path, network: str, size: int) -> dict[str, Callable[[], float]]:
-    """PyTorch as people write it: torchvision's network, channels last, behind a DataLoader.
+@contextmanager
+def torch_contestant(python: str, folder: Path, network: str, size: int) -> Iterator[dict[str, Callable[[], float]]]:
+    """PyTorch's network behind its DataLoader, in a process of its own; nothing where it is not installed."""
+    script = Path(__file__).with_name("torch_loader.py")
+    command = [python, str(script), str(folder), network, str(size)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        ask, answers = process.stdin, process.stdout
 
-    Returns:
-        Nothing where it is not installed.
-    """
-    try:
-        import torch
-        import torchvision
-    except ImportError:
-        return {}
-    torch.set_num_threads(os.cpu_count() or 1)
-    model = {"mobilenet_v2": torchvision.models.mobilenet_v2, "inception_v3": torchvision.models.inception_v3}[
-        network
-    ]()
-    # Features, not classes; what is left of the auxiliary classifier is not run in evaluation.
-    setattr(model, "classifier" if network == "mobilenet_v2" else "fc", torch.nn.Identity())
-    model = model.eval().to(memory_format=torch.channels_last)
-    transforms = torchvision.transforms.v2
-    steps = [transforms.Resize((size, size)), transforms.ToImage(), transforms.ToDtype(torch.float32, scale=True)]
-    pictures = torchvision.datasets.ImageFolder(str(folder), transforms.Compose(steps))
+        def run() -> float:
+            print("once", file=ask, flush=True)
+            return float(answers.readline())
 
-    def run() -> float:
-        start = time.perf_counter()
-        loader = torch.utils.data.DataLoader(pictures, batch_size=8, num_workers=os.cpu_count() or 1)
-        with torch.inference_mode():
-            for images, _ in loader:
-                model(images.to(memory_format=torch.channels_last))
-        return time.perf_counter() - start
-
-    return {"PyTorch with a DataLoader": run}
+        if answers.readline().strip() == "ready":
+            yield {"PyTorch with a DataLoader": run}
+        else:
+            print(f"Without PyTorch: {process.stderr.read().strip().splitlines()[-1]}", file=sys.stderr)
+            yield {}
+        ask.close()
 
 
 def matrix_rate() -> float:
@@ -156,7 +151,18 @@ def matrix_rate() -> float:
     return 2 * 2000**3 / best / 1e9
 
 
-def measure(network: str, count: int, rounds: int, scratch: Path) -> dict[str, object]:
+def interleaved(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each in so many rounds, in which they take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for run in contestants.values():
+        run()  # warm: compilation, caches
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            seconds[name].append(run())
+    return seconds
+
+
+def measure(network: str, count: int, rounds: int, scratch: Path, python: str) -> dict[str, object]:
     folder = scratch / "pictures"
     write_pictures(folder, count)
     source = open_source(f"folder:{folder}")
@@ -168,14 +174,9 @@ def measure(network: str, count: int, rounds: int, scratch: Path) -> dict[str, o
         **{f"forward bound, {n}": forward_bound(e, size, count) for n, e in engines.items()},
         "decode bound": decode_bound(source, extractor),
         **keras_contestants(folder, network, size),
-        **torch_contestant(folder, network, size),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for run in contestants.values():
-        run()  # warm: compilation, caches
-    for _ in range(rounds):
-        for name, run in contestants.items():
-            seconds[name].append(run())
+    with torch_contestant(python, folder, network, size) as torch:
+        seconds = interleaved(contestants | torch, rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bound = medians["forward bound, openvino"] + medians["decode bound"]
     peers = {"Keras predict": "to Keras predict", "the lesson, one epoch": "to the lesson's epoch"}
@@ -219,13 +220,14 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", choices=("mobilenet_v2", "inception_v3"), action="append")
+    parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch and torchvision")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     arguments = parser.parse_args()
     results = []
     for network in arguments.network or ["mobilenet_v2", "inception_v3"]:
         count = arguments.pictures if network == "mobilenet_v2" else arguments.pictures // 4
         with tempfile.TemporaryDirectory() as scratch:
-            results.append(measure(network, count, arguments.rounds, Path(scratch)))
+            results.append(measure(network, count, arguments.rounds, Path(scratch), arguments.torch_python))
         print(table(results[-1]), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))

@@ -28,6 +28,7 @@ __all__ = [
     "JobConfig",
     "ProbeConfig",
     "ReportConfig",
+    "nearest",
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.config import DatasetConfig, JobConfig, ProbeConfig
+from jobs.config import DatasetConfig, JobConfig, ProbeConfig, nearest
 from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.failures import Failure, foreseen
@@ -210,9 +210,13 @@ def _default_seeds(shots: int | str, share: float) -> int:
 def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, FeatureSet]:
     splits = store.splits(dataset, extractor)
     if not splits:
+        sets = store.catalog()
+        current = sets[sets["is_current"]]
+        known = sorted({f"{row.dataset} by {row.extractor}" for row in current.itertuples()})
+        hint = nearest(f"{dataset} by {extractor}", known) if known else "nothing is there yet"
         raise FeatureSetNotFound(
-            f"no cached features of {dataset} by {extractor} in {store.path}; run 'linprobe extract' with the same "
-            "CONFIG, or --dataset and --extractor, first."
+            f"no cached features of {dataset} by {extractor} in {store.path}: {hint}; run 'linprobe extract' with the "
+            "same CONFIG, or --dataset and --extractor, first."
         )
     return {split: store.get(dataset, split, extractor) for split in splits}
 
