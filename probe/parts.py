@@ -237,12 +237,22 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_mean
         if absent and part.name != "validation":
             raise LabelError(
                 f"{part.name}: {len(part)} rows, and none of {_listed(absent)}; "
-                f"give {part.name} a split that holds every class, or take the class out of the dataset."
+                f"give {part.name} a split that holds every class, or take the class out of the dataset.{_slice_hint(part)}"
             )
         thin = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _THIN_CLASS).tolist()]
         if thin and part.name == "train" and not is_thin_meant:
             warnings.append(f"fewer than {_THIN_CLASS} training rows of {_listed(thin)}")
     return warnings
+
+
+def _slice_hint(part: Part) -> str:
+    """Return what helps who cuts a folder, which stands class by class, as if it had been shuffled."""
+    if len(part) < 2 or (np.diff(part.labels) < 0).any():
+        return ""
+    return (
+        " Its rows stand class by class, so that a slice leaves out whole classes; train/seed0[:80%] and "
+        "train/seed0[80%:] are drawn at random (of any base split, by any seed)."
+    )
 
 
 def shared_warnings(parts: Sequence[Part]) -> list[str]:

@@ -86,6 +86,18 @@ def test_a_class_that_train_or_test_lacks_is_named(lab, blobs):
                   {"train": whole, "test": lacking}, **from_arrays)  # fmt: skip
 
 
+def test_a_slice_of_rows_that_stand_class_by_class_is_told_how_to_draw(lab, blobs):
+    features, labels = blobs(40, 4, 8, seed=1)
+    order = np.argsort(labels, kind="stable")
+    sets = {"all": lab.publish("all", features[order], labels[order])}
+    halves = ProbeRequest("made", "arrays", "logistic", train="all[:50%]", test="all[50%:]")
+    with pytest.raises(LabelError, match=r"Its rows stand class by class.*train/seed0\[:80%\]"):
+        run_probe(halves, sets, **from_arrays)
+    sets = {"all": lab.publish("all", features, np.where(labels == 3, 2, labels), classes=4)}
+    with pytest.raises(LabelError, match=r"out of the dataset\.$"):
+        run_probe(halves, sets, **from_arrays)
+
+
 def test_one_class_only_is_refused(lab):
     sets = {name: lab.publish(name, np.ones((4, 2)), [0] * 4) for name in ("train", "test")}
     with pytest.raises(LabelError, match=r"one class only \(class 0\)"):
