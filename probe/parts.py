@@ -237,7 +237,8 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_mean
         if absent and part.name != "validation":
             raise LabelError(
                 f"{part.name}: {len(part)} rows, and none of {_listed(absent)}; "
-                f"give {part.name} a split that holds every class, or take the class out of the dataset.{_slice_hint(part)}"
+                f"give {part.name} a split that holds every class, or take the class out of the dataset."
+                f"{_slice_hint(part)}"
             )
         thin = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _THIN_CLASS).tolist()]
         if thin and part.name == "train" and not is_thin_meant:
