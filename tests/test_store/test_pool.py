@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from store import DamagedStore, Pool, PoolKey
+from store import DamagedStore, Pool, PoolKey, shards
 from store.content_index import RowAddress
 from store.hdf5 import build_file
 from store.shards import build_shard, open_shard
@@ -110,6 +110,28 @@ def test_shard_is_byte_for_byte_what_hdf5_makes_of_the_rows(dtype, shape):
     assert data == build_file(fill)
     assert name == hashlib.sha256(data).hexdigest()
     assert build_shard(features[::-1][::-1], contents[:, ::-1][:, ::-1]) == (name, data)
+
+
+def test_of_shards_that_differ_in_their_numbers_alone_one_is_parsed(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(shards, "_familiar", {})
+    parsed, parse = [], shards._parsed
+    monkeypatch.setattr(shards, "_parsed", lambda path: (parsed.append(path.stem), parse(path))[1])
+    rows = [rng.normal(size=(9, 5)).astype(np.float32) for _ in range(3)]
+    for features in rows:
+        name, data = build_shard(features, rng.integers(0, 256, (9, 32), np.uint8))
+        (tmp_path / f"{name}.h5").write_bytes(data)
+        np.testing.assert_array_equal(open_shard(tmp_path / f"{name}.h5").features, features)
+    assert len(parsed) == 1
+    # As long, but something else: HDF5 has to say what it is, and refuses it.
+    other = bytearray(data)
+    place = other.index(b"content_sha256")
+    other[place : place + 14] = b"content_sha257"
+    name = hashlib.sha256(other).hexdigest()
+    (tmp_path / f"{name}.h5").write_bytes(other)
+    with pytest.raises(DamagedStore, match="content_sha257"):
+        open_shard(tmp_path / f"{name}.h5")
+    assert len(parsed) == 2
 
 
 def parts(corpus, *words):
