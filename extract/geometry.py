@@ -7,12 +7,13 @@ from extract.preprocessing import Crop, Preprocessing
 __all__ = ["crop_and_resize"]
 
 
-def crop_and_resize(pixels: Any, preprocessing: Preprocessing) -> Any:
+def crop_and_resize(pixels: Any, preprocessing: Preprocessing, window: Any = None) -> Any:
     """Crop and resize a picture as the preprocessing says.
 
     Args:
         pixels: TensorFlow (H, W, 3) uint8, H and W known or not.
         preprocessing: how.
+        window: of a view, (5,) int: top, left, height, width, and 1 where left and right are exchanged.
 
     Returns:
         TensorFlow (size, size, 3) float32, not rounded; bicubic and lanczos overshoot 0 to 255 a little.
@@ -20,6 +21,8 @@ def crop_and_resize(pixels: Any, preprocessing: Preprocessing) -> Any:
     import tensorflow as tf
 
     crop, size = Crop.parse(preprocessing.crop, preprocessing.size), preprocessing.size
+    if preprocessing.view:
+        return _resized(_cut(pixels, window), (size, size), preprocessing)
     if crop.rule == "shorter":
         return _shorter(pixels, int(crop.amount), preprocessing)
     if crop.rule == "fraction":
@@ -27,6 +30,14 @@ def crop_and_resize(pixels: Any, preprocessing: Preprocessing) -> Any:
     elif crop.rule == "square":
         pixels = _square(pixels, crop.amount)
     return _resized(pixels, (size, size), preprocessing)
+
+
+def _cut(pixels: Any, window: Any) -> Any:
+    import tensorflow as tf
+
+    top, left, height, width, is_flipped = (window[at] for at in range(5))
+    part = pixels[top : top + height, left : left + width]
+    return tf.cond(is_flipped > 0, lambda: tf.reverse(part, [1]), lambda: part)
 
 
 def _square(pixels: Any, fraction: float) -> Any:

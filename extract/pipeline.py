@@ -5,7 +5,7 @@ Decoding and resizing are `tf.data`'s; what it cannot decode is taken up again b
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import repeat
 from typing import Any
 
@@ -16,11 +16,16 @@ from extract.geometry import crop_and_resize
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Example
 from extract.timing import Stopwatch
+from extract.views import draw_window
 
 __all__ = ["Batch", "Pending", "decode_plain", "load_decoder", "stream_batches"]
 
 # How an element's bytes are to be read.
 _JPEG, _PNG, _PIXELS = 0, 1, 2
+
+# Kind, bytes, (height, width, channels) of pixels, and the window of a view: see `crop_and_resize`.
+_Element = tuple[int, int, bytes, tuple[int, int, int], tuple[int, ...]]
+_NO_WINDOW = (0, 0, 1, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,20 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
     """
     import tensorflow as tf
 
-    feed = _Feed(pictures, batch_size)
+    feed = _Feed(pictures, preprocessing, batch_size)
     signature = (
         tf.TensorSpec((), tf.int64),
         tf.TensorSpec((), tf.int32),
         tf.TensorSpec((), tf.string),
         tf.TensorSpec((3,), tf.int32),
+        tf.TensorSpec((5,), tf.int32),
     )
     dataset = tf.data.Dataset.from_generator(feed.elements, output_signature=signature)
 
-    def to_images(ordinal: Any, kind: Any, data: Any, shape: Any) -> tuple[Any, Any, Any]:
+    def to_images(ordinal: Any, kind: Any, data: Any, shape: Any, window: Any) -> tuple[Any, Any, Any]:
         began = tf.timestamp()
         with tf.control_dependencies([began]):
-            image = resize(decode(kind, data, shape), preprocessing)
+            image = resize(decode(kind, data, shape), preprocessing, window)
         with tf.control_dependencies([image]):
             return ordinal, image, tf.timestamp() - began
 
@@ -101,11 +107,11 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
     # A broken picture drops out here; the gap in the ordinals tells which, below.
     dataset = dataset.ignore_errors(log_warning=False).batch(batch_size).prefetch(2)
     for ordinals, images, seconds in dataset.as_numpy_iterator():
-        yield feed.match(ordinals, images, preprocessing, float(seconds.sum()))
+        yield feed.match(ordinals, images, float(seconds.sum()))
     if feed.error is not None:
         raise feed.error
     none = np.empty((0, *_shape(preprocessing)), preprocessing.pixels)
-    rest = feed.match(np.empty(0, np.int64), none, preprocessing, 0.0, last=True)
+    rest = feed.match(np.empty(0, np.int64), none, 0.0, last=True)
     if rest.pending or rest.failed:
         yield rest
 
@@ -117,8 +123,9 @@ class _Feed:
     after many pictures without a batch, a batch of blanks flushes it; blanks have negative ordinals.
     """
 
-    def __init__(self, pictures: Iterator[Pending], batch_size: int) -> None:
+    def __init__(self, pictures: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> None:
         self._pictures = pictures
+        self._preprocessing = preprocessing
         self._batch_size = batch_size
         # More than ever are in the buffers of a pipeline that flows.
         self._patience = 8 * batch_size + 256
@@ -128,7 +135,7 @@ class _Feed:
         self._reading, self._decoding, self._rescuing = Stopwatch(), Stopwatch(), Stopwatch()
         self.error: BaseException | None = None
 
-    def elements(self) -> Iterator[tuple[int, int, bytes, tuple[int, int, int]]]:
+    def elements(self) -> Iterator[_Element]:
         try:
             for picture in self._pictures:
                 self._under_way.append(picture)
@@ -138,18 +145,20 @@ class _Feed:
                 self._given += 1
                 if self._given >= self._patience:
                     self._given = 0
-                    blank = (-1 - picture.ordinal, _PIXELS, b"\0", (1, 1, 1))
+                    blank = (-1 - picture.ordinal, _PIXELS, b"\0", (1, 1, 1), _NO_WINDOW)
                     yield from repeat(blank, self._batch_size)
         # Handed to the consumer: raised here, it would become a text within a TensorFlow error,
         # or be ignored like a broken picture.
         except BaseException as error:  # noqa: BLE001
             self.error = error
 
-    def _element(self, picture: Pending) -> tuple[int, int, bytes, tuple[int, int, int]] | None:
+    def _element(self, picture: Pending) -> _Element | None:
         with self._reading.running():
             data = picture.example.read()
         if isinstance(data, bytes) and picture.header.is_plain:
-            return picture.ordinal, _JPEG if picture.header.format == "JPEG" else _PNG, data, (0, 0, 0)
+            kind = _JPEG if picture.header.format == "JPEG" else _PNG
+            window = self._window(picture, picture.header.height, picture.header.width)
+            return picture.ordinal, kind, data, (0, 0, 0), window
         try:
             with self._decoding.running():
                 pixels = decode_carefully(data) if isinstance(data, bytes) else data
@@ -157,16 +166,14 @@ class _Feed:
             self._refused[picture.ordinal] = str(error)
             return None
         height, width, channels = pixels.shape
-        return picture.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels)
+        window = self._window(picture, height, width)
+        return picture.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels), window
 
-    def match(
-        self,
-        ordinals: np.ndarray,
-        images: np.ndarray,
-        preprocessing: Preprocessing,
-        seconds: float,
-        last: bool = False,
-    ) -> Batch:
+    def _window(self, picture: Pending, height: int, width: int) -> tuple[int, ...]:
+        view = self._preprocessing.view
+        return astuple(draw_window(picture.content, view, height, width)) if view else _NO_WINDOW
+
+    def match(self, ordinals: np.ndarray, images: np.ndarray, seconds: float, last: bool = False) -> Batch:
         """Pair what came out, and took so long, with what went in; what was skipped takes the careful path."""
         pending: list[Pending] = []
         failed: list[tuple[Pending, str]] = []
@@ -182,7 +189,7 @@ class _Feed:
             if image is None:
                 try:
                     with self._rescuing.running():
-                        image = self._rescue(picture, preprocessing)
+                        image = self._rescue(picture)
                 except Undecodable as error:
                     failed.append((picture, str(error)))
                     continue
@@ -192,13 +199,15 @@ class _Feed:
         seconds += self._decoding.lap() + self._rescuing.lap()
         return Batch(pending, stacked, failed, self._reading.lap(), seconds)
 
-    def _rescue(self, picture: Pending, preprocessing: Preprocessing) -> np.ndarray:
+    def _rescue(self, picture: Pending) -> np.ndarray:
         reason = self._refused.pop(picture.ordinal, None)
         if reason is not None:
             raise Undecodable(reason)
         data = picture.example.read()
         assert isinstance(data, bytes)  # raw pixels have nothing to fail at
-        return np.asarray(resize(decode_carefully(data), preprocessing).numpy())
+        pixels = decode_carefully(data)
+        window = self._window(picture, *pixels.shape[:2])
+        return np.asarray(resize(pixels, self._preprocessing, window).numpy())
 
 
 def decode(kind: Any, data: Any, shape: Any) -> Any:
@@ -245,19 +254,20 @@ def decode_plain(data: bytes, header: Header) -> np.ndarray:
     return np.asarray(decode(kind, data, (0, 0, 0)).numpy())
 
 
-def resize(pixels: Any, preprocessing: Preprocessing) -> Any:
+def resize(pixels: Any, preprocessing: Preprocessing, window: Any = None) -> Any:
     """Crop and resize pixels as the preprocessing says.
 
     Args:
         pixels: (H, W, 3) uint8.
         preprocessing: how.
+        window: of a view; see `crop_and_resize`.
 
     Returns:
         TensorFlow (size, size, 3), 0 to 255, in the preprocessing's pixel type.
     """
     import tensorflow as tf
 
-    resized = crop_and_resize(pixels, preprocessing)
+    resized = crop_and_resize(pixels, preprocessing, window)
     image = tf.saturate_cast(tf.round(resized), tf.uint8) if preprocessing.pixels == "uint8" else resized
     image.set_shape(_shape(preprocessing))
     return image

@@ -5,6 +5,7 @@ from typing import Any
 
 from extract.decoding import DECODING_RULES
 from extract.errors import InvalidSetting, UnknownName
+from extract.views import MAX_VIEWS, VIEW_RULES
 
 __all__ = ["RESIZE_METHODS", "VALUE_RANGES", "Crop", "Preprocessing", "lesson"]
 
@@ -89,6 +90,8 @@ class Preprocessing:
             a quarter of the bytes on their way to the device.
         orientation: `ignore`: EXIF orientation is not applied, as TFDS and the lesson do.
         rules: `extract.decoding.DECODING_RULES`.
+        view: which seeded crop and flip of the picture, see `extract.views`; its window takes the place of `crop`.
+            0: the picture itself.
     """
 
     size: int
@@ -99,6 +102,7 @@ class Preprocessing:
     pixels: str = "float32"
     orientation: str = "ignore"
     rules: int = DECODING_RULES
+    view: int = 0
 
     def __post_init__(self) -> None:
         if self.value_range not in VALUE_RANGES:
@@ -113,12 +117,20 @@ class Preprocessing:
             raise InvalidSetting(
                 f"antialias with resize {self.resize}: TensorFlow 1 had none; take {self.resize[:-3]}."
             )
+        if not 0 <= self.view <= MAX_VIEWS:
+            raise InvalidSetting(f"view {self.view}: 0 (the picture itself) to {MAX_VIEWS} expected.")
         Crop.parse(self.crop, self.size)
 
     def document(self) -> dict[str, Any]:
         """Return the fields as they stand in a pool's key, with the numbers behind the range."""
         scale, offset, channels = VALUE_RANGES[self.value_range]
-        return {**asdict(self), "scale": list(scale), "offset": list(offset), "channels": channels}
+        fields = asdict(self)
+        # Only a view's key speaks of views: the others are what they were before there were any.
+        if self.view:
+            fields["view_rules"] = VIEW_RULES
+        else:
+            del fields["view"]
+        return {**fields, "scale": list(scale), "offset": list(offset), "channels": channels}
 
 
 def lesson(size: int, value_range: str) -> Preprocessing:

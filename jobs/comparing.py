@@ -38,7 +38,7 @@ def compare(store: FeatureStore, first: str, second: str) -> tuple[str, dict[str
 
 def _described(run: ProbeResult) -> dict[str, Any]:
     names = ("dataset", "extractor", "head", "options", "train", "test", "shots", "train_share", "seed", "metric")
-    return {"run_id": run.run_id, **{name: run.config[name] for name in names}}
+    return {"run_id": run.run_id, **{name: run.config[name] for name in names}, "views": run.config.get("views", 0)}
 
 
 def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison) -> list[str]:
@@ -72,6 +72,8 @@ def _name(run: ProbeResult) -> str:
     config = run.config
     limits = f" {config['shots']}-shot" if config["shots"] != "all" else ""
     limits += f" on {config['train_share']:.3g} of train" if config["train_share"] < 1 else ""
+    views = config.get("views", 0)
+    limits += f" with {views} view{'s' * (views > 1)}" if views else ""
     seed = f" seed {config['seed']}" if config["seed"] else ""
     return f"{config['dataset']} / {config['extractor']} / {config['head']}{limits}{seed}"
 

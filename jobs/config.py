@@ -44,6 +44,8 @@ _Metric = Literal["accuracy", "balanced_accuracy"]
 _Shots = Annotated[int, Field(strict=True, ge=1)] | Literal["all"]
 _Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 _Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+# As many as `extract.views.MAX_VIEWS`, which is not imported here: reading a file needs no extractor.
+_Views = Annotated[int, Field(strict=True, ge=0, le=100)]
 
 
 class _Table(BaseModel):
@@ -101,6 +103,7 @@ class ExtractorConfig(_Table):
     pixels: str | None = None
     precision: str = "float32"
     dtype: str = "float32"
+    views: _Views = 0
 
 
 class ProbeConfig(BaseModel):
@@ -112,6 +115,7 @@ class ProbeConfig(BaseModel):
     seeds: int | None = Field(default=None, ge=1, strict=True)
     shots: Annotated[tuple[_Shots, ...], BeforeValidator(_as_list)] = ("all",)
     train_shares: Annotated[tuple[_Share, ...], BeforeValidator(_as_list)] = (1.0,)
+    views: _Views = 0
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -167,7 +171,18 @@ class JobConfig(_Table):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise ConfigError(f"{path}: the {kind} {twice!r} stands twice; give each a name of its own.")
+        config._require_views(path)
         return config
+
+    def _require_views(self, path: Path) -> None:
+        """Raise ConfigError where a probe asks for views that none of this job's extractions makes."""
+        for number, probe in enumerate(self.probes, 1):
+            for extractor in self.extractors:
+                if probe.views > extractor.views:
+                    raise ConfigError(
+                        f"{path}: probes.{number}.views: at most the {extractor.views} views of the extractor "
+                        f"{extractor.name!r} expected, got {probe.views}; give that extractor views = {probe.views}."
+                    )
 
 
 _TABLES: dict[str, type[BaseModel]] = {

@@ -54,6 +54,7 @@ def _codes() -> tuple[tuple[type[BaseException], ExitCode], ...]:
         (extract.ModelUnavailable, ExitCode.UNAVAILABLE),
         (extract.EngineUnavailable, ExitCode.UNAVAILABLE),
         (store.FeatureSetNotFound, ExitCode.UNAVAILABLE),
+        (probe.ViewMissing, ExitCode.UNAVAILABLE),
         (store.StoreNotFound, ExitCode.UNAVAILABLE),
         (reports.NothingToReport, ExitCode.UNAVAILABLE),
         (extract.BadData, ExitCode.BAD_DATA),

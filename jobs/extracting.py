@@ -1,8 +1,8 @@
 """`linprobe extract`: every dataset through every extractor, each base split once."""
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,7 @@ class ExtractOptions:
         is_drift_accepted: add rows though the canary pictures come out otherwise than when the pool was begun.
         workers: instead of the configured number.
         share: of each base split.
+        views: how many views of each training picture, instead of the configured number.
     """
 
     splits: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class ExtractOptions:
     is_drift_accepted: bool = False
     workers: int | Literal["auto"] | None = None
     share: Share = WHOLE
+    views: int | None = None
 
 
 @dataclass
@@ -162,9 +164,29 @@ class _Extracting:
         budget = _budget(self._options.max_bad, dataset)
         splits = _splits(dataset, source, self._options.splits)
         parts = [_Part(dataset, source, split, configured, extractor, budget) for split in splits]
-        self._end_lost(parts[0])
+        parts += self._views(parts)
+        for part in {part.extractor.name: part for part in parts}.values():
+            self._end_lost(part)
         for part in parts:
             yield self._planned(part) if self._options.is_dry_run else self._extract(part, self._store())
+
+    def _views(self, parts: list[_Part]) -> list[_Part]:
+        """Return the parts that are views of these: of each base split that training may draw on, so many."""
+        configured = parts[0].configured
+        views = configured.views if self._options.views is None else self._options.views
+        if not views:
+            return []
+        dataset, splits = parts[0].dataset, [part.split for part in parts]
+        trained_on = _training_splits(dataset, parts[0].source.splits or splits)
+        viewed = [part for part in parts if part.split in trained_on]
+        if not viewed:
+            self._console.say(
+                f"{dataset.name} / {configured.name}: no views: training draws on {_listed(trained_on)} of its base "
+                f"splits, and {_listed(splits)} was to be extracted; a dataset's train = … says what to train on."
+            )
+        return [
+            replace(part, extractor=part.extractor.view(number)) for number in range(1, views + 1) for part in viewed
+        ]
 
     def _open_source(self, source: str) -> DatasetSource:
         return open_source(source, self._surroundings.tfds_data_dir, self._known_files)
@@ -268,6 +290,7 @@ class _Extracting:
             source=part.dataset.source,
             split=part.split,
             extractor=part.configured,
+            view=part.extractor.preprocessing.view,
             engine=engine,
             device=device,
             budget=part.budget,
@@ -313,6 +336,24 @@ def _splits(dataset: DatasetConfig, source: DatasetSource, asked: tuple[str, ...
     if not found:
         raise ConfigError(f"{source.name}: does not say which base splits it has; name them with --split.")
     return found
+
+
+def _listed(splits: Sequence[str]) -> str:
+    return " and ".join(map(repr, splits)) or "none"
+
+
+def _training_splits(dataset: DatasetConfig, names: Sequence[str]) -> list[str]:
+    """Return the base splits that training may draw on; where nothing is configured, as `probe.resolve` does."""
+    # Only here does an extraction need to read splits as probes do.
+    from probe.splits import base_splits
+
+    if dataset.train:
+        return base_splits(dataset.train, names)
+    if "train" in names:
+        return ["train"]
+    held_out = {"test", "validation"}
+    held_out |= {name for spec in (dataset.validation, dataset.test) if spec for name in base_splits(spec, names)}
+    return [name for name in names if name not in held_out]
 
 
 def _farewell(lost: LostSplit, extractor: Extractor, is_dry_run: bool) -> str:

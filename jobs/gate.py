@@ -55,7 +55,8 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
 def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> Verdict:
     """Compare a night's runs with their baselines.
 
-    A baseline is compared with the runs that answer the same question: equal dataset, extractor, head, seed and shots.
+    A baseline is compared with the runs that answer the same question: equal dataset, extractor, head, seed, shots and
+    views.
 
     Args:
         gate: how much worse a run may be, and than which runs.
@@ -73,13 +74,9 @@ def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureSt
 
 def _compare(name: str, max_drop: float, rows: list[dict[str, object]], store: FeatureStore, verdict: Verdict) -> None:
     baseline = store.run(name)
-    asked = {part: baseline.config[part] for part in _QUESTION}
+    asked = _asked(baseline.config)
     # A run that was trained under another name stands in the store under that one.
-    tonight = [
-        row
-        for row in rows
-        if asked in [{part: names[part] for part in _QUESTION} for names in (row, _recorded(store, row))]
-    ]
+    tonight = [row for row in rows if asked in [_asked(names) for names in (row, _recorded(store, row))]]
     if not tonight:
         raise GateFailed(f"baseline {name[:12]}: no run of tonight answers the same question {asked}.")
     for row in tonight:
@@ -91,6 +88,11 @@ def _compare(name: str, max_drop: float, rows: list[dict[str, object]], store: F
                 f"{what}: accuracy {now:.4f} is {before - now:.4f} below the baseline {name[:12]} ({before:.4f}); "
                 f"{max_drop:g} is allowed."
             )
+
+
+def _asked(names: Mapping[str, object]) -> dict[str, object]:
+    # Runs that were trained without views, or before there were any, do not speak of them.
+    return {**{part: names[part] for part in _QUESTION}, "views": names.get("views", 0)}
 
 
 def _recorded(store: FeatureStore, row: Mapping[str, object]) -> Mapping[str, object]:

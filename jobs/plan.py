@@ -59,11 +59,27 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
         probes = tuple(probe for found in chosen for probe in found)
     probes = probes or (ProbeConfig(head="logistic"),)
     where = f"{selection.config}: " if selection.config else ""
+    for entry in extractors:
+        _refuse_view(entry.name)
     if not datasets:
         raise ConfigError(f"{where}no dataset; name one with --dataset, or in a [[datasets]] table of a file.")
     return config.model_copy(
         update={"datasets": datasets, "extractors": extractors, "probes": probes if needs_probes else config.probes}
     )
+
+
+def _refuse_view(name: str) -> None:
+    """Raise ConfigError where an extractor is a view: on its own it would be validated and tested on."""
+    if "@view" not in name:
+        return
+    from extract.views import split_view_name
+
+    plain, view = split_view_name(name)
+    if view:
+        raise ConfigError(
+            f"extractor {name!r}: views are for training alone; take {plain!r} with --views {view}, or views = {view} "
+            "in its [[extractors]] table."
+        )
 
 
 def _narrow(kind: str, names: Sequence[str], known: dict[str, _Entry], file: Path | None) -> list[_Entry]:

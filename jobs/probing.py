@@ -12,6 +12,7 @@ from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings
+from jobs.views import find_view_sets
 from probe import ProbeRequest, find_disagreements, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
 
@@ -36,6 +37,7 @@ class ProbeOptions:
         shots: examples per class, a run for each.
         train_shares: shares of train, a run for each.
         metric: what selection goes by.
+        views: how many views of each training picture are trained on.
     """
 
     train: str | None = None
@@ -45,6 +47,7 @@ class ProbeOptions:
     shots: tuple[int | str, ...] | None = None
     train_shares: tuple[float, ...] | None = None
     metric: str | None = None
+    views: int | None = None
 
 
 def parse_shots(text: str | None) -> tuple[int | str, ...] | None:
@@ -129,7 +132,8 @@ def probe_all(
                     try:
                         outcome.rows += asked.run_seeds(probe, shots, share)
                     except foreseen() as error:
-                        part = f"{dataset.name} / {extractor} / {probe.head}{_limits(shots, share)}"
+                        limits = _limits(shots, share, asked.views(probe))
+                        part = f"{dataset.name} / {extractor} / {probe.head}{limits}"
                         outcome.failures.append(Failure(part, error))
                         console.say(f"{part}: {error}")
             asked.warn_of_disagreements(outcome.rows)
@@ -150,6 +154,10 @@ class _Asked:
     @cached_property
     def sets(self) -> dict[str, FeatureSet]:
         return _sets(self.store, self.dataset.stored_name, self.extractor)
+
+    def views(self, probe: ProbeConfig) -> int:
+        """Return how many views of each training picture a head is trained on."""
+        return probe.views if self.options.views is None else self.options.views
 
     def run_seeds(self, probe: ProbeConfig, shots: int | str, share: float) -> list[dict[str, Any]]:
         """Train a head with every seed, and tell of it."""
@@ -198,6 +206,7 @@ class _Asked:
             shots=shots,
             train_share=share,
             metric=options.metric or dataset.metric,
+            views=self.views(probe),
         )
 
 
@@ -228,10 +237,11 @@ def _run(
     surroundings: Surroundings,
     console: Console,
 ) -> dict[str, Any]:
-    identity = run_id(request, sets)
+    view_sets = find_view_sets(store, request, sets)
+    identity = run_id(request, sets, view_sets)
     if store.has_run(identity):
         return _row(store.run(identity), "cached")
-    result = run_probe(request, sets, created=surroundings.now(), on_progress=console.status)
+    result = run_probe(request, sets, view_sets, created=surroundings.now(), on_progress=console.status)
     store.publish_run(result)
     return _row(result, "trained")
 
@@ -241,7 +251,9 @@ def _row(result: ProbeResult, status: str) -> dict[str, Any]:
     return {
         "run_id": result.run_id,
         **{name: result.config[name] for name in named},
+        "views": result.config.get("views", 0),
         "n_train": result.counts["n_train"],
+        "n_train_rows": result.counts.get("n_train_rows", result.counts["n_train"]),
         "n_test": result.counts["n_test"],
         **result.metrics,
         "seconds": round(result.seconds, 3),
@@ -280,9 +292,11 @@ def _line_of_many(rows: list[dict[str, Any]]) -> str:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return f"{row['dataset']} {row['extractor']} {row['head']}{_limits(row['shots'], row['train_share'])}"
+    limits = _limits(row["shots"], row["train_share"], row["views"])
+    return f"{row['dataset']} {row['extractor']} {row['head']}{limits}"
 
 
-def _limits(shots: int | str, share: float) -> str:
+def _limits(shots: int | str, share: float, views: int) -> str:
     part = f" on {share:.3g} of train" if share < 1 else ""
-    return (f" {shots}-shot" if shots != "all" else "") + part
+    seen = f" with {views} view{'s' * (views > 1)}" if views else ""
+    return (f" {shots}-shot" if shots != "all" else "") + part + seen

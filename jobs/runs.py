@@ -69,5 +69,7 @@ def open_trained_head(store: FeatureStore, name: str, surroundings: Surroundings
     """
     run = find_run(store, name)
     sets = [store.get(key=key) for key in run.config["sets"].values()]
+    views = [[store.get(key=key) for key in of_view.values()] for of_view in run.config.get("view_sets", ())]
+    # Of the pictures themselves, whatever views the head was trained on.
     extractor = reopen_extractor(store, sets[0], surroundings)
-    return TrainedHead(run, extractor, restore_head(run.head, sets))
+    return TrainedHead(run, extractor, restore_head(run.head, sets, views))

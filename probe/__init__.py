@@ -7,7 +7,16 @@ before is found at once by its name.
 from typing import TYPE_CHECKING, Any
 
 from probe.comparison import Comparison, Difference, compare_runs
-from probe.errors import FeatureError, HeadNotFound, LabelError, NotComparable, OptionError, ProbeError, SplitError
+from probe.errors import (
+    FeatureError,
+    HeadNotFound,
+    LabelError,
+    NotComparable,
+    OptionError,
+    ProbeError,
+    SplitError,
+    ViewMissing,
+)
 from probe.heads.registry import HEADS, default_options
 from probe.prediction import predict_proba, restore_head
 from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
@@ -33,6 +42,7 @@ __all__ = [
     "SplitError",
     "Splits",
     "Verdict",
+    "ViewMissing",
     "compare_runs",
     "default_options",
     "find_disagreements",

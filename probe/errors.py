@@ -11,6 +11,7 @@ __all__ = [
     "OptionError",
     "ProbeError",
     "SplitError",
+    "ViewMissing",
     "nearest",
 ]
 
@@ -25,6 +26,10 @@ class SplitError(ProbeError, ValueError):
 
 class LabelError(ProbeError, ValueError):
     """Labels or classes with which no honest head can be trained or tested."""
+
+
+class ViewMissing(ProbeError, LookupError):
+    """A view of a training picture that was asked for is not at hand."""
 
 
 class FeatureError(ProbeError, ValueError):

@@ -27,10 +27,11 @@ the content of their pictures; the rows themselves stay in the store, and `resto
     neighbour_classes      ()  int64          K
     neighbour_labels       (N,) int64
     neighbour_contents     (N, 32) uint8      SHA-256 of the pictures' bytes
+    neighbour_views        (N,) int64         which view of the picture, 0 for itself; only where there are views
     neighbour_rows         (N, D)             as extracted, not scaled; only in memory
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -64,24 +65,29 @@ def neighbour_arrays(
     scaler: Scaler,
     rows: np.ndarray,
     labels: np.ndarray,
-    contents: Iterable[str],
+    contents: Sequence[str],
     classes: int,
     count: int,
     weights: str,
     temperature: float,
+    view_of: np.ndarray,
+    view_numbers: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Return a head of neighbours as plain arrays; see the module.
 
     Args:
         scaler: what is done to the features first.
-        rows: (N, D) floating, not scaled.
+        rows: (N, D) floating, not scaled: M pictures, then views of them.
         labels: (N,) int in 0 … K-1.
-        contents: N content hashes in hexadecimal.
+        contents: M content hashes in hexadecimal.
         classes: K.
         count: k, how many neighbours vote.
         weights, temperature: see `probe.neighbours.vote`.
+        view_of: (N - M,) int: the picture that each view shows.
+        view_numbers: (N - M,) int: which of its views, from 1 on.
     """
     hashes = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32)
+    numbers = np.concatenate([np.zeros(len(hashes), np.int64), view_numbers])
     return {
         **_scaling_arrays(scaler),
         "neighbour_count": np.array(count, np.int64),
@@ -89,7 +95,8 @@ def neighbour_arrays(
         "neighbour_temperature": np.array(temperature, np.float64),
         "neighbour_classes": np.array(classes, np.int64),
         "neighbour_labels": np.asarray(labels, np.int64),
-        "neighbour_contents": hashes,
+        "neighbour_contents": np.concatenate([hashes, hashes[view_of]]) if len(view_of) else hashes,
+        **({"neighbour_views": numbers} if len(view_of) else {}),
         _ONLY_IN_MEMORY: rows,
     }
 
@@ -103,12 +110,15 @@ def kept_arrays(head: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in head.items() if name != _ONLY_IN_MEMORY}
 
 
-def restore_head(head: Mapping[str, np.ndarray], sets: Iterable[FeatureSet]) -> dict[str, np.ndarray]:
+def restore_head(
+    head: Mapping[str, np.ndarray], sets: Iterable[FeatureSet], view_sets: Sequence[Iterable[FeatureSet]] = ()
+) -> dict[str, np.ndarray]:
     """Return the arrays of a head that was read from a run, with all that it needs to predict.
 
     Args:
         head: as a run keeps it; of any kind.
         sets: the run's sets (`config["sets"]`): one extractor's, so that equal pictures have equal rows.
+        view_sets: likewise of view 1, view 2, … (`config["view_sets"]`), where the run has views.
 
     Raises:
         FeatureError: the sets lack a row of the head.
@@ -116,11 +126,13 @@ def restore_head(head: Mapping[str, np.ndarray], sets: Iterable[FeatureSet]) -> 
     if "neighbour_contents" not in head or _ONLY_IN_MEMORY in head:
         return dict(head)
     wanted = [content.tobytes() for content in np.asarray(head["neighbour_contents"])]
+    views = np.asarray(head.get("neighbour_views", np.zeros(len(wanted), np.int64)))
     rows = np.empty((len(wanted), len(head["mean"])), np.float32)
     is_missing = np.ones(len(wanted), bool)
-    for features in sets:
+    for view, features in ((view, one) for view, of_view in enumerate([sets, *view_sets]) for one in of_view):
         row_of = {content.tobytes(): row for row, content in enumerate(np.asarray(features.content_sha256))}
-        found = np.array([is_missing[at] and content in row_of for at, content in enumerate(wanted)], bool)
+        is_sought = is_missing & (views == view)
+        found = np.array([is_sought[at] and content in row_of for at, content in enumerate(wanted)], bool)
         if found.any():
             rows[found] = features.features[np.array([row_of[wanted[at]] for at in np.flatnonzero(found)])]
             is_missing &= ~found

@@ -7,11 +7,12 @@ from typing import Any
 from probe.errors import ProbeError, SplitError, nearest
 from probe.heads.registry import resolve_options
 from probe.metrics import METRICS
-from probe.splits import Draw, Slice, drawn, parse_split
+from probe.splits import Draw, Slice, base_splits, drawn, parse_split
+from probe.views import ViewSets, require_view_sets
 from store import FeatureSet
 from store.documents import digest
 
-__all__ = ["PROTOCOL_VERSION", "Plan", "ProbeRequest", "Splits", "plan_probe", "resolve", "run_id"]
+__all__ = ["PROTOCOL_VERSION", "Plan", "ProbeRequest", "Splits", "plan_probe", "resolve", "run_id", "training_splits"]
 
 # Part of every run id. Raise it when equal inputs give other numbers than before.
 PROTOCOL_VERSION = 2
@@ -33,6 +34,7 @@ class ProbeRequest:
         shots: training examples per class, or `"all"`. Fewer shots are among the more of the same seed.
         train_share: the share of train to use, above 0 and up to 1. Smaller shares lie within larger ones.
         metric: what selection goes by, one of `probe.metrics.METRICS`.
+        views: how many views of each training picture are trained on beside it.
     """
 
     dataset: str
@@ -46,6 +48,7 @@ class ProbeRequest:
     shots: int | str = "all"
     train_share: float = 1.0
     metric: str = "accuracy"
+    views: int = 0
 
     @property
     def is_limited(self) -> bool:
@@ -71,6 +74,7 @@ class Plan:
         train, validation, test: the parts' terms; no validation has none.
         options: the head's options, all of them.
         sets: base split → set key, of the base splits that the parts name.
+        view_sets: of each view likewise, of the base splits that train names.
         run_id: see `run_id`.
     """
 
@@ -80,6 +84,7 @@ class Plan:
     test: tuple[Slice, ...]
     options: Mapping[str, Any]
     sets: Mapping[str, str]
+    view_sets: tuple[Mapping[str, str], ...]
     run_id: str
 
 
@@ -123,11 +128,20 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
     return Splits(train.strip(), (validation or "").strip(), test.strip())
 
 
-def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Plan:
+def training_splits(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[str]:
+    """Return the base splits whose pictures a request trains on: those that need views, where there are any.
+
+    Raises:
+        SplitError: the base splits leave open what to train on.
+    """
+    return base_splits(resolve(request, sets).train, list(sets))
+
+
+def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet], view_sets: ViewSets = ()) -> Plan:
     """Check a request against the sets at hand; reads no features, labels or ledgers.
 
     Raises:
-        SplitError, HeadNotFound, OptionError, ProbeError: see the message.
+        SplitError, HeadNotFound, OptionError, ViewMissing, ProbeError: see the message.
     """
     _check_values(request)
     options = resolve_options(request.head, request.options)
@@ -137,6 +151,7 @@ def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Plan:
     validation = _parse("validation", splits.validation, counts) if splits.validation else ()
     test = _parse("test", splits.test, counts)
     keys = {term.base: sets[term.base].key for term in train + validation + test}
+    views = _view_keys(request.views, train, view_sets)
     identity = {
         "head": request.head,
         "metric": request.metric,
@@ -149,8 +164,17 @@ def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Plan:
         "train": _document(train),
         "train_share": float(request.train_share),
         "validation": _document(validation),
+        # Runs without views keep the names that they had before there were any.
+        **({"views": views} if views else {}),
     }
-    return Plan(splits, train, validation, test, options, dict(sorted(keys.items())), digest(identity))
+    sorted_keys = dict(sorted(keys.items()))
+    return Plan(splits, train, validation, test, options, sorted_keys, tuple(views), digest(identity))
+
+
+def _view_keys(views: int, train: tuple[Slice, ...], view_sets: ViewSets) -> list[dict[str, str]]:
+    splits = sorted({term.base for term in train})
+    require_view_sets(views, splits, view_sets)
+    return [{split: of_view[split].key for split in splits} for of_view in view_sets[:views]]
 
 
 def _check_values(request: ProbeRequest) -> None:
@@ -161,17 +185,19 @@ def _check_values(request: ProbeRequest) -> None:
         raise ProbeError(f"train_share = {share!r}: a number above 0 and up to 1 expected.")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ProbeError(f"seed = {seed!r}: an integer from 0 to 4294967295 expected.")
+    if isinstance(request.views, bool) or not isinstance(request.views, int) or request.views < 0:
+        raise ProbeError(f"views = {request.views!r}: a number from 0 on expected.")
     if request.metric not in METRICS:
         raise ProbeError(f"metric = {request.metric!r}: {nearest(str(request.metric), METRICS)}.")
 
 
-def run_id(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> str:
+def run_id(request: ProbeRequest, sets: Mapping[str, FeatureSet], view_sets: ViewSets = ()) -> str:
     """Return the name of the run that a request gives on these sets: 64 hexadecimal digits.
 
     SHA-256 of set keys, resolved splits, head, options (defaults filled in), metric, seed, shots, share of train
     and protocol version. What dataset and extractor are called is not in it.
     """
-    return plan_probe(request, sets).run_id
+    return plan_probe(request, sets, view_sets).run_id
 
 
 def _parse(part: str, spec: str, counts: Mapping[str, int]) -> tuple[Slice, ...]:

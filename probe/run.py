@@ -24,6 +24,7 @@ from probe.parts import (
 )
 from probe.prediction import kept_arrays, predict_proba
 from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
+from probe.views import ViewSets, view_part
 from store import FeatureSet, ProbeResult
 from store.results import PREDICTION_COLUMNS
 
@@ -33,6 +34,7 @@ __all__ = ["run_probe"]
 def run_probe(
     request: ProbeRequest,
     sets: Mapping[str, FeatureSet],
+    view_sets: ViewSets = (),
     *,
     created: str,
     on_progress: Progress | None = None,
@@ -45,6 +47,8 @@ def run_probe(
     Args:
         request: the probe.
         sets: base split → its set, all of one extractor.
+        view_sets: of view 1, view 2, … likewise, as far as the request asks for views; of base splits that are
+            not trained on none is needed.
         created: the time to record: UTC, ISO 8601 to the second.
         on_progress: is told what goes on, a line at a time.
 
@@ -52,15 +56,17 @@ def run_probe(
         SplitError: a split cannot be read, selects nothing or overlaps another.
         LabelError: one class only, labels out of range, a class that train or test lacks, or of which train has
             fewer pictures than shots.
+        ViewMissing: a view of a training picture is not there.
         FeatureError: features that are not finite, or differ in dim.
         HeadNotFound, OptionError: there is no such head, or option.
     """
-    plan = plan_probe(request, sets)
+    plan = plan_probe(request, sets, view_sets)
     class_names = _class_names(plan, sets)
     parts = _limited(_select_parts(plan, sets), request, class_names)
     test = parts[-1]
     warnings = check_labels(parts, class_names, _shots(request) is not None) + shared_warnings(parts)
-    data = _training_data(parts[:-1], len(class_names), request)
+    views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
+    data = _training_data(parts[:-1], views, len(class_names), request)
     started = time.perf_counter()
     trained = find_recipe(request.head)(data, plan.options, on_progress or (lambda _: None))
     head = kept_arrays(trained.head)
@@ -73,7 +79,8 @@ def run_probe(
         run_id=plan.run_id,
         config=_config(request, plan),
         counts={
-            "n_train": len(data.labels),
+            "n_train": data.pictures,
+            **({"n_train_rows": len(data.labels)} if request.views else {}),
             "n_validation": trained.n_validation,
             "n_test": len(test),
             "n_test_duplicates": int(stand_before(parts).sum()),
@@ -131,17 +138,17 @@ def _shots(request: ProbeRequest) -> int | None:
     return None if request.shots == "all" else int(request.shots)
 
 
-def _training_data(parts: list[Part], classes: int, request: ProbeRequest) -> TrainingData:
+def _training_data(parts: list[Part], views: list[Part], classes: int, request: ProbeRequest) -> TrainingData:
     contents = [content for part in parts for content in part.contents]
     groups = [group for part in parts for group in part.groups]
     units, tokens = units_of(contents, groups)
-    blocks = [part.read() for part in parts]
+    blocks = [part.read() for part in (*parts, *views)]
     if len({block.shape[1] for block in blocks}) > 1:
-        dims = ", ".join(f"{part.name} {block.shape[1]}" for part, block in zip(parts, blocks, strict=True))
+        dims = ", ".join(f"{part.name} {block.shape[1]}" for part, block in zip((*parts, *views), blocks, strict=True))
         raise FeatureError(f"the parts differ in dim ({dims}); give sets of one extractor.")
     return TrainingData(
         features=np.concatenate(blocks) if len(blocks) > 1 else blocks[0],
-        labels=np.concatenate([part.labels for part in parts]),
+        labels=np.concatenate([part.labels for part in (*parts, *views)]),
         units=units,
         tokens=tokens,
         official_validation=len(parts[1]) if len(parts) > 1 else 0,
@@ -150,6 +157,8 @@ def _training_data(parts: list[Part], classes: int, request: ProbeRequest) -> Tr
         metric=request.metric,
         shots=_shots(request),
         contents=contents,
+        view_of=np.tile(np.arange(len(parts[0])), len(views)),
+        view_numbers=np.repeat(np.arange(1, len(views) + 1), len(parts[0])),
     )
 
 
@@ -168,6 +177,7 @@ def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
         "metric": request.metric,
         "sets": dict(plan.sets),
         "protocol": PROTOCOL_VERSION,
+        **({"views": request.views, "view_sets": list(plan.view_sets)} if request.views else {}),
     }
 
 

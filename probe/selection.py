@@ -138,14 +138,14 @@ def make_folds(data: TrainingData) -> Folds | None:
     if data.shots is not None and data.shots <= FIXED_UP_TO_SHOTS:
         return None
     word = data.metric.replace("_", " ")
-    if data.official_validation or len(data.labels) >= CROSS_VALIDATION_BELOW:
+    if data.official_validation or data.pictures >= CROSS_VALIDATION_BELOW:
         train, validation, origin = data.holdout()
         criterion = Criterion(data.metric)
         return _usable(Folds(((train, validation),), f"{word} on {origin}", len(validation), criterion), data.labels)
-    folds = min(FOLDS, int(np.bincount(data.labels).max()), len(data.tokens))
+    folds = min(FOLDS, int(np.bincount(data.picture_labels).max()), len(data.tokens))
     if folds < 2:
         return None
-    repeats = min(_MOST_REPEATS, max(2, _REPEATED_ROWS // len(data.labels)))
+    repeats = min(_MOST_REPEATS, max(2, _REPEATED_ROWS // data.pictures))
     pairs, repeat_of = _stratified(data, folds, repeats)
     kept = ", groups and equal pictures kept together" if data.has_shared_units else ""
     method = f"{word} in stratified {folds}-fold cross-validation, {repeats} times{kept}"
@@ -180,9 +180,9 @@ def _stratified(
         with warnings.catch_warnings():
             # It warns of classes thinner than the folds; the run warns of thin classes itself.
             warnings.simplefilter("ignore", UserWarning)
-            found = splitter.split(np.zeros((len(data.labels), 1)), data.labels, data.units)
+            found = splitter.split(np.zeros((data.pictures, 1)), data.picture_labels, data.units)
             # Few groups may leave a fold without any row to score on.
-            usable = [(train, held_out) for train, held_out in found if len(held_out)]
+            usable = [(data.with_views(train), held_out) for train, held_out in found if len(held_out)]
         pairs += usable
         repeat_of += [repeat] * len(usable)
     return tuple(pairs), tuple(repeat_of)

@@ -13,14 +13,15 @@ decoded leaves a hole and shifts nothing.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from probe.errors import SplitError, nearest
 
-__all__ = ["Draw", "Range", "Slice", "drawn", "parse_split"]
+__all__ = ["Draw", "Range", "Slice", "base_splits", "drawn", "parse_split"]
 
 _TERM = re.compile(r"(?P<base>[\w-]+)(?:/seed(?P<seed>\d+))?(?:\[(?P<selector>[\d\w%:.-]*)\])?")
+_TERMS = re.compile(r"\s*\+\s*")
 _BOUND = re.compile(r"(?:(?P<value>-?[\d_.]+)(?P<unit>%|shard)?)?")
 _HOW = "write it as TFDS does, such as 'train', 'train[:80%]' or 'train[10%:20%]+train[50:70]'"
 
@@ -67,7 +68,7 @@ def parse_split(spec: str, candidates: Mapping[str, int]) -> tuple[Slice, ...]:
         SplitError: it cannot be read, or names a base split that does not exist.
     """
     terms: list[Slice] = []
-    for text in re.split(r"\s*\+\s*", spec.strip()):
+    for text in _TERMS.split(spec.strip()):
         for term in _parse_term(text, spec, candidates):
             last = terms[-1] if terms else None
             if _is_empty(term):
@@ -77,6 +78,32 @@ def parse_split(spec: str, candidates: Mapping[str, int]) -> tuple[Slice, ...]:
             else:
                 terms.append(term)
     return tuple(terms)
+
+
+def base_splits(spec: str, names: Sequence[str]) -> list[str]:
+    """Return the base splits that a split draws on, without knowing how many pictures they have.
+
+    Args:
+        spec: the split as text.
+        names: the base splits that there are.
+
+    Raises:
+        SplitError: it cannot be read, or names a base split that does not exist.
+    """
+    found: list[str] = []
+    for text in _TERMS.split(spec.strip()):
+        match = _TERM.fullmatch(text)
+        if match is None:
+            raise SplitError(f"split {spec!r}: {text!r} cannot be read; {_HOW}.")
+        if match["base"] in names:
+            found.append(match["base"])
+        elif text == "all":
+            found += sorted(names)
+        else:
+            raise SplitError(
+                f"split {spec!r}: there is no base split {match['base']!r}; {nearest(match['base'], names)}."
+            )
+    return list(dict.fromkeys(found))
 
 
 def _end(term: Range) -> tuple[str, int]:

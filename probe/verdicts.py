@@ -13,7 +13,7 @@ __all__ = ["Verdict", "find_disagreements", "judge_runs"]
 
 LEVEL = 0.05
 _REGIME = ("dataset", "metric", "shots", "train_share")
-_QUESTION = ("dataset", "extractor", "train", "validation", "test", "shots", "train_share", "seed", "sets")
+_QUESTION = ("dataset", "extractor", "train", "validation", "test", "shots", "train_share", "seed", "sets", "views")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def judge_runs(runs: Iterable[ProbeResult]) -> dict[str, Verdict]:
 
 
 def _key(run: ProbeResult, names: Sequence[str]) -> str:
-    return json.dumps([run.config[name] for name in names], sort_keys=True)
+    # A run without views does not speak of them.
+    config = {"views": 0, **run.config}
+    return json.dumps([config[name] for name in names], sort_keys=True)
 
 
 def _best(runs: Sequence[ProbeResult]) -> ProbeResult:

@@ -9,15 +9,15 @@ import pandas as pd
 
 from reports.figures import growth_figure, intervals_figure
 from reports.rendering import Page, render
-from reports.wording import limits, plain, storable
+from reports.wording import limits, plain, storable, views
 from store import ProbeResult
 
 __all__ = ["index_page"]
 
 # Told in a column only where it tells rows of one extractor and head apart; above the table where
 # it is the same for all.
-_SETTINGS = ("shots", "train_share", "train", "validation", "test", "metric", "seed", "options")
-_UNSAID = (("train_share", 1.0), ("metric", "accuracy"))
+_SETTINGS = ("shots", "train_share", "views", "train", "validation", "test", "metric", "seed", "options")
+_UNSAID = (("train_share", 1.0), ("views", 0), ("metric", "accuracy"))
 _METRIC_NAMES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
 _MOST_ROWS_DRAWN = 40
 
@@ -77,7 +77,7 @@ def growth_curves(rows: Sequence[dict[Any, Any]]) -> list[tuple[str, str, dict[s
 
 def _curve_name(row: dict[Any, Any]) -> str:
     settings = [plain(row["options"])] if row["options"] else []
-    return " · ".join([row["extractor"], row["head"], *settings])
+    return " · ".join([row["extractor"], row["head"], *settings, *filter(None, [views(row)])])
 
 
 def _dataset(name: str, rows: list[dict[Any, Any]], figure: str, earlier: list[ProbeResult]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from store import ProbeResult
 __all__ = ["COLUMNS", "Verdict", "is_floor", "leaderboard"]
 
 COLUMNS = (
-    "dataset", "extractor", "head", "options", "shots", "train_share", "train", "validation", "test", "metric", "seed",
+    "dataset", "extractor", "head", "options", "shots", "train_share", "views", "train", "validation", "test",
+    "metric", "seed",
     "accuracy", "accuracy_low", "accuracy_high", "seeds", "seed_mean", "seed_sd",
     "is_best", "is_indistinguishable", "p_best",
     "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "macro_f1", "top5",
@@ -59,7 +60,7 @@ def is_floor(extractor: str) -> bool:
 def leaderboard(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | None = None) -> pd.DataFrame:
     """Return a row per question, answered by its newest run.
 
-    A question is dataset, extractor, head with its options, splits and shots. Sets, protocol and
+    A question is dataset, extractor, head with its options, splits, shots and views. Sets, protocol and
     seed are not part of it: a new night's pictures answer the old question anew. Of a question's
     newest sets the row shows the run of the smallest seed (never the best one, which would be
     picking), and beside it how many seeds ran on equal sets, mean and standard deviation of their metric.
@@ -94,7 +95,12 @@ def _question(run: ProbeResult) -> str:
         value.replace(own_draw, "/seed[") if isinstance(value := config[name], str) else value
         for name in (*_ASKED, "options")
     ]
-    return json.dumps(asked, sort_keys=True)
+    return json.dumps([*asked, _views(run)], sort_keys=True)
+
+
+def _views(run: ProbeResult) -> int:
+    # A run without views does not speak of them.
+    return int(run.config.get("views", 0))
 
 
 def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
@@ -109,6 +115,7 @@ def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dic
     verdict = verdicts.get(run.run_id)
     return {
         **{name: _storable(config[name]) for name in _ASKED},
+        "views": _views(run),
         "options": json.dumps(config["options"], sort_keys=True),
         "seed": config["seed"],
         **{name: float(run.metrics.get(name, np.nan)) for name in _METRICS},
@@ -143,7 +150,7 @@ def _age(run: ProbeResult) -> tuple[str, str]:
 
 
 def _circumstances(run: ProbeResult) -> str:
-    return json.dumps([run.config.get("sets"), run.config.get("protocol")], sort_keys=True)
+    return json.dumps([run.config.get(name) for name in ("sets", "view_sets", "protocol")], sort_keys=True)
 
 
 def _with_floors(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

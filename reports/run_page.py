@@ -116,7 +116,7 @@ def _configuration(run: ProbeResult) -> dict[str, Any]:
         "dataset", "extractor", "head", "options", "train", "validation", "test", "shots", "train_share", "metric",
         "seed",
     )  # fmt: skip
-    rest = sorted(name for name in run.config if name not in first and name != "sets")
+    rest = sorted(name for name in run.config if name not in first and name not in ("sets", "view_sets"))
     return {name: run.config[name] for name in (*first, *rest) if name in run.config}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.leaderboard import Verdict, leaderboard
-from reports.wording import MISSING, limits, percent, points, visible
+from reports.wording import MISSING, percent, points, training, visible
 from store import ProbeResult
 
 __all__ = ["summary_lines", "to_csv", "to_json", "to_markdown"]
@@ -19,6 +19,7 @@ _HEADINGS = {
     "head": "head",
     "shots": "shots",
     "train_share": "share of train",
+    "views": "views",
     "train": "train",
     "test": "test",
     "metric": "metric",
@@ -79,7 +80,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def _tells_something(frame: pd.DataFrame, name: str) -> bool:
-    default = {"train_share": 1.0, "metric": "accuracy", "disagreement": ""}.get(name)
+    default = {"train_share": 1.0, "views": 0, "metric": "accuracy", "disagreement": ""}.get(name)
     return frame.empty or bool((frame[name].notna() & (frame[name] != default)).any())
 
 
@@ -95,8 +96,8 @@ def summary_lines(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] |
         best, or cannot be told from it; that it is a floor, or how far above one it stands; seeds, warnings.
     """
     rows = leaderboard(runs, verdicts).to_dict("records")
-    is_limited = any(row["shots"] != "all" or row["train_share"] < 1 for row in rows)
-    cells = [_summary_cells(row, is_limited) for row in rows]
+    has_training = any(training(row) for row in rows)
+    cells = [_summary_cells(row, has_training) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -104,7 +105,7 @@ def summary_lines(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] |
     ]  # fmt: skip
 
 
-def _summary_cells(row: Mapping[Any, Any], is_limited: bool) -> list[str]:
+def _summary_cells(row: Mapping[Any, Any], has_training: bool) -> list[str]:
     n, metric = row["n_test"], row["metric"]
     notes = []
     if row["is_best"]:
@@ -124,7 +125,7 @@ def _summary_cells(row: Mapping[Any, Any], is_limited: bool) -> list[str]:
         notes.append(f"{warnings} warning{'s' if warnings > 1 else ''}")
     return [
         *(visible(row[name]) for name in ("dataset", "extractor", "head")),
-        *([limits(row)] if is_limited else []),
+        *([training(row)] if has_training else []),
         percent(row[metric], n).rjust(6) + (" balanced" if metric == "balanced_accuracy" else ""),
         f"95%: {percent(row[f'{metric}_low'], n)} to {percent(row[f'{metric}_high'], n)}, n = {n}",
         ", ".join(notes),

@@ -84,6 +84,17 @@ def limits(row: Mapping[Any, Any]) -> str:
     return ", ".join(parts)
 
 
+def training(row: Mapping[Any, Any]) -> str:
+    """Return what is special in the training of a leaderboard row: its limits, and how many views it had."""
+    return ", ".join(filter(None, [limits(row), views(row)]))
+
+
+def views(row: Mapping[Any, Any]) -> str:
+    """Return how many views of each picture a head was trained on: `4 views`, or nothing."""
+    count = row["views"]
+    return f"{count} view{'s' * (count > 1)}" if count else ""
+
+
 def plain(value: object) -> str:
     """Return a value of a configuration as a reader would write it down."""
     if value is None or value == "" or value == {} or value == []:

@@ -39,8 +39,10 @@ class ProbeResult:
     Attributes:
         run_id: digest of sets, splits, head configuration, seed and protocol version.
         config: what was asked: `dataset`, `extractor`, `head`, `options`, `train`, `validation`,
-            `test`, `seed`, `shots`, `sets` (base split → set key), `protocol`.
-        counts: `n_train`, `n_validation`, `n_test`, `dim`, `classes`.
+            `test`, `seed`, `shots`, `sets` (base split → set key), `protocol`; and where heads were trained
+            on views of their pictures, `views` (how many) and `view_sets` (one after another, as `sets`).
+        counts: `n_train`, `n_validation`, `n_test`, `dim`, `classes`; `n_train` counts pictures, and
+            `n_train_rows`, where there are views, their rows and those of their views.
         selection: `method`, `selected` (option → value), `table` (a record per candidate tried),
             `notes`.
         metrics: name → number; `accuracy` with `accuracy_low` and `accuracy_high` (95%).
@@ -195,7 +197,9 @@ class RunFolder:
 
     def sets(self) -> list[str]:
         """Return the keys of the sets that the run used."""
-        return list(self.document()["config"].get("sets", {}).values())
+        config = self.document()["config"]
+        by_split = [config.get("sets", {}), *config.get("view_sets", ())]
+        return [key for sets in by_split for key in sets.values()]
 
     def predictions(self) -> "pd.DataFrame":
         """Return a row per test example."""

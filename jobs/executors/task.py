@@ -28,6 +28,7 @@ class Task:
         is_drift_accepted: add rows though the canary pictures come out otherwise.
         known_files: what is known of unchanged files, see `extract.open_source`.
         share: which chunks.
+        view: which view of each picture; 0: the picture itself.
     """
 
     store: Path
@@ -41,6 +42,7 @@ class Task:
     is_drift_accepted: bool
     known_files: tuple[Path, int]
     share: Share
+    view: int = 0
 
 
 class Workshop:
@@ -73,7 +75,7 @@ class Workshop:
         return compute_share(
             open_source(task.source, self._surroundings.tfds_data_dir, task.known_files),
             task.split,
-            extractor,
+            extractor.view(task.view) if task.view else extractor,
             FeatureStore(task.store),
             opened,
             task.share,

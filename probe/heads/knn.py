@@ -54,6 +54,8 @@ def train_knn(data: TrainingData, options: Mapping[str, Any], on_progress: Progr
         k,
         options["weights"],
         options["temperature"],
+        data.view_of,
+        data.view_numbers,
     )
     fit = {"converged": True, "iterations": 0, "k": k, "bank_rows": len(data.labels), "trainable_parameters": 0}
     selection = {**selection, "selected": {"k": k}, "notes": [*selection.get("notes", ()), *notes]}

@@ -39,17 +39,23 @@ CURVE_COLUMNS = (
 class TrainingData:
     """Everything that a head may see before it is final: train, then validation. Never test.
 
+    The first M rows are the pictures themselves, and all that is drawn or held out is drawn from these. The other
+    N - M rows are views of pictures of train: they are fitted on where their picture is, and nothing is ever scored on
+    them.
+
     Attributes:
         features: (N, D) float32, finite, not scaled.
         labels: (N,) int64 in 0 … classes-1; every class is there.
-        units: (N,) int64: rows of one unit (equal pictures, one group) must not be parted.
+        units: (M,) int64: rows of one unit (equal pictures, one group) must not be parted.
         tokens: the units' names, for salted draws.
-        official_validation: how many rows at the end are a validation part that was given.
+        official_validation: how many pictures at the end are a validation part that was given; they have no views.
         classes: K.
         seed: of everything that is drawn.
-        contents: N content hashes in hexadecimal, for a head that keeps rows and names them.
+        contents: M content hashes in hexadecimal, for a head that keeps rows and names them.
         metric: what selection goes by, one of `probe.metrics.METRICS`.
         shots: training examples per class, where they were limited.
+        view_of: (N - M,) int64: the picture, below M, that each row of a view shows.
+        view_numbers: (N - M,) int64: which of its views, from 1 on.
     """
 
     features: np.ndarray
@@ -62,22 +68,55 @@ class TrainingData:
     contents: Sequence[str] = ()
     metric: str = "accuracy"
     shots: int | None = None
+    view_of: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    view_numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def pictures(self) -> int:
+        """M: how many rows are pictures themselves, and no views."""
+        return len(self.labels) - len(self.view_of)
+
+    @property
+    def picture_labels(self) -> np.ndarray:
+        """The labels of the pictures themselves, (M,) int64."""
+        return self.labels[: self.pictures]
 
     @property
     def has_shared_units(self) -> bool:
         """Whether some rows must stay together."""
-        return len(self.tokens) < len(self.labels)
+        return len(self.tokens) < self.pictures
+
+    def with_views(self, pictures: np.ndarray) -> np.ndarray:
+        """Return the rows to fit on where these pictures are trained on: they and their views.
+
+        Args:
+            pictures: increasing row numbers below M.
+
+        Returns:
+            Increasing row numbers; no other picture's view is among them.
+        """
+        if not len(self.view_of):
+            return pictures
+        is_trained_on = np.zeros(self.pictures, bool)
+        is_trained_on[pictures] = True
+        return np.concatenate([pictures, self.pictures + np.flatnonzero(is_trained_on[self.view_of])])
 
     def holdout(self) -> tuple[np.ndarray, np.ndarray, str]:
-        """Return training rows, validation rows, and in words where validation comes from.
+        """Return training rows with their views, validation rows, and in words where validation comes from.
 
         The official validation part if there is one, else a tenth drawn by `draw_validation`.
         """
         if self.official_validation:
-            first = len(self.labels) - self.official_validation
-            return np.arange(first), np.arange(first, len(self.labels)), "the official validation part"
-        is_drawn = draw_validation(self.labels, self.units, self.tokens, self.seed)
-        return np.flatnonzero(~is_drawn), np.flatnonzero(is_drawn), "a tenth of train, drawn by seed"
+            first = self.pictures - self.official_validation
+            train, held_out, origin = np.arange(first), np.arange(first, self.pictures), "the official validation part"
+        else:
+            is_drawn = draw_validation(self.picture_labels, self.units, self.tokens, self.seed)
+            train, held_out, origin = (
+                np.flatnonzero(~is_drawn),
+                np.flatnonzero(is_drawn),
+                "a tenth of train, drawn by seed",
+            )
+        return self.with_views(train), held_out, origin
 
 
 class Head(Protocol):

@@ -139,6 +139,7 @@ NUMBERS = {
     "pixels": preprocessing(pixels="uint8"),
     "orientation": preprocessing(orientation="apply"),
     "rules": preprocessing(rules=TOY.preprocessing.rules + 1),
+    "view": preprocessing(view=1),
 }
 
 # What changes the table changes the set's key alone.

@@ -43,6 +43,7 @@ def test_the_newest_run_answers_an_equal_question_whatever_the_order(make_run):
         {"test": "test[:50%]"},
         {"shots": 5},
         {"train_share": 0.5},
+        {"views": 2},
         {"metric": "balanced_accuracy"},
     ],
     ids=lambda other: next(iter(other)),

@@ -376,3 +376,13 @@ def test_shots_and_shares_are_drawn_as_learning_curves(tmp_path, make_run):
     assert ">1,000<" in (tmp_path / "out" / "figures" / "growth-1-share.svg").read_text()
     alone = write(runs[:1], tmp_path / "alone", no_pictures, CREATED)
     assert "growth" not in alone.read_text()
+
+
+def test_runs_with_views_stand_beside_those_without(tmp_path, make_run):
+    seen = make_run("seen", views=4)
+    seen = dataclasses.replace(seen, counts={**seen.counts, "n_train_rows": 500})
+    text = write([seen, make_run("plain")], tmp_path / "out", no_pictures, CREATED).read_text()
+    assert "Views" in text
+    own = (tmp_path / "out" / "runs" / f"{seen.run_id[:12]}.html").read_text()
+    assert "trained on 4 views of each picture too: 500 rows of 100 pictures" in own
+    assert "Views" not in write([make_run("plain")], tmp_path / "plain", no_pictures, CREATED).read_text()

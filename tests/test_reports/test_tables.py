@@ -105,3 +105,11 @@ def test_settings_that_no_row_changes_are_left_out_of_markdown(make_run):
     assert "| metric" not in heading
     heading = to_markdown(leaderboard([make_run("a", train_share=0.1), make_run("b")])).splitlines()[0]
     assert "| share of train |" in heading
+    assert "views" not in heading
+    assert "| views |" in to_markdown(leaderboard([make_run("a", views=4), make_run("b")])).splitlines()[0]
+
+
+def test_the_lines_that_end_a_job_say_how_a_head_was_trained_where_that_is_special(make_run):
+    runs = [make_run("a", views=4, shots=5), make_run("b", views=1), make_run("c")]
+    lines = sorted(summary_lines(runs))
+    assert [line.split("70.0%")[0].split("logistic")[1].strip() for line in lines] == ["", "1 view", "5-shot, 4 views"]

@@ -143,6 +143,14 @@ def test_sets_that_a_run_used_stay(corpus, aged, probe_result):
     assert corpus.store.get(key=aged.key).features[:].tolist() == corpus.features("cabd").tolist()
 
 
+def test_sets_of_views_that_a_run_used_stay(corpus, aged, probe_result):
+    publish_named(corpus, "ab", "2026-01-03T00:00:00Z")
+    views = [{"train": "0" * 64}, {"train": aged.key}]
+    corpus.store.publish_run(replace(probe_result, config={**probe_result.config, "sets": {}, "view_sets": views}))
+    age(corpus.store.path)
+    assert kinds(collect(corpus)) == []
+
+
 def test_name_given_again_keeps_its_set(corpus, aged):
     publish_named(corpus, "ab", "2026-01-03T00:00:00Z")
     corpus.store.name_set("flowers", "train", "toy", aged.key, "2026-01-04T00:00:00Z")

@@ -1,0 +1,96 @@
+"""Views: seeded crops and flips of a picture, on which heads may train beside the picture itself.
+
+View v of a picture is a function of its bytes and of v alone, so rows of views lie in pools as all others do: batch,
+worker, host and order change nothing.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["MAX_VIEWS", "VIEW_RULES", "Window", "draw_window", "split_view_name", "view_name"]
+
+# Part of the key of a view's pool. Raise it when a view comes out otherwise than before.
+VIEW_RULES = 1
+
+MAX_VIEWS = 100
+
+# Source: torchvision.transforms.RandomResizedCrop, whose ratio and number of attempts these are. Its smallest area,
+# 0.08, is meant for networks that see another crop in each of a hundred epochs; a cache holds a few for good, and takes
+# what the caches of the field take: Zhang et al. 2022, Tip-Adapter (main.py: scale=(0.5, 1)).
+_AREA = (0.5, 1.0)
+_RATIO = (3 / 4, 4 / 3)
+_ATTEMPTS = 10
+_FLIPPED = 0.5
+
+_MARK = "@view"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a picture that a view shows, in pixels of the decoded picture.
+
+    Attributes:
+        top, left: of its first row and column.
+        height, width: at least 1 each.
+        is_flipped: whether left and right are exchanged.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    is_flipped: bool
+
+
+def draw_window(content: bytes, view: int, height: int, width: int) -> Window:
+    """Draw what a view shows of a picture.
+
+    Args:
+        content: SHA-256 of the picture's bytes.
+        view: its number, from 1 on.
+        height, width: of the decoded picture.
+
+    Source: torchvision.transforms.RandomResizedCrop.get_params, and RandomHorizontalFlip.
+    """
+    numbers = _numbers(content, view)
+    is_flipped = next(numbers) < _FLIPPED
+    for _ in range(_ATTEMPTS):
+        area = height * width * _between(*_AREA, next(numbers))
+        ratio = math.exp(_between(math.log(_RATIO[0]), math.log(_RATIO[1]), next(numbers)))
+        tall, wide = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        down, right = next(numbers), next(numbers)
+        if 0 < tall <= height and 0 < wide <= width:
+            return Window(int(down * (height - tall + 1)), int(right * (width - wide + 1)), tall, wide, is_flipped)
+    # A picture that is far wider than high, or higher than wide: its middle, as little as the ratio allows cut off.
+    wide = min(width, max(1, round(height * _RATIO[1])))
+    tall = min(height, max(1, round(width / _RATIO[0])))
+    return Window((height - tall) // 2, (width - wide) // 2, tall, wide, is_flipped)
+
+
+def _numbers(content: bytes, view: int) -> Iterator[float]:
+    """Yield numbers in [0, 1): SHA-256 in counter mode, which is the same with every library for good."""
+    seed = hashlib.sha256(f"linprobe/view/{view}/".encode() + content).digest()
+    counter = 0
+    while True:
+        block = hashlib.sha256(seed + counter.to_bytes(8, "big")).digest()
+        # 53 bits: what a float64 holds exactly, so that a number stays below 1.
+        yield from ((int.from_bytes(block[at : at + 8], "big") >> 11) / 2**53 for at in range(0, 32, 8))
+        counter += 1
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + (high - low) * share
+
+
+def view_name(extractor: str, view: int) -> str:
+    """Return what a view of an extractor is called, such as `mobilenet_v2@view1`; the extractor itself for 0."""
+    return f"{extractor}{_MARK}{view}" if view else extractor
+
+
+def split_view_name(name: str) -> tuple[str, int]:
+    """Return extractor and number of a name that `view_name` gives; any other name, and 0."""
+    extractor, mark, number = name.rpartition(_MARK)
+    is_view = extractor and mark and number.isascii() and number.isdigit() and not number.startswith("0")
+    return (extractor, int(number)) if is_view else (name, 0)
