@@ -36,7 +36,7 @@ from store import (
 
 CREATED = "2026-01-01T00:00:00Z"
 CHUNK = 1024
-BULK_BYTES = 8 * 2**20
+BULK_BYTES = 16 * 2**20
 REPOSITORY = Path(__file__).parent.parent
 # Where waiting for a disk would hide what is measured.
 MEMORY = Path("/dev/shm")

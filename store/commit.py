@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "GONE_PREFIX",
     "PUBLISHED",
     "TEMP_PREFIX",
+    "Data",
     "is_leftover",
     "link_new_file",
     "list_folder",
@@ -36,6 +37,9 @@ GONE_PREFIX = ".gone-"
 # What a pool, a set, a name or a run is called on disk.
 PUBLISHED = re.compile(r"[0-9a-f]+")
 _ROOT_MARK = "FORMAT"
+
+# A file's bytes, or the pieces that they are, one after another.
+Data = bytes | Sequence[bytes | memoryview]
 
 # Folders whose names this process has seen made durable.
 _durable: set[Path] = set()
@@ -89,7 +93,7 @@ def _settle(folder: Path) -> None:
         folder = folder.parent
 
 
-def publish_file(path: Path, data: bytes) -> bool:
+def publish_file(path: Path, data: Data) -> bool:
     """Publish a file whose name is derived from its content.
 
     An existing file with the same bytes is left alone. One with other bytes under a name that
@@ -112,14 +116,14 @@ def publish_file(path: Path, data: bytes) -> bool:
     return True
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _holds(path: Path, data: Data) -> bool:
     try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
+        return path.stat().st_size == _size(data) and path.read_bytes() == b"".join(_pieces(data))
     except FileNotFoundError:  # a symbolic link to nowhere
         return False
 
 
-def publish_new_file(path: Path, data: bytes) -> bool:
+def publish_new_file(path: Path, data: Data) -> bool:
     """Publish a file only if nothing of that name exists.
 
     Returns:
@@ -134,7 +138,7 @@ def publish_new_file(path: Path, data: bytes) -> bool:
     return is_written
 
 
-def link_new_file(path: Path, data: bytes) -> bool:
+def link_new_file(path: Path, data: Data) -> bool:
     """Put a synced file in its place only if nothing of that name exists; the name is not durable yet.
 
     For many files of one folder, which is then synced once.
@@ -146,7 +150,7 @@ def link_new_file(path: Path, data: bytes) -> bool:
     return not os.path.lexists(path) and _link_new(path, data)
 
 
-def _link_new(path: Path, data: bytes) -> bool:
+def _link_new(path: Path, data: Data) -> bool:
     temp = _write_temp(path, data)
     try:
         # link() refuses an existing name, rename() would overwrite it: of two writers one wins.
@@ -256,8 +260,8 @@ def _temp_beside(path: Path) -> Path:
     return path.parent / f"{TEMP_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
 
 
-def _write_temp(path: Path, data: bytes) -> Path:
-    _require_space(path.parent, len(data))
+def _write_temp(path: Path, data: Data) -> Path:
+    _require_space(path.parent, _size(data))
     temp = _temp_beside(path)
     try:
         _write_synced(temp, data)
@@ -267,20 +271,29 @@ def _write_temp(path: Path, data: bytes) -> Path:
     return temp
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: Data) -> None:
     _write_new(path, data, is_synced=True)
 
 
-def _write_new(path: Path, data: bytes, is_synced: bool) -> None:
+def _write_new(path: Path, data: Data, is_synced: bool) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for piece in _pieces(data):
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         if is_synced:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _pieces(data: Data) -> Sequence[bytes | memoryview]:
+    return (data,) if isinstance(data, bytes) else data
+
+
+def _size(data: Data) -> int:
+    return sum(map(len, _pieces(data)))
 
 
 def _require_space(folder: Path, size: int) -> None:

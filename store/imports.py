@@ -30,8 +30,8 @@ SPLIT = "all"
 IMPORTED = "imported"
 _KNOWN = ("features", "labels", "class_names", "example_ids", "content_sha256")
 # Of one shard. Larger than an extraction's, which are small because a crash costs the rows of one; and
-# below what the C library maps anew for each buffer, whose page faults would cost more than the hashing.
-_SHARD_BYTES = 8 * 2**20
+# small enough that several can be under way.
+_SHARD_BYTES = 16 * 2**20
 # Without names, so many classes are made from the labels at most, or as many as there are rows.
 _UNNAMED_CLASSES = 10_000
 # What NumPy and zipfile say to files that are something else, encrypted, cut short or bloated.

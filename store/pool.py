@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from store.commit import link_new_file, list_folder, publish_file, sync_folder
+from store.commit import Data, link_new_file, list_folder, publish_file, sync_folder
 from store.content_index import (
     CONTENT_BYTES,
     ContentIndex,
@@ -31,7 +31,7 @@ from store.writer_drift import WriterDrift, compare_writers
 __all__ = ["Pool", "read_pool_key"]
 
 # Shards that are written and synced at a time, while the next are built.
-_WRITERS = 3
+_WRITERS = 4
 _NO_FILE: Stamp = (0, 0, 0, 0)
 _logger = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class Pool:
         self._commit(name, data, is_settled)
         return name, hashes
 
-    def _commit(self, name: str, data: bytes, is_settled: bool) -> None:
+    def _commit(self, name: str, data: Data, is_settled: bool) -> None:
         if not self._is_documented:
             publish_file(self.folder / "pool.json", seal(self.key.document()))
             self._is_documented = True

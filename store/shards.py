@@ -20,6 +20,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from store.commit import Data
 from store.content_index import CONTENT_BYTES
 from store.errors import REPAIR, DamagedStore
 from store.hdf5 import VerifiedFile, build_file, check_datasets, open_checked, refusing_what_hdf5_refuses, verify_file
@@ -48,6 +49,7 @@ _layouts: dict[VerifiedFile, _Layout] = {}
 # has the same bytes there is the same to HDF5, and need not be parsed, which takes as long as to hash it.
 _familiar: dict[int, tuple[_Layout, tuple[tuple[int, bytes], ...]]] = {}
 _MOST_FRAME_BYTES, _MOST_FRAMES = 1 << 16, 256
+_LARGE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Shard:
                 rest = rest[count:]
 
 
-def build_shard(features: np.ndarray, contents: np.ndarray) -> tuple[str, bytes]:
+def build_shard(features: np.ndarray, contents: np.ndarray) -> tuple[str, Data]:
     """Return the name and the bytes of the shard of these rows: what HDF5 makes of them, without a copy in between.
 
     Args:
@@ -120,8 +122,12 @@ def build_shard(features: np.ndarray, contents: np.ndarray) -> tuple[str, bytes]
     """
     before, between, after = _frame(*features.shape, features.dtype)
     rows, hashes = np.ascontiguousarray(features), np.ascontiguousarray(contents)
-    data = b"".join([before, rows.data, between, hashes.data, after])
-    return hashlib.sha256(data).hexdigest(), data
+    pieces = (before, rows.data.cast("B"), between, hashes.data.cast("B"), after)
+    sha = hashlib.sha256()
+    for piece in pieces:
+        sha.update(piece)
+    # Large rows are written from where they lie; of small ones a copy costs less than five writes.
+    return sha.hexdigest(), pieces if rows.nbytes >= _LARGE_BYTES else b"".join(pieces)
 
 
 @lru_cache(maxsize=8)

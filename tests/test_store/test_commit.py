@@ -222,6 +222,18 @@ def test_file_of_equal_content_is_left_alone_and_a_damaged_one_replaced(tmp_path
     assert path.read_bytes() == b"data"
 
 
+def test_file_may_be_given_in_pieces(tmp_path):
+    path = tmp_path / "x.bin"
+    pieces = (b"da", b"", memoryview(b"ta"))
+    assert publish_file(path, pieces)
+    assert path.read_bytes() == b"data"
+    assert not publish_file(path, pieces)
+    assert not publish_file(path, b"data")
+    path.write_bytes(b"dato")
+    assert publish_file(path, pieces)
+    assert path.read_bytes() == b"data"
+
+
 def test_symbolic_link_to_nowhere_is_replaced_where_content_names_the_file(tmp_path):
     (tmp_path / "x.bin").symlink_to(tmp_path / "gone")
     assert not publish_new_file(tmp_path / "x.bin", b"data")
