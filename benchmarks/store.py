@@ -10,6 +10,7 @@ seconds of processor time where that is what counts.
 import argparse
 import json
 import os
+import secrets
 import shutil
 import statistics
 import subprocess
@@ -26,6 +27,7 @@ import pandas as pd
 from benchmarks.extraction import matrix_rate
 from store import (
     LEDGER_COLUMNS,
+    Features,
     FeatureStore,
     PoolKey,
     ProbeResult,
@@ -197,17 +199,21 @@ def measure_reading(scratch: Path, features: np.ndarray, rounds: int) -> list[Re
     def mapping() -> float:
         return wall(lambda: FeatureStore(root).get("bench", "train", "bench").features.shape)
 
-    def first() -> float:
-        # Under another name each file is new to this process, so that it is verified again.
-        shutil.rmtree(scratch / "renamed", ignore_errors=True)
-        os.rename(root, scratch / "renamed")
-        features = FeatureStore(scratch / "renamed").get(key=key).features
-        seconds = wall(lambda: [features[at] for at in range(0, len(features), CHUNK)])
-        os.rename(scratch / "renamed", root)
-        return seconds
+    def first(read: Callable[[Features], object]) -> float:
+        """Return GB/s of reads that verify every byte."""
+        seconds = []
+        for _ in range(rounds):
+            # Under another name each file is new to this process, so that it is verified again.
+            place = scratch / secrets.token_hex(4)
+            os.rename(root, place)
+            fresh = FeatureStore(place).get(key=key).features
+            seconds.append(wall(lambda fresh=fresh: read(fresh)))
+            os.rename(place, root)
+        return features.nbytes / statistics.median(seconds) / 1e9
 
-    mapped, verified = statistics.median(mapping() for _ in range(rounds)), first()
-    speed = features.nbytes / verified / 1e9
+    mapped = statistics.median(mapping() for _ in range(rounds))
+    whole = first(np.array)
+    sliced = first(lambda fresh: [fresh[at : at + CHUNK] for at in range(0, len(fresh), CHUNK)])
     return [
         Result(
             "reading all features warm, to numpy.load",
@@ -218,7 +224,8 @@ def measure_reading(scratch: Path, features: np.ndarray, rounds: int) -> list[Re
             f"{mine:.3f} s and {theirs:.3f} s",
         ),
         Result("mapping without reading", 1000 * mapped, "ms", "< 50", mapped < 0.05),
-        Result("first read, every byte verified", speed, "GB/s", ">= 1", speed >= 1),
+        Result("first read of all, every byte verified", whole, "GB/s", ">= 1", whole >= 1),
+        Result("first read of chunk by chunk, likewise", sliced, "GB/s", ">= 1", sliced >= 1),
     ]
 
 

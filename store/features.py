@@ -1,19 +1,23 @@
 """One array-like over the rows of many shards."""
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Features", "Segment", "segments_of"]
+__all__ = ["Features", "Rows", "Segment", "segments_of"]
 
 # From so many bytes on, reading a file takes less time than the page faults of its mapping.
 _READ_BYTES = 256 * 1024
-# Shards that are verified side by side: SHA-256 keeps a core busy, and lets the other threads run.
-_READERS = min(8, os.cpu_count() or 1)
+# Shards that are verified side by side: SHA-256 keeps a core busy, reading the file waits for the disk.
+_READERS = min(8, 2 * (os.cpu_count() or 1))
+# A shard that this process has verified before opens in much less, and threads would cost more than they save.
+_QUICK_SECONDS = 0.5e-3
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,17 @@ def _numbers(index: Any, length: int, is_bounded: bool = True) -> np.ndarray:
     return np.where(selection < 0, selection + length, selection)
 
 
+class Rows(Protocol):
+    """The rows of one shard, see `store.shards.Shard`."""
+
+    @property
+    def features(self) -> np.ndarray:
+        """(n, D), mapped when it is first asked for."""
+
+    def read(self, first: int, out: np.ndarray) -> None:
+        """Read rows into an array, from a first one on."""
+
+
 class Features:
     """The features of a set: (N, D) float32 (or float16), mapped from disk.
 
@@ -74,9 +89,7 @@ class Features:
         segments: the set's segments, in row order.
         dim: D.
         dtype: of the stored numbers.
-        open_features: shard name → (n, D) array; called once per shard, for several shards at a time.
-        read: reads rows of a shard, from a first one on, into an array; without it they are copied
-            from the array that `open_features` gave.
+        open_rows: shard name → its rows, verified; called once per shard, for several shards at a time.
     """
 
     ndim = 2
@@ -86,8 +99,7 @@ class Features:
         segments: Sequence[Segment],
         dim: int,
         dtype: np.dtype,
-        open_features: Callable[[str], np.ndarray],
-        read: Callable[[str, int, np.ndarray], None] | None = None,
+        open_rows: Callable[[str], Rows],
     ) -> None:
         self._segments = list(segments)
         self._starts = np.concatenate([[0], np.cumsum([s.rows for s in segments], dtype=np.int64)]).astype(np.int64)
@@ -95,9 +107,8 @@ class Features:
         self._names = list(dict.fromkeys(s.shard for s in segments))
         number = {name: at for at, name in enumerate(self._names)}
         self._numbers = np.array([number[s.shard] for s in segments], np.int64)
-        self._open = open_features
-        self._read = read
-        self._shards: dict[str, np.ndarray] = {}
+        self._open = open_rows
+        self._shards: dict[str, Rows] = {}
         self.shape = (int(self._starts[-1]), dim)
         self.dtype = np.dtype(dtype)
 
@@ -166,7 +177,8 @@ class Features:
         if start < stop <= self._starts[at + 1]:
             segment, offset = self._segments[at], start - int(self._starts[at])
             # Mapped, not copied.
-            return self._shard(segment.shard)[segment.first + offset : segment.first + offset + stop - start]
+            first = segment.first + offset
+            return self._shard(segment.shard).features[first : first + stop - start]
         return self._joined(start, max(start, stop))
 
     def _joined(self, start: int, stop: int) -> np.ndarray:
@@ -182,10 +194,11 @@ class Features:
         return found
 
     def _copy(self, name: str, first: int, out: np.ndarray) -> None:
-        if self._read is None or out.nbytes < _READ_BYTES:
-            out[:] = self._shard(name)[first : first + len(out)]
+        shard = self._shard(name)
+        if out.nbytes < _READ_BYTES:
+            out[:] = shard.features[first : first + len(out)]
         else:
-            self._read(name, first, out)
+            shard.read(first, out)
 
     def _selection(self, selection: np.ndarray) -> np.ndarray:
         found = np.empty((len(selection), self.shape[1]), self.dtype)
@@ -196,17 +209,22 @@ class Features:
         self._open_all(self._names[number] for number in np.unique(shards))
         for chosen in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
             if len(chosen):
-                found[chosen] = self._shard(self._names[shards[chosen[0]]])[rows[chosen]]
+                found[chosen] = self._shard(self._names[shards[chosen[0]]]).features[rows[chosen]]
         return found
 
     def _open_all(self, names: Iterable[str]) -> None:
-        """Open the shards that have not been opened yet, several at a time."""
-        unopened = [name for name in dict.fromkeys(names) if name not in self._shards]
-        if len(unopened) > 1:
+        """Open the shards that have not been opened yet: several at a time, as soon as one had to be verified."""
+        unopened = deque(name for name in dict.fromkeys(names) if name not in self._shards)
+        seconds = 0.0
+        while unopened and seconds < _QUICK_SECONDS:
+            began = time.perf_counter()
+            self._shard(unopened.popleft())
+            seconds = time.perf_counter() - began
+        if unopened:
             with ThreadPoolExecutor(_READERS) as readers:
                 self._shards |= zip(unopened, readers.map(self._open, unopened), strict=True)
 
-    def _shard(self, name: str) -> np.ndarray:
+    def _shard(self, name: str) -> Rows:
         if name not in self._shards:
             self._shards[name] = self._open(name)
         return self._shards[name]

@@ -8,7 +8,6 @@ sets/<set-key>/set.json         the document whose SHA-256 is <set-key>
                manifest.json    digests of the parts, and the segments
 """
 
-import functools
 import io
 import re
 from collections.abc import Collection
@@ -132,7 +131,6 @@ class FeatureSet:
         for s in segments:
             least[s.shard] = max(least.get(s.shard, 0), s.first + s.rows)
 
-        @functools.cache
         def opened(name: str) -> Shard:
             shard = open_shard(self.shard_path(name))
             if shard.shape[1] != dim or shard.dtype != dtype or shard.shape[0] < least[name]:
@@ -142,9 +140,7 @@ class FeatureSet:
                 )
             return shard
 
-        return Features(
-            segments, dim, dtype, lambda n: opened(n).features, lambda n, first, out: opened(n).read(first, out)
-        )
+        return Features(segments, dim, dtype, opened)
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -1,11 +1,27 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from store import DamagedStore
 from store.features import Features, Segment, segments_of
 
 DIM = 4
+
+
+class ArrayRows:
+    """The rows of a shard that is an array."""
+
+    def __init__(self, features):
+        self.features = features
+        self.reads = []
+
+    def read(self, first, out):
+        self.reads.append((first, out.shape))
+        out[:] = self.features[first : first + len(out)]
 
 
 def build(segments):
@@ -13,12 +29,12 @@ def build(segments):
     shards = {name: np.arange(8 * DIM, dtype=np.float32).reshape(8, DIM) + 100 * n for n, name in enumerate("pqr")}
     opened = []
 
-    def open_features(name):
+    def open_rows(name):
         opened.append(name)
-        return shards[name]
+        return ArrayRows(shards[name])
 
     plain = np.concatenate([shards[s.shard][s.first : s.first + s.rows] for s in segments])
-    return Features(segments, DIM, np.dtype(np.float32), open_features), plain, opened
+    return Features(segments, DIM, np.dtype(np.float32), open_rows), plain, opened
 
 
 @pytest.fixture
@@ -61,18 +77,52 @@ def indices(length):
 def test_many_rows_are_read_from_the_file_and_few_are_copied_from_the_mapping(monkeypatch):
     monkeypatch.setattr("store.features._READ_BYTES", 5 * DIM * 4)
     shards = {name: np.arange(80 * DIM, dtype=np.float32).reshape(80, DIM) + at for at, name in enumerate("pq")}
-    seen = []
-
-    def read(name, first, out):
-        seen.append((name, first, len(out)))
-        out[:] = shards[name][first : first + len(out)]
-
+    rows = {name: ArrayRows(array) for name, array in shards.items()}
     segments = [Segment("p", 3, 40), Segment("q", 0, 4), Segment("q", 20, 36)]
-    features = Features(segments, DIM, np.dtype(np.float32), shards.__getitem__, read)
+    features = Features(segments, DIM, np.dtype(np.float32), rows.__getitem__)
     expected = np.concatenate([shards[s.shard][s.first : s.first + s.rows] for s in segments])
     np.testing.assert_array_equal(np.array(features), expected)
     np.testing.assert_array_equal(features[10:70], expected[10:70])
-    assert seen == [("p", 3, 40), ("q", 20, 36), ("p", 13, 30), ("q", 20, 26)]
+    assert rows["p"].reads == [(3, (40, DIM)), (13, (30, DIM))]
+    assert rows["q"].reads == [(20, (36, DIM)), (20, (26, DIM))]
+
+
+def test_shards_of_one_read_are_opened_side_by_side_and_each_once():
+    both = threading.Barrier(2, timeout=30)
+    shards = {name: ArrayRows(np.full((20, DIM), at, np.float32)) for at, name in enumerate("pqr")}
+    opened = []
+
+    def open_rows(name):
+        opened.append(name)
+        if name == "p":
+            time.sleep(0.01)  # as long as it takes to verify one
+        else:
+            both.wait()  # one that waits for the other never comes alone
+        return shards[name]
+
+    segments = [Segment(name, 0, 20) for name in "pqr"]
+    features = Features(segments, DIM, np.dtype(np.float32), open_rows)
+    assert np.array(features)[:, 0].tolist() == [0] * 20 + [1] * 20 + [2] * 20
+    assert features[[0, 59]][:, 0].tolist() == [0, 2]
+    assert sorted(opened) == ["p", "q", "r"]
+
+
+def test_shards_that_open_at_once_need_no_threads(monkeypatch):
+    monkeypatch.setattr("store.features.ThreadPoolExecutor", None)
+    monkeypatch.setattr("store.features._QUICK_SECONDS", 60)
+    features, plain, _ = build([Segment(name, 0, 8) for name in "pqr"])
+    np.testing.assert_array_equal(np.array(features), plain)
+
+
+def test_damage_in_one_of_several_shards_is_raised():
+    def open_rows(name):
+        if name == "q":
+            raise DamagedStore("q is torn")
+        return ArrayRows(np.zeros((20, DIM), np.float32))
+
+    segments = [Segment(name, 0, 20) for name in "pqr"]
+    with pytest.raises(DamagedStore, match="q is torn"):
+        np.array(Features(segments, DIM, np.dtype(np.float32), open_rows))
 
 
 @settings(max_examples=120, deadline=None)
@@ -149,7 +199,7 @@ def test_only_the_shards_that_are_asked_for_are_opened_and_each_once(joined):
 
 def test_slice_of_one_piece_is_no_copy():
     features, _, _ = build([Segment("p", 2, 3), Segment("q", 0, 1)])
-    shard = features._shard("p")
+    shard = features._shard("p").features
     assert np.shares_memory(features[0:3], shard)
     assert np.shares_memory(features[1], shard)
     assert not np.shares_memory(features[0:4], shard)
@@ -173,9 +223,9 @@ def test_array_protocol_copies_only_where_it_must(joined):
     several, plain, _ = joined
     one, _, _ = build([Segment("p", 2, 3)])
     np.testing.assert_array_equal(np.asarray(several), plain)
-    assert np.shares_memory(np.asarray(one), one._shard("p"))
-    assert np.shares_memory(np.array(one, copy=False), one._shard("p"))
-    assert not np.shares_memory(np.array(one), one._shard("p"))
+    assert np.shares_memory(np.asarray(one), one._shard("p").features)
+    assert np.shares_memory(np.array(one, copy=False), one._shard("p").features)
+    assert not np.shares_memory(np.array(one), one._shard("p").features)
     assert np.asarray(one, dtype=np.float64).dtype == np.float64
     own = np.array(several)
     own[:] = 0
