@@ -26,7 +26,8 @@ class GoldenRows:
         self._store = store
         self._surroundings = surroundings
         self._say = say
-        self._engines: dict[tuple[str, str], tuple[Extractor, Engine]] = {}
+        self._extractors: dict[str, Extractor] = {}
+        self._engines: dict[tuple[str, str], Engine] = {}
 
     def __call__(self, features: FeatureSet, example_ids: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Return example id → (D,) float32 for those of the pictures that are still the same.
@@ -60,11 +61,15 @@ class GoldenRows:
                 yield example
 
     def _opened(self, features: FeatureSet) -> tuple[Extractor, Engine]:
-        made_by = features.manifest["pool"], features.provenance.engine
+        pool, name = features.manifest["pool"], features.provenance.engine
+        if pool not in self._extractors:
+            self._extractors[pool] = self._extractor(features)
+        extractor = self._extractors[pool]
+        # The views of an extractor go through one network, which is loaded once.
+        made_by = extractor.view(0).pool_key().digest, name
         if made_by not in self._engines:
-            extractor = self._extractor(features)
-            self._engines[made_by] = extractor, self._engine(extractor, features.provenance.engine)
-        return self._engines[made_by]
+            self._engines[made_by] = self._engine(extractor, name)
+        return extractor, self._engines[made_by]
 
     def _engine(self, extractor: Extractor, name: str) -> Engine:
         """Open the engine that made the rows, where it runs here; engines differ from one another in the low bits."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from extract.extractors.published import Evaluation
 from extract.preprocessing import Preprocessing
-from extract.views import view_name
+from extract.views import split_view_name, view_name
 from store import PoolKey
 
 __all__ = ["Extractor", "Network", "arrays_sha256"]
@@ -63,9 +63,9 @@ class Extractor:
         return PoolKey(self.architecture, self.weights_sha256, self.output, document, self.dtype, self.precision)
 
     def view(self, number: int) -> "Extractor":
-        """Return the extractor of a view, from 1 on, of each picture; see `extract.views`."""
+        """Return the extractor of a view of each picture, see `extract.views`; of the picture itself for 0."""
         seen = replace(self.preprocessing, view=number)
-        return replace(self, name=view_name(self.name, number), preprocessing=seen)
+        return replace(self, name=view_name(split_view_name(self.name)[0], number), preprocessing=seen)
 
 
 def arrays_sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:

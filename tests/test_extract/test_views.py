@@ -207,6 +207,8 @@ def test_an_extractor_is_opened_as_a_view_by_its_name(caches):
     view, plain = open_extractor("pixels@view2", caches), open_extractor("pixels", caches)
     assert view == plain.view(2)
     assert (view.name, view.preprocessing.view) == ("pixels@view2", 2)
+    assert view.view(0) == plain
+    assert view.view(3) == plain.view(3)
     assert view.pool_key() != plain.pool_key()
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract import WHOLE, Budget, Contribution
+from extract import WHOLE, Budget, Contribution, open_engine
 from jobs.cli import main
-from jobs.config import DatasetConfig, ExtractorConfig
+from jobs.config import DatasetConfig, ExtractorConfig, GateConfig
 from jobs.executors.crew import Crew
 from jobs.executors.task import Task, Workshop
 from jobs.extracting import _training_splits
+from jobs.gate import check_gate
 from jobs.golden import GoldenRows
 from jobs.surroundings import Surroundings
 from probe import SplitError
@@ -144,6 +145,12 @@ def test_a_file_says_how_many_views_are_made_and_which_heads_train_on_how_many(r
     assert "trained on 1 view of each picture too: 48 rows of 24 pictures" in page.read_text()
     compared = run("compare", runs[0]["run_id"], runs[1]["run_id"])[1]
     assert "/ ridge with 1 view  " in compared
+    # A gate compares like with like.
+    gate = GateConfig(max_drop=1.0, baselines=(runs[1]["run_id"],))
+    store = FeatureStore(tmp_path / "linprobe-store")
+    assert check_gate(gate, runs, store).drops == [0.0]
+    (failure,) = check_gate(gate, runs[:1], store).failures
+    assert "no run of tonight answers the same question" in str(failure.error)
 
 
 @pytest.mark.parametrize("head", ["ridge", "knn"])
@@ -157,18 +164,23 @@ def test_a_run_with_views_predicts_by_the_pictures_own_preprocessing(run, viewed
     assert found == pytest.approx(table["confidence"].tolist(), abs=1e-6)
 
 
-def test_golden_rows_of_views_are_computed_again(run, viewed):
+def test_golden_rows_of_views_are_computed_again(run, viewed, monkeypatch):
     code, document, _ = run("store", "verify", "--deep", "--json")
     assert code == 0
     assert document["problems"] == []
     # And would tell, were they others: the same rows under the name of another view.
     store, dataset = viewed
     one, two = (store.get(dataset, "train", f"pixels@view{number}") for number in (1, 2))
+    opened = []
+    monkeypatch.setattr("jobs.golden.open_engine", lambda *asked: opened.append(asked[0].name) or open_engine(*asked))
     golden = GoldenRows(store, Surroundings({}), lambda text: None)
     ids = one.example_ids[:3].tolist()
     again = golden(one, ids)
     assert all(np.allclose(again[name], one.features[at], atol=1e-4) for at, name in enumerate(ids))
     assert not any(np.allclose(again[name], two.features[at], atol=1e-4) for at, name in enumerate(ids))
+    other = golden(two, ids)
+    assert all(np.allclose(other[name], two.features[at], atol=1e-4) for at, name in enumerate(ids))
+    assert opened == ["pixels@view1"]
 
 
 def test_missing_views_end_with_69_and_name_the_command(run, viewed, asked):

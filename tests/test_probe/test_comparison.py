@@ -155,3 +155,7 @@ def test_dense_and_logistic_further_apart_than_their_intervals_are_flagged():
     assert not any(verdict.disagreement for verdict in judge_runs([logistic, near]).values())
     elsewhere = dataclasses.replace(dense, config={**dense.config, "train": "train[:50%]"})
     assert not any(verdict.disagreement for verdict in judge_runs([logistic, elsewhere]).values())
+    seen = dataclasses.replace(dense, config={**dense.config, "views": 4})
+    assert not any(verdict.disagreement for verdict in judge_runs([logistic, seen]).values())
+    both = dataclasses.replace(logistic, config={**logistic.config, "views": 4})
+    assert all(verdict.disagreement for verdict in judge_runs([both, seen]).values())

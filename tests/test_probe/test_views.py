@@ -129,15 +129,18 @@ def numbered(pictures: int, views: int, official: int = 0, shared: int = 0) -> T
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("official", [0, 12], ids=["drawn validation", "official validation"])
+# The last number: how many pictures are an official validation part; without one, folds or a tenth are drawn.
 @pytest.mark.parametrize(
-    ("head", "options"),
+    ("head", "options", "official"),
     [
-        ("logistic", {}),
-        ("ridge", {}),
-        ("knn", {"k": [1, 5]}),
-        ("dense", {"epochs": 1}),
-        ("dense", {"epochs": 1, "learning_rate": [1e-3, 1e-2], "patience": 1}),
+        ("logistic", {}, 0),
+        ("logistic", {}, 12),
+        ("ridge", {}, 0),
+        ("ridge", {}, 12),
+        ("knn", {"k": [1, 5]}, 0),
+        ("knn", {"k": [1, 5]}, 12),
+        ("dense", {"epochs": 1}, 0),
+        ("dense", {"epochs": 1, "learning_rate": [1e-3, 1e-2], "patience": 1}, 12),
     ],
 )
 def test_no_view_of_a_picture_that_is_held_out_reaches_a_fit(head, options, official, fits):
