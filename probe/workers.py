@@ -5,10 +5,12 @@ cores, they lose more than they win. Blocks of rows need to meet only at the end
 number by number between two products runs in parallel too.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+import numpy as np
 
 __all__ = ["Workers", "open_workers"]
 
@@ -27,11 +29,28 @@ class Workers:
         self.count = count
         self._pool = pool
 
-    def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    def map(self, function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
         """Return the function's results in the order of the items."""
-        if self._pool is None:
+        if self._pool is None or len(items) == 1:
             return [function(item) for item in items]
         return list(self._pool.map(function, items))
+
+    def summed(self, compute: Callable[[slice], tuple[np.ndarray, ...]], pieces: Sequence[slice]) -> list[np.ndarray]:
+        """Return the sums, over pieces of rows, of each array that `compute` returns."""
+
+        def add_up(turn: int) -> list[np.ndarray]:
+            # Which worker gets which pieces is fixed, so that sums repeat to the last bit.
+            total = list(compute(pieces[turn]))
+            for at in pieces[turn + self.count :: self.count]:
+                for whole, part in zip(total, compute(at), strict=True):
+                    whole += part
+            return total
+
+        first, *others = self.map(add_up, range(min(self.count, len(pieces))))
+        for other in others:
+            for whole, part in zip(first, other, strict=True):
+                whole += part
+        return first
 
 
 @contextmanager

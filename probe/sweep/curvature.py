@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from probe.sweep.problem import Problem
+from probe.sweep.rows import Rows
+from probe.workers import Workers
 
 __all__ = ["NEGLIGIBLE", "Curvature"]
 
@@ -18,15 +19,25 @@ class Curvature:
     """The Hessian, without the penalty, for directions that need not be exact: float32 inside.
 
     Args:
-        problem: whose Hessian it is.
+        rows: N rows of D features.
+        workers: who computes.
         probabilities: (K, J, N) float64 at the point.
-        folds: (J,) the fold of each column.
+        weights: (J, N) of the rows in each column's fold.
         penalties: (J,) λ.
+        ratio, shift: (J, D): a column's features are ratio · fast row + shift.
     """
 
-    def __init__(self, problem: Problem, probabilities: np.ndarray, folds: np.ndarray, penalties: np.ndarray) -> None:
-        self._problem, rows = problem, problem.rows
-        weights = problem.weights[folds]
+    def __init__(
+        self,
+        rows: Rows,
+        workers: Workers,
+        probabilities: np.ndarray,
+        weights: np.ndarray,
+        penalties: np.ndarray,
+        ratio: np.ndarray,
+        shift: np.ndarray,
+    ) -> None:
+        self._rows, self._workers, self._ratio, self._shift = rows, workers, ratio, shift
         self._copied: np.ndarray | None = None
         self._blocks = rows.blocks
         if rows.squares is not None:
@@ -40,8 +51,6 @@ class Curvature:
                 self._blocks = rows.cut(len(felt))
         self._probabilities = probabilities.astype(np.float32)
         self._weights = weights.astype(np.float32)
-        self._ratio = rows.scale / problem.scale[folds]
-        self._shift = (rows.centre - problem.centre[folds]) / problem.scale[folds]
 
     def __call__(self, kernels: np.ndarray, biases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the product with directions, both (K, J, D) and (K, J)."""
@@ -52,7 +61,7 @@ class Curvature:
         flat = (kernels * self._ratio).astype(np.float32).reshape(classes * columns, -1)
 
         def compute(at: slice) -> tuple[np.ndarray, np.ndarray]:
-            block = self._problem.rows.fast(at) if self._copied is None else self._copied[at]
+            block = self._rows.fast(at) if self._copied is None else self._copied[at]
             bent = (flat @ block.T).reshape(classes, columns, -1)
             bent += offsets
             bent *= self._probabilities[..., at]
@@ -60,5 +69,5 @@ class Curvature:
             bent *= self._weights[:, at]
             return bent.reshape(classes * columns, -1) @ block, bent.sum(axis=-1)
 
-        products, sums = self._problem.summed(compute, self._blocks)
+        products, sums = self._workers.summed(compute, self._blocks)
         return products.reshape(kernels.shape) * self._ratio + sums[..., None] * self._shift, sums

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from probe.sweep.curvature import Curvature
 from probe.sweep.preconditioner import Preconditioner
 from probe.sweep.problem import Problem
 
@@ -235,7 +234,7 @@ def _solve(
     Optimism is what the direction gains, by the quadratic model, over what the preconditioner alone foresaw.
     """
     folds, penalties = columns.folds, columns.penalties[:, None]
-    curvature_of = Curvature(problem, point.probabilities, folds, columns.penalties)
+    curvature_of = problem.hessian(point.probabilities, folds, columns.penalties)
     kernels, biases = np.zeros_like(point.by_kernel), np.zeros_like(point.by_bias)
     residual, residual_bias = -point.by_kernel, -point.by_bias
     along, along_bias = preconditioner(residual, residual_bias, folds)

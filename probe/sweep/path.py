@@ -9,6 +9,7 @@ import numpy as np
 
 from probe.prediction import head_arrays
 from probe.scaling import Scaler
+from probe.sweep.few_rows import FewRowsProblem, FoldBlocks, are_few
 from probe.sweep.newton import Certified, Columns, minimise
 from probe.sweep.preconditioner import Preconditioner
 from probe.sweep.problem import Problem
@@ -104,13 +105,20 @@ class SoftmaxPath:
         self._scaling, self._gap = scaling, gap
         selected = None if len(used) == len(labels) else used
         kept = Rows(features, selected, is_l2=scaling == "l2", kept_bytes=kept_bytes)
-        self._problem = Problem(kept, labels[used], classes, weights, scaling == "zscore", workers or Workers())
-        self._preconditioner = Preconditioner(self._problem)
+        stated = kept, labels[used], classes, weights, scaling == "zscore", workers or Workers()
+        self._problem: Problem
+        self._preconditioner: Preconditioner
+        if are_few(kept.dim, kept.count, self._sizes.tolist(), kept_bytes):
+            self._problem = few = FewRowsProblem(*stated)
+            self._preconditioner = FoldBlocks(few)
+        else:
+            self._problem = Problem(*stated)
+            self._preconditioner = Preconditioner(self._problem)
         self._folds = np.arange(len(folds))
         one = 8 * classes * weights.size
         self._points = int(min(_POINTS, max(1, _HISTORY_BYTES // one)))
         biases = self._problem.first_biases()
-        kernels = np.zeros((*biases.shape, kept.dim))
+        kernels = np.zeros((*biases.shape, self._problem.dim))
         logits = np.broadcast_to(biases[..., None], (*biases.shape, kept.count))
         # Where C is 0. The logits of all rows are the same: a view that takes no memory.
         self._origin = _Visited(-math.inf, kernels, biases, logits)
@@ -120,10 +128,8 @@ class SoftmaxPath:
         """Let the next fit start from these heads if they are better than what it has: (D, K) and (K,) per fold."""
         found = np.stack([kernel.T for kernel in kernels], axis=1).astype(np.float64)
         offsets = np.stack(biases, axis=1) + self._offsets(found)
-        found, offsets = (
-            self._problem.balance(found, self._folds),
-            np.where(self._problem.shares > 0, offsets, self._origin.biases),
-        )
+        found = self._problem.reduce(self._problem.balance(found, self._folds))
+        offsets = np.where(self._problem.shares > 0, offsets, self._origin.biases)
         logits = self._problem.logits(found, offsets, self._folds)
         self._visited = [_Visited(math.log(C), found, offsets, logits)]
 
@@ -134,7 +140,9 @@ class SoftmaxPath:
         visited = _Visited(math.log(C), columns.kernels, columns.biases, columns.logits)
         others = [point for point in self._visited if point.log_c != visited.log_c]
         self._visited = [*others, visited][-self._points :]
-        return [self._describe(fold, C, columns, found) for fold in range(len(self._folds))]
+        kernels = self._problem.expand(columns.kernels)
+        biases = columns.biases - self._offsets(kernels)
+        return [self._describe(fold, C, kernels[:, fold], biases[:, fold], found) for fold in range(len(self._folds))]
 
     def _start(self, log_c: float, penalties: np.ndarray) -> Columns:
         """Return the best of some starts, for each fold: zero, and polynomials through the last points."""
@@ -163,8 +171,7 @@ class SoftmaxPath:
             return np.zeros(kernels.shape[:2])
         return np.asarray(np.einsum("kfd,fd->kf", kernels, self._problem.centre))
 
-    def _describe(self, fold: int, C: float, columns: Columns, found: Certified) -> PathFit:
-        kernel, bias = columns.kernels[:, fold], columns.biases[:, fold] - self._offsets(columns.kernels)[:, fold]
+    def _describe(self, fold: int, C: float, kernel: np.ndarray, bias: np.ndarray, found: Certified) -> PathFit:
         mean, scale = self._problem.centre[fold], self._problem.scale[fold]
         if self._scaling != "zscore":
             mean, scale = np.zeros_like(mean), np.ones_like(scale)

@@ -14,7 +14,7 @@ import numpy as np
 from probe.sweep.curvature import NEGLIGIBLE
 from probe.sweep.problem import Problem
 
-__all__ = ["Preconditioner", "draw_by_weight"]
+__all__ = ["Preconditioner", "draw_by_weight", "invert"]
 
 # Rows per dimension from which a Gram matrix is drawn. Fewer make it cheaper, but directions that few rows
 # see are lost: with 8 instead of all 23, steps doubled at weak penalties.
@@ -56,7 +56,7 @@ class Preconditioner:
         self.refreshes = 0
         self.optimism = 1.0
         self._problem = problem
-        self._patience = max(4.0, _PATIENCE * problem.rows.dim / len(problem.weights))
+        self._patience = max(4.0, _PATIENCE * problem.dim / len(problem.weights))
         self._waited, self._least = 0, 0
         self._penalty = self._least_felt = 0.0
         self._groups: list[np.ndarray] = []
@@ -74,14 +74,16 @@ class Preconditioner:
             penalties: (J,) their λ.
         """
         penalty = math.exp(np.log(penalties).mean())
-        if not self._grams or self._waited > self._patience:
-            weights = self._problem.weights[folds]
+        has_moved = not self._penalty / _PENALTY_RANGE < penalty < self._penalty * _PENALTY_RANGE
+        if self._is_stale(has_moved):
+            self.refreshes += 1
+            self._waited, self._least, self.optimism = 0, 0, 1.0
             self._least_felt = _FUTURE * NEGLIGIBLE * penalty
-            self._weigh(np.stack([(p * (1 - p) * weights).mean(axis=0) for p in probabilities]))
-            self._penalty = 0.0
-        if not self._penalty / _PENALTY_RANGE < penalty < self._penalty * _PENALTY_RANGE:
+            self._weigh(probabilities, folds)
+            has_moved = True
+        if has_moved:
             self._penalty = penalty
-            self._inverses = self._problem.workers.map(self._invert, self._grams)
+            self._factorise()
 
     def note(self, steps: int, optimism: float) -> None:
         """Take notice of how many steps a solution took, and how much more it gained than the blocks foresaw."""
@@ -105,11 +107,15 @@ class Preconditioner:
         self._problem.workers.map(solve, range(len(self._groups)))
         return self._problem.balance(solved, folds), self._problem.balance(solved_biases, folds)
 
-    def _weigh(self, weights: np.ndarray) -> None:
-        """Compute the Gram matrices for (K, N) weights."""
-        self.refreshes += 1
-        self._waited, self._least, self.optimism = 0, 0, 1.0
-        dim = self._problem.rows.dim
+    def _is_stale(self, has_moved: bool) -> bool:
+        """Whether the Gram matrices are to be computed anew; `has_moved` is whether the penalty has, too far."""
+        return not self.refreshes or self._waited > self._patience
+
+    def _weigh(self, probabilities: np.ndarray, folds: np.ndarray) -> None:
+        """Compute the Gram matrices for columns with these probabilities (K, J, N)."""
+        of_folds = self._problem.weights[folds]
+        weights = np.stack([(p * (1 - p) * of_folds).mean(axis=0) for p in probabilities])
+        dim = self._problem.dim
         blocks = int(max(1, min(len(weights), _BUDGET // (8 * dim * dim))))
         if _are_alike(weights):
             blocks = 1
@@ -133,23 +139,28 @@ class Preconditioner:
         block *= np.sqrt(weights).astype(np.float32)[:, None]
         return block.T @ block, centre.astype(np.float64), mass
 
-    def _invert(self, gram: np.ndarray) -> np.ndarray:
-        """Return the inverse of the Cholesky factor of a Gram matrix and the penalty, (D, D) float32."""
-        from scipy.linalg import get_lapack_funcs
+    def _factorise(self) -> None:
+        """Bring the inverse factors to the penalty."""
+        self._inverses = self._problem.workers.map(lambda gram: invert(gram, self._penalty), self._grams)
 
-        added = self._penalty
-        is_safe = added > _SAFE * float(np.linalg.norm(gram))
-        matrix = gram.astype(np.float32 if is_safe else np.float64)
-        diagonal: np.ndarray = matrix.diagonal().copy()
-        functions: Any = get_lapack_funcs(("potrf", "trtri"), (matrix,))
-        factorise, invert = functions
-        while True:
-            matrix.flat[:: len(matrix) + 1] = diagonal + added
-            factor, failed = factorise(matrix, lower=1, clean=1)
-            if not failed:
-                inverse, _ = invert(factor, lower=1)
-                return np.ascontiguousarray(inverse, np.float32)
-            added = max(10 * added, _ROUNDING * float(diagonal.max()))
+
+def invert(gram: np.ndarray, penalty: float) -> np.ndarray:
+    """Return the inverse of the Cholesky factor of a Gram matrix and a penalty, (D, D) float32."""
+    from scipy.linalg import get_lapack_funcs
+
+    added = penalty
+    is_safe = added > _SAFE * float(np.linalg.norm(gram))
+    matrix = gram.astype(np.float32 if is_safe else np.float64)
+    diagonal: np.ndarray = matrix.diagonal().copy()
+    functions: Any = get_lapack_funcs(("potrf", "trtri"), (matrix,))
+    factorise, invert_triangle = functions
+    while True:
+        matrix.flat[:: len(matrix) + 1] = diagonal + added
+        factor, failed = factorise(matrix, lower=1, clean=1)
+        if not failed:
+            inverse, _ = invert_triangle(factor, lower=1)
+            return np.ascontiguousarray(inverse, np.float32)
+        added = max(10 * added, _ROUNDING * float(diagonal.max()))
 
 
 def _are_alike(weights: np.ndarray) -> bool:

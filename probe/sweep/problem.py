@@ -12,21 +12,23 @@ A fold that lacks a class has the objective of the other classes: the missing on
 a kernel of zeros.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
+from probe.sweep.curvature import Curvature
 from probe.sweep.rows import Rows
 from probe.workers import Workers
 
-__all__ = ["Problem"]
+__all__ = ["Hessian", "Problem"]
 
 # exp(-1e6) is 0, and 1e6 times 0 is not NaN.
 _ABSENT = -1e6
 # Numbers in a piece of logits: what is done to it, number by number, stays in a cache.
 _PIECE = 1 << 17
 
-_Compute = Callable[[slice], tuple[np.ndarray, ...]]
+# From directions (K, J, D) and (K, J) to their products with the Hessian of the loss.
+Hessian = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Problem:
@@ -42,6 +44,7 @@ class Problem:
         workers: who computes.
 
     Attributes:
+        dim: of a kernel, D.
         centre, scale: (F, D) float64: fold f sees (x - centre_f) / scale_f.
         shares: (K, F) the classes' shares of a fold's rows.
         entropy: (F,) their entropy: the objective while all kernels are zero.
@@ -54,6 +57,7 @@ class Problem:
         self, rows: Rows, labels: np.ndarray, classes: int, weights: np.ndarray, is_zscored: bool, workers: Workers
     ) -> None:
         self.rows, self.labels, self.classes, self.weights, self.workers = rows, labels, classes, weights, workers
+        self.dim = rows.dim
         self.centre, deviation = self._moments()
         self.scale = np.where(deviation > 0, deviation, 1.0) if is_zscored else np.ones_like(deviation)
         rows.standardise(self.centre.mean(axis=0), self.scale.mean(axis=0))
@@ -72,6 +76,14 @@ class Problem:
         """Return values (K, J, …) less their mean over the fold's classes; zero where a class is absent."""
         mask = self._present[:, folds].reshape(self.classes, len(folds), *[1] * (values.ndim - 2))
         return np.where(mask, values - (values * mask).sum(axis=0) / mask.sum(axis=0), 0.0)
+
+    def expand(self, kernels: np.ndarray) -> np.ndarray:
+        """Return kernels of all folds by feature, (K, F, D)."""
+        return kernels
+
+    def reduce(self, kernels: np.ndarray) -> np.ndarray:
+        """Return what of kernels by feature of all folds, (K, F, D), lies where the optimum is sought."""
+        return kernels
 
     def logits(self, kernels: np.ndarray, biases: np.ndarray, folds: np.ndarray) -> np.ndarray:
         """Return (K, J, N) float64."""
@@ -94,9 +106,15 @@ class Problem:
             residuals = self._residuals(probabilities[..., at], at, folds)
             return residuals.reshape(classes * columns, -1) @ self.rows.exact(at), residuals.sum(axis=-1)
 
-        products, sums = self.summed(compute)
+        products, sums = self.workers.summed(compute, self.rows.blocks)
         inside = products.reshape(classes, columns, -1) - sums[..., None] * self.centre[folds]
         return np.asarray(inside / self.scale[folds])
+
+    def hessian(self, probabilities: np.ndarray, folds: np.ndarray, penalties: np.ndarray) -> Hessian:
+        """Return the Hessian of the loss where columns have these probabilities (K, J, N), for directions."""
+        ratio = self.rows.scale / self.scale[folds]
+        shift = (self.rows.centre - self.centre[folds]) / self.scale[folds]
+        return Curvature(self.rows, self.workers, probabilities, self.weights[folds], penalties, ratio, shift)
 
     def evaluate(self, logits: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean losses (J,) and probabilities (K, J, N), float64."""
@@ -105,7 +123,7 @@ class Problem:
         def compute(at: slice) -> tuple[np.ndarray]:
             return (self._softmax(logits[..., at], at, folds, found[..., at]),)
 
-        return self.summed(compute, self._pieces(logits))[0], found
+        return self.workers.summed(compute, self._pieces(logits))[0], found
 
     def slope(
         self, logits: np.ndarray, directions: np.ndarray, lengths: np.ndarray, folds: np.ndarray
@@ -118,7 +136,7 @@ class Problem:
             loss = self._softmax(there, at, folds, there)
             return loss, np.einsum("kjn,kjn->j", self._residuals(there, at, folds), along)
 
-        losses, slopes = self.summed(compute, self._pieces(logits))
+        losses, slopes = self.workers.summed(compute, self._pieces(logits))
         return losses, slopes
 
     def bias_system(self, probabilities: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +151,7 @@ class Problem:
             weighted = piece * self.weights[folds, at]
             return weighted.sum(axis=-1), np.matmul(weighted.transpose(1, 0, 2), piece.transpose(1, 2, 0))
 
-        sums, products = self.summed(compute, self._pieces(probabilities))
+        sums, products = self.workers.summed(compute, self._pieces(probabilities))
         present = self._present[:, folds].T
         trace = np.maximum(sums.sum(axis=0) - np.trace(products, axis1=1, axis2=2), 1e-300)
         fill = trace / present.sum(axis=1) ** 2
@@ -181,21 +199,3 @@ class Problem:
         classes, columns, count = logits.shape
         step = max(64, _PIECE // (classes * columns))
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
-    def summed(self, compute: _Compute, pieces: Sequence[slice] | None = None) -> list[np.ndarray]:
-        """Return the sums, over pieces of rows, of each array that `compute` returns."""
-        pieces = self.rows.blocks if pieces is None else pieces
-
-        def add_up(turn: int) -> list[np.ndarray]:
-            # Which worker gets which pieces is fixed, so that sums repeat to the last bit.
-            total = list(compute(pieces[turn]))
-            for at in pieces[turn + self.workers.count :: self.workers.count]:
-                for whole, part in zip(total, compute(at), strict=True):
-                    whole += part
-            return total
-
-        first, *others = self.workers.map(add_up, range(min(self.workers.count, len(pieces))))
-        for other in others:
-            for whole, part in zip(first, other, strict=True):
-                whole += part
-        return first
