@@ -42,6 +42,7 @@ bench: install ## Measure speed as ratios, side by side in one run; see benchmar
 	$(BIN)/python -m benchmarks.growth --pictures 1024 4096
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.heads
 	$(BIN)/python -m benchmarks.dense
 
 campaign: install ## Run the long forms of the fault tests and the full-size experiments (hours).
