@@ -23,11 +23,9 @@ import numpy as np
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 
-from benchmarks.sweep import read
-from probe.draws import units_of
+from benchmarks.sweep import read, training_data
 from probe.heads.knn import train_knn
 from probe.heads.ridge import GRID, train_ridge
-from probe.heads.training import TrainingData
 from probe.scaling import fit_scaler
 
 NEIGHBOURS = [1, 5, 10, 20, 100]
@@ -37,8 +35,7 @@ class Contest:
     """Contestants by name; each returns the accuracies that it saw on the rows held out, or none."""
 
     def __init__(self, features: np.ndarray, labels: np.ndarray) -> None:
-        units, tokens = units_of([str(at) for at in range(len(labels))], [""] * len(labels))
-        self.data = TrainingData(features, labels, units, tokens, 0, int(labels.max()) + 1, 0)
+        self.data = training_data(features, labels)
         train, held_out, _ = self.data.holdout()
         self.pixels, self.labels = (features[train], features[held_out]), (labels[train], labels[held_out])
         scaler = fit_scaler("zscore", features[train])
