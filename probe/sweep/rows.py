@@ -56,8 +56,10 @@ class Rows:
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
     def standardise(self, centre: np.ndarray, scale: np.ndarray) -> None:
-        """Set what fast rows are centred and divided by, (D,) each; keep them if they are small enough."""
-        self.centre, self.scale = centre, scale
+        """Set what fast rows are centred and divided by, (D,) each, rounded; keep them if they are small enough."""
+        # Numbers that float32 has: so that fast rows can be computed in it, and are what `centre` and `scale` say.
+        self.centre = centre.astype(np.float32).astype(np.float64)
+        self.scale = np.maximum(scale.astype(np.float32), np.finfo(np.float32).tiny).astype(np.float64)
         if self._keeps:
             self._kept = np.empty((self.count, self.dim), np.float32)
             for at in self.blocks:
@@ -66,12 +68,7 @@ class Rows:
 
     def exact(self, at: slice) -> np.ndarray:
         """Return consecutive rows, (n, D) float64."""
-        if self._selected is None:
-            block = np.asarray(self._features[at])
-        else:
-            wanted = self._selected[at]
-            # A slice of what lies between: mapped features know slices best.
-            block = np.asarray(self._features[int(wanted[0]) : int(wanted[-1]) + 1])[wanted - wanted[0]]
+        block = self._read(at)
         if self._normaliser is not None:
             block = self._normaliser.transform(block, np.float64)
         return np.asarray(block, np.float64)
@@ -92,6 +89,21 @@ class Rows:
                 found[first:last] = self._standardised(at)[numbers[first:last] - at.start]
         return found
 
+    def _read(self, at: slice) -> np.ndarray:
+        """Return consecutive rows as they are kept, (n, D)."""
+        if self._selected is None:
+            return np.asarray(self._features[at])
+        wanted = self._selected[at]
+        # A slice of what lies between: mapped features know slices best.
+        found: np.ndarray = np.asarray(self._features[int(wanted[0]) : int(wanted[-1]) + 1])[wanted - wanted[0]]
+        return found
+
     def _standardised(self, at: slice) -> np.ndarray:
-        scaled: np.ndarray = ((self.exact(at) - self.centre) / self.scale).astype(np.float32)
-        return scaled
+        block = self._read(at)
+        # Rows that are not kept are computed anew in each product: in float32, unless there is more to them.
+        dtype = np.float32 if block.dtype.itemsize <= 4 else np.float64
+        if self._normaliser is not None:
+            block = self._normaliser.transform(block, dtype)
+        scaled: np.ndarray = np.subtract(block, self.centre.astype(dtype), dtype=dtype)
+        scaled /= self.scale.astype(dtype)
+        return scaled.astype(np.float32, copy=False)

@@ -264,3 +264,18 @@ def test_rows_are_read_in_both_forms():
     assert np.array_equal(rows.exact(slice(0, 2)), [[2, 3], [8, 9]])
     assert np.array_equal(rows.fast(slice(1, 3)), [[3.5, 1.75], [4.5, 2.25]])
     assert np.array_equal(rows.take(np.array([0, 2])), [[0.5, 0.25], [4.5, 2.25]])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("is_l2", [False, True])
+def test_fast_rows_that_are_not_kept_are_what_kept_ones_are(dtype, is_l2):
+    # Far from zero: what float32 loses of the centre, no row may be moved by.
+    features = (np.random.default_rng(0).normal(size=(50, 6)) + 900).astype(dtype)
+    kept, read = Rows(features, is_l2=is_l2), Rows(features, is_l2=is_l2, kept_bytes=0)
+    exact = kept.exact(slice(0, 50))
+    for rows in (kept, read):
+        rows.standardise(exact.mean(axis=0), exact.std(axis=0))
+    assert np.array_equal(kept.fast(slice(0, 50)), read.fast(slice(0, 50)))
+    expected = (exact - read.centre) / read.scale
+    # A row of unit length is known to float32 only.
+    assert np.allclose(read.fast(slice(0, 50)), expected, atol=1e-6 if not is_l2 else 1e-3)
