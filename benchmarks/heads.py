@@ -43,7 +43,7 @@ class Contest:
         self.all_scaled = fit_scaler("zscore", features).transform(features)
 
     def ridge(self) -> list[float]:
-        table = train_ridge(self.data, {"scaling": "zscore"}, lambda _: None).selection["table"]
+        table = train_ridge(self.data, {"scaling": "zscore", "rule": "one_se"}, lambda _: None).selection["table"]
         return [row["accuracy"] for row in table if row["alpha"] in GRID]
 
     def ridge_cv(self) -> list[float]:
@@ -55,7 +55,7 @@ class Contest:
         return [float(model.score(self.scaled[1], self.labels[1])) for model in models]
 
     def knn(self) -> list[float]:
-        options = {"k": NEIGHBOURS, "weights": "uniform", "temperature": 0.07, "scaling": "none"}
+        options = {"k": NEIGHBOURS, "weights": "uniform", "temperature": 0.07, "scaling": "none", "rule": "one_se"}
         table = train_knn(self.data, options, lambda _: None).selection["table"]
         return [row["accuracy"] for row in sorted(table, key=lambda row: row["k"])]
 

@@ -266,7 +266,7 @@ def measure_few() -> list[dict[str, Any]]:
     for rows in (100, 250, 500):
         data = training_data(*draw_features(rows, 1280, 10))
         used = time.process_time()
-        trained = train_logistic(data, {"scaling": "zscore", "keep_c": False}, lambda _: None)
+        trained = train_logistic(data, {"scaling": "zscore", "keep_c": False, "rule": "one_se"}, lambda _: None)
         fits = trained.selection["fits"]
         row = {
             "shape": [rows, 1280],

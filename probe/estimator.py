@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from probe.errors import nearest
 from probe.scaling import SCALINGS, softmax
-from probe.selection import choose, tabulate
+from probe.selection import RULES, choose, tabulate
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, Search, search
@@ -127,7 +127,7 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[chosen])
 
     def _check_parameters(self) -> None:
-        for name, allowed in (("scaling", SCALINGS), ("rule", ("one_se", "best"))):
+        for name, allowed in (("scaling", SCALINGS), ("rule", RULES)):
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"SoftmaxPathCV: {name} = {value!r}: {nearest(str(value), allowed)}.")

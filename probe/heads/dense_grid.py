@@ -68,7 +68,7 @@ def train_dense_grid(data: TrainingData, options: Mapping[str, Any], on_progress
         data.features.shape[1], data.classes, options["hidden"], options["dropout"], options["batch_size"]
     )
     columns = _columns(options)
-    folds = make_folds(data) if len(columns) > 1 else None
+    folds = make_folds(data, options["rule"]) if len(columns) > 1 else None
     if folds is None:
         chosen = _unselected(columns, data, options)
     else:
@@ -139,7 +139,7 @@ def _select(
     diverged = int(found.has_diverged.any(axis=1).sum())
     warnings = _edges(best, columns)
     notes = [
-        f"best {_told(best)}; selected: within one standard error the largest weight decay, then the lowest rate",
+        f"best {_told(best)}; selected: {folds.criterion.told('the largest weight decay, then the lowest rate,')}",
         f"by NLL: {_told(by_nll)}, accuracy {table[choice.by_nll]['accuracy']:.4f}",
         *([f"{diverged} of {len(columns)} candidates diverged"] if diverged else []),
         *warnings,

@@ -11,7 +11,17 @@ from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_cu
 from probe.neighbours import WEIGHTS, UnitRows, find_neighbours, vote
 from probe.prediction import neighbour_arrays
 from probe.scaling import fit_scaler
-from probe.selection import Folds, Score, choose, describe_selection, make_folds, score_fold, tabulate, why_unselected
+from probe.selection import (
+    RULES,
+    Folds,
+    Score,
+    choose,
+    describe_selection,
+    make_folds,
+    score_fold,
+    tabulate,
+    why_unselected,
+)
 
 __all__ = ["OPTIONS", "train_knn"]
 
@@ -24,12 +34,13 @@ OPTIONS = (
     Option("temperature", 0.07),
     # Cosine divides each row by its length in any case.
     Option("scaling", "none", choices=("none", "zscore")),
+    Option("rule", RULES[0], choices=RULES),
 )
 
 
 def train_knn(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
     """Select k, and keep all rows of train and validation as the bank."""
-    folds = make_folds(data)
+    folds = make_folds(data, options["rule"])
     fewest = min(len(train) for train, _ in folds.pairs) if folds else len(data.labels)
     candidates, notes = _candidates(options["k"], fewest)
     messages: list[str] = []
@@ -100,7 +111,7 @@ def _select(
     choice = choose(table, folds.criterion)
     best, selected, by_nll = (table[row] for row in (choice.best, choice.selected, choice.by_nll))
     notes = [
-        f"best k = {best['k']}; selected: the most neighbours within one standard error",
+        f"best k = {best['k']}; selected: {folds.criterion.told('the most neighbours')}",
         f"by NLL: k = {by_nll['k']}, accuracy {by_nll['accuracy']:.4f}",
     ]
     document = describe_selection(folds, table, choice, ["k"], notes)

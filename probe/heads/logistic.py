@@ -14,7 +14,7 @@ from probe.heads.training import HeldOut, Progress, Trained, TrainingData, fixed
 from probe.objective import Certificate
 from probe.prediction import predict_proba
 from probe.scaling import SCALINGS
-from probe.selection import Folds, choose, describe_selection, make_folds, tabulate, why_unselected
+from probe.selection import RULES, Folds, choose, describe_selection, make_folds, tabulate, why_unselected
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, search
 from probe.workers import open_workers
@@ -24,6 +24,7 @@ __all__ = ["OPTIONS", "LogisticHead", "train_logistic"]
 OPTIONS = (
     Option("scaling", "zscore", choices=SCALINGS),
     Option("keep_c", False),
+    Option("rule", RULES[0], choices=RULES),
 )
 
 # A fit has converged if it is certified to lie at most this share of its objective above the optimum.
@@ -87,7 +88,7 @@ class LogisticHead:
 def train_logistic(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
     """Select C, and refit on train and validation with λ = 1 / (C N) held (C itself with `keep_c`)."""
     scaling = str(options["scaling"])
-    folds = make_folds(data)
+    folds = make_folds(data, options["rule"])
     messages: list[str] = []
     start, held_out = None, None
     if folds is None:
@@ -156,7 +157,7 @@ def _select(
     choice = choose(table, folds.criterion)
     best, by_nll = table[choice.best], table[choice.by_nll]
     notes = [
-        f"best C = {best['C']:g}; selected: the strongest penalty within one standard error",
+        f"best C = {best['C']:g}; selected: {folds.criterion.told('the strongest penalty')}",
         f"by NLL: C = {by_nll['C']:g}, accuracy {by_nll['accuracy']:.4f}",
         *found.notes,
         *found.unresolved,

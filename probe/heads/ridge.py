@@ -12,6 +12,7 @@ from probe.prediction import head_arrays
 from probe.scaling import SCALINGS, softmax
 from probe.selection import (
     MAX_EXTENSIONS,
+    RULES,
     Folds,
     Score,
     choose,
@@ -30,7 +31,7 @@ __all__ = ["GRID", "OPTIONS", "train_ridge"]
 _Pair = tuple[np.ndarray, np.ndarray]
 _Result = TypeVar("_Result")
 
-OPTIONS = (Option("scaling", "zscore", choices=SCALINGS),)
+OPTIONS = (Option("scaling", "zscore", choices=SCALINGS), Option("rule", RULES[0], choices=RULES))
 
 # From strong to weak, four points a decade, as the path of `logistic` has them.
 GRID = tuple(float(f"{alpha:.12g}") for alpha in 10.0 ** np.linspace(7, -4, 45))
@@ -48,7 +49,7 @@ def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Pro
     The head predicts softmax(scores / T). T is fitted on rows that were held out, and lies in the kernel and the bias.
     """
     scaling = str(options["scaling"])
-    folds = make_folds(data)
+    folds = make_folds(data, options["rule"])
     messages: list[str] = []
     held_out, temperature = None, _UNSELECTED_TEMPERATURE
     if folds is None:
@@ -96,7 +97,7 @@ def _select(
     choice = choose(table, folds.criterion)
     best, selected, by_nll = (table[row] for row in (choice.best, choice.selected, choice.by_nll))
     notes = [
-        f"best alpha = {best['alpha']:g}; selected: the strongest penalty within one standard error",
+        f"best alpha = {best['alpha']:g}; selected: {folds.criterion.told('the strongest penalty')}",
         f"by NLL: alpha = {by_nll['alpha']:g}, accuracy {by_nll['accuracy']:.4f}",
         "NLL of the scores divided by a temperature that is fitted on the rows held out",
         *notes,

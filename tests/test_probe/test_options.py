@@ -8,13 +8,13 @@ from probe.heads.registry import resolve_options
 def test_the_heads_and_their_defaults():
     assert HEADS == ("dense", "logistic", "ridge", "knn")
     assert default_options("dense") == {
-        "batch_size": 32, "dropout": 0.0, "epochs": 6, "hidden": 0, "learning_rate": 1e-3, "patience": 0, "scaling": "none",
-        "weight_decay": 0.0,
+        "batch_size": 32, "dropout": 0.0, "epochs": 6, "hidden": 0, "learning_rate": 1e-3, "patience": 0, "rule": "one_se",
+        "scaling": "none", "weight_decay": 0.0,
     }  # fmt: skip
-    assert default_options("logistic") == {"keep_c": False, "scaling": "zscore"}
-    assert default_options("ridge") == {"scaling": "zscore"}
+    assert default_options("logistic") == {"keep_c": False, "rule": "one_se", "scaling": "zscore"}
+    assert default_options("ridge") == {"rule": "one_se", "scaling": "zscore"}
     assert default_options("knn") == {
-        "k": (1, 5, 10, 20, 100), "scaling": "none", "temperature": 0.07, "weights": "softmax"
+        "k": (1, 5, 10, 20, 100), "rule": "one_se", "scaling": "none", "temperature": 0.07, "weights": "softmax"
     }  # fmt: skip
 
 

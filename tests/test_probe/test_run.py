@@ -54,7 +54,7 @@ def test_a_run_is_told_whole(blob_sets):
         "dataset": "made",
         "extractor": "arrays",
         "head": "logistic",
-        "options": {"keep_c": False, "scaling": "zscore"},
+        "options": {"keep_c": False, "rule": "one_se", "scaling": "zscore"},
         "train": "train",
         "validation": "",
         "test": "test",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from probe.draws import units_of
+from probe.heads.registry import find_recipe, resolve_options
 from probe.heads.training import TrainingData
 from probe.selection import (
     Criterion,
@@ -181,3 +182,26 @@ def test_seeds_do_not_share_repeats():
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2]])
 def test_too_few_rows_give_no_folds(labels):
     assert make_folds(training_data(labels)) is None
+
+
+def test_the_rule_best_takes_the_best_itself():
+    table = [{"accuracy": accuracy, "standard_error": 0.02, "nll": 1.0} for accuracy in (0.7, 0.89, 0.9, 0.9, 0.8)]
+    assert choose(table).selected == 1
+    assert choose(table, Criterion(rule="best")).selected == choose(table).best == 2
+    assert Criterion(rule="best").told("the largest") == "the best itself"
+    folds = make_folds(training_data([0, 1, 2] * 40), "best")
+    assert folds.criterion.rule == "best"
+
+
+@pytest.mark.parametrize("head", ["logistic", "ridge", "knn", "dense"])
+def test_each_head_takes_the_rule(head, blobs):
+    features, labels = blobs(90, 3, 6, seed=1, spread=4.0)
+    data = dataclasses.replace(training_data(labels), features=features)
+    options = {"learning_rate": [0.001, 0.01], "epochs": 3} if head == "dense" else {}
+    found = {}
+    for rule in ("one_se", "best"):
+        selection = find_recipe(head)(data, resolve_options(head, {**options, "rule": rule}), lambda _: None).selection
+        found[rule] = selection
+    assert found["best"]["selected"] == found["best"]["best"] == found["one_se"]["best"]
+    assert "the best itself" in found["best"]["notes"][0]
+    assert "within one standard error" in found["one_se"]["notes"][0]
