@@ -156,7 +156,11 @@ class JobConfig(_Table):
         """
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, IsADirectoryError) as error:
+        except IsADirectoryError as error:
+            raise ConfigError(
+                f"{path}: a folder, and a configuration file expected; pictures are named by --dataset folder:{path}."
+            ) from error
+        except FileNotFoundError as error:
             raise ConfigError(f"{path}: no such configuration file; examples/demo.toml shows one.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not TOML: {error}.") from error
@@ -237,7 +241,10 @@ def _describe(errors: Sequence[Mapping[str, Any]]) -> list[str]:
 def _where(location: Sequence[int | str]) -> str:
     """Return a key as `datasets.1.train`, without what pydantic adds about alternatives of a type."""
     table = _TABLES.get(str(location[0]))
-    known = {field.alias or name for name, field in table.model_fields.items()} if table else set()
+    if table is None:
+        # What follows are pydantic's words for alternatives of a type.
+        return str(location[0])
+    known = {field.alias or name for name, field in table.model_fields.items()}
     parts = [
         str(part + 1) if isinstance(part, int) else part
         for at, part in enumerate(location)

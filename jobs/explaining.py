@@ -96,6 +96,7 @@ def explain_images(
         UnknownName: there is no such layer.
     """
     head = open_trained_head(store, run, surroundings)
+    console.say(head.title)
     surroundings.prepare_frameworks()
     explainer: _Explainer = _LayerSheets(head, options) if options.layers else _EvidenceMaps(head, options)
     outcome = Explanations(head.run.run_id, out.absolute() / "index.html")

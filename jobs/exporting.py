@@ -45,6 +45,7 @@ def export_run(
         ModelMismatch: the extractor is no TensorFlow network.
     """
     head = open_trained_head(store, run, surroundings)
+    console.say(head.title)
     if "kernel" not in head.arrays:
         raise ConfigError(
             f"{run}: a {head.run.config['head']} head is its training rows, without weights that a model could hold; "

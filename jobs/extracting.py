@@ -214,6 +214,11 @@ class _Extracting:
         plan = plan_extraction(
             part.source, part.split, part.extractor, store, part.dataset.stored_name, self._options.share
         )
+        if not part.budget.allows(plan.quarantined, plan.rows + plan.quarantined):
+            self._console.say(
+                f"{part.title}: {plan.quarantined} undecodable pictures are more than the budget allows: without "
+                "--dry-run this ends with 65. 'max_bad' of the dataset, or --max-bad, raises it."
+            )
         return planned_row(part.dataset.name, part.split, part.extractor, plan)
 
     def _extract(self, part: _Part, store: FeatureStore) -> dict[str, Any]:

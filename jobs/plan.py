@@ -59,6 +59,7 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
         probes = tuple(probe for found in chosen for probe in found)
     probes = probes or (ProbeConfig(head="logistic"),)
     where = f"{selection.config}: " if selection.config else ""
+    _check_heads(config.probes, where)
     for entry in extractors:
         _refuse_view(entry.name)
     if not datasets:
@@ -66,6 +67,20 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     return config.model_copy(
         update={"datasets": datasets, "extractors": extractors, "probes": probes if needs_probes else config.probes}
     )
+
+
+def _check_heads(probes: Sequence[ProbeConfig], where: str) -> None:
+    """Raise ConfigError for a head or an option that is none: before a night's extraction, not after it."""
+    if not probes:
+        return
+    from probe import ProbeError
+    from probe.heads.registry import resolve_options
+
+    for number, probe in enumerate(probes, 1):
+        try:
+            resolve_options(probe.head, probe.options)
+        except ProbeError as error:
+            raise ConfigError(f"{where}probes.{number}: {error}") from error
 
 
 def _refuse_view(name: str) -> None:

@@ -91,6 +91,7 @@ def predict_images(
         RunNotFound, FeatureSetNotFound, ModelUnavailable, ModelMismatch: see `jobs.runs.open_trained_head`.
     """
     head = open_trained_head(store, run, surroundings)
+    console.say(head.title)
     outcome = Predictions(head.run.run_id)
     paths = find_images(images, outcome.failures)
     if options.is_labelled:

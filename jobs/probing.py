@@ -273,7 +273,7 @@ def _line(row: dict[str, Any]) -> str:
     return (
         f"{_name(row)}{seed}: {metric.replace('_', ' ')} {row[metric]:.1%} "
         f"[{row[f'{metric}_low']:.1%}, {row[f'{metric}_high']:.1%}] on {row['n_test']:,} test examples"
-        f"{f' ({chr(44).join(notes)})' if notes else ''}, {took}"
+        f"{f' ({chr(44).join(notes)})' if notes else ''}, {took}, run {row['run_id'][:12]}"
         + "".join(f"\n  note: {warning}" for warning in row["warnings"])
     )
 

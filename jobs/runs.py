@@ -49,6 +49,18 @@ class TrainedHead:
     extractor: Extractor
     arrays: Mapping[str, np.ndarray]
 
+    @property
+    def title(self) -> str:
+        """The run for people: a name of three parts means the newest, which may be of few shots."""
+        config, metric = self.run.config, self.run.config["metric"]
+        parts = [f"{config['dataset']} / {config['extractor']} / {config['head']}"]
+        parts += [f"{config['shots']}-shot"] if config["shots"] != "all" else []
+        parts += [f"on {config['train_share']:.3g} of train"] if config["train_share"] < 1 else []
+        parts += [f"{config['views']} views"] if config.get("views") else []
+        parts += [f"seed {config['seed']}"] if config["seed"] else []
+        score = f"{metric.replace('_', ' ')} {self.run.metrics[metric]:.1%}"
+        return f"run {self.run.run_id[:12]}: {', '.join(parts)}, {score}"
+
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return (N, K) float64 probabilities for (N, D) features as extracted."""
         return predict_proba(self.arrays, features)

@@ -248,11 +248,13 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_mean
 
 def _slice_hint(part: Part) -> str:
     """Return what helps who cuts a folder, which stands class by class, as if it had been shuffled."""
-    if len(part) < 2 or (np.diff(part.labels) < 0).any():
+    (features, rows), *others = part.pieces
+    is_slice = not others and len(rows) > 1 and bool((np.diff(rows) == 1).all())
+    if not is_slice or (np.diff(part.labels) < 0).any():
         return ""
     return (
-        " Its rows stand class by class, so that a slice leaves out whole classes; train/seed0[:80%] and "
-        "train/seed0[80%:] are drawn at random (of any base split, by any seed)."
+        f" Its rows stand class by class, so that a slice leaves out whole classes; {features.split}/seed0[:80%] and "
+        f"{features.split}/seed0[80%:] are drawn at random (by any seed)."
     )
 
 

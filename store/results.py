@@ -135,6 +135,9 @@ def _parquet(frame: "pd.DataFrame") -> bytes:
     return buffer.getvalue()
 
 
+_LATER = {"train_share": 1.0, "views": 0, "metric": "accuracy"}
+
+
 def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run as one flat row of `FeatureStore.results()`.
 
@@ -146,6 +149,9 @@ def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run_id": run_id,
         **{name: document["config"][name] for name in shown},
+        # Runs of older versions do not speak of what there was not yet.
+        **{name: document["config"].get(name, default) for name, default in _LATER.items()},
+        "options": document["config"].get("options", {}),
         **document["counts"],
         **document["metrics"],
         "selected": document["selection"]["selected"],

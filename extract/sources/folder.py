@@ -27,10 +27,12 @@ PICTURE_SUFFIXES = (
 )  # fmt: skip
 _SPLIT_FOLDERS = {
     "train": "train",
+    "training": "train",
     "validation": "validation",
     "val": "validation",
     "valid": "validation",
     "test": "test",
+    "testing": "test",
 }
 
 
@@ -104,7 +106,9 @@ class FolderSource:
 
     def _split_roots(self) -> dict[str, Path]:
         folders = _folders(self.path)
-        if not folders or not all(name.lower() in _SPLIT_FOLDERS for name in folders):
+        others = [name for name in folders if name.lower() not in _SPLIT_FOLDERS]
+        if others or not folders:
+            self._refuse_half_split(folders, others)
             return {"all": self.path}
         roots: dict[str, Path] = {}
         for name in folders:
@@ -113,6 +117,19 @@ class FolderSource:
                 raise BadData(f"{self.path}: {roots[split].name} and {name} both name the split {split!r}; keep one.")
             roots[split] = self.path / name
         return {split: roots[split] for split in ("train", "validation", "test") if split in roots}
+
+    def _refuse_half_split(self, folders: Sequence[str], others: Sequence[str]) -> None:
+        """Refuse a folder that is split but for a misspelt name: its parts would silently become the classes.
+
+        A class may be called `train`; but then there are pictures in it, and not classes alone.
+        """
+        if len(others) == len(folders) or not all(_holds_folders_alone(self.path / name) for name in folders):
+            return
+        parts = ", ".join(name for name in folders if name not in others)
+        raise BadData(
+            f"{self.path}: {parts} by its name is a part of a dataset, {', '.join(others)} is none; call every part "
+            f"one of {', '.join(_SPLIT_FOLDERS)}, or move the classes up, to PATH/CLASS."
+        )
 
     def _root(self, split: str) -> Path:
         if split not in self._roots:
@@ -186,6 +203,11 @@ def _pictures_below(root: Path) -> tuple[list[str], int]:
         pictures += [begin + name for name in found]
     _require_utf8(root, pictures)
     return pictures, ignored
+
+
+def _holds_folders_alone(root: Path) -> bool:
+    entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
+    return bool(entries) and all(entry.is_dir() for entry in entries)
 
 
 def _folders(root: Path) -> list[str]:

@@ -102,6 +102,7 @@ def test_a_dataset_without_a_name_is_called_after_its_source(write):
             "[[probes]]\nhead = 'dense'\nshots = 'some'",
             r"probes\.1\.shots\.1: a whole number or 'all' expected, got \"some\"\.",
         ),
+        ("workers = 'one'", r"workers: a whole number or 'auto' expected, got \"one\"\."),
         ("[gate]\nmax_drop = 0.1\nbaselines = []", r"gate\.baselines: at least 1 in the list expected, got \[\]\."),
         (
             "[[datasets]]\nname = 'd'\nsource = 'a'\n[[datasets]]\nname = 'd'\nsource = 'b'",

@@ -73,6 +73,21 @@ def test_dry_run_computes_and_writes_nothing(run, pictures, tmp_path):
     assert sets(run(*arguments, "--dry-run")[1])["all"]["status"] == "cached"
 
 
+def test_a_dry_run_says_that_the_budget_would_be_exceeded(run, pictures):
+    (pictures / "dark" / "torn.jpg").write_bytes(b"no picture at all")
+    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--dry-run")
+    code, _, err = run(*job)
+    assert code == 0
+    assert "1 undecodable pictures are more than the budget allows: without --dry-run this ends with 65" in err
+    assert "budget" not in run(*job, "--max-bad", "1")[2]
+
+
+def test_a_folder_in_place_of_a_configuration_is_told_how_it_is_named(run, pictures):
+    code, _, err = run("extract", "pictures")
+    assert code == 2
+    assert "pictures are named by --dataset folder:pictures" in err
+
+
 def test_a_broken_picture_is_quarantined_within_the_budget_and_refused_beyond_it(run, pictures):
     (pictures / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
     (pictures / "dark" / "notes.txt").write_text("no picture")

@@ -64,3 +64,18 @@ def test_a_job_without_dataset_is_refused(selection, message):
 def test_a_flag_that_names_nothing_in_the_file_is_refused_with_the_nearest(job):
     with pytest.raises(ConfigError, match=r"has no dataset 'flower'; did you mean 'flowers'\? known: digits, flowers"):
         select(Selection(job, ["flower"]))
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ('head = "rigde"', r"job.toml: probes.1: head 'rigde': did you mean 'ridge'"),
+        ('head = "logistic"\nscaling = "zscroe"', r"job.toml: probes.1: .*zscroe"),
+        ('head = "logistic"\nepochs = 3', r"job.toml: probes.1: .*epochs"),
+    ],
+)
+def test_a_head_or_an_option_that_is_none_is_found_before_a_night(tmp_path, probe, message):
+    job = tmp_path / "job.toml"
+    job.write_text(f'[[datasets]]\nsource = "bundled:digits"\n[[probes]]\n{probe}\n')
+    with pytest.raises(ConfigError, match=message):
+        select(Selection(job))

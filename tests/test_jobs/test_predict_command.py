@@ -13,9 +13,10 @@ def predict(run, trained, *arguments, head="logistic"):
 
 
 def test_prediction_of_a_test_picture_is_the_one_of_the_run(run, trained):
-    code, found, _ = predict(run, trained, trained.pictures, "--json")
+    code, found, err = predict(run, trained, trained.pictures, "--json")
     assert code == 0
     store = FeatureStore(trained.store)
+    assert f"run {store.find_run(trained.run())[:12]}: colours / " in err
     tested = store.predictions(store.find_run(trained.run()))
     confidences = {row["image"]: (row["predicted"], row["confidence"]) for row in found["predictions"]}
     classes = ["blue", "green", "red"]

@@ -91,7 +91,7 @@ def test_a_slice_of_rows_that_stand_class_by_class_is_told_how_to_draw(lab, blob
     order = np.argsort(labels, kind="stable")
     sets = {"all": lab.publish("all", features[order], labels[order])}
     halves = ProbeRequest("made", "arrays", "logistic", train="all[:50%]", test="all[50%:]")
-    with pytest.raises(LabelError, match=r"Its rows stand class by class.*train/seed0\[:80%\]"):
+    with pytest.raises(LabelError, match=r"Its rows stand class by class.*all/seed0\[:80%\]"):
         run_probe(halves, sets, **from_arrays)
     sets = {"all": lab.publish("all", features, np.where(labels == 3, 2, labels), classes=4)}
     with pytest.raises(LabelError, match=r"out of the dataset\.$"):

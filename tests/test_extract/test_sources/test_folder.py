@@ -207,3 +207,17 @@ def test_an_unknown_split_names_those_there_are(make_folder):
 def test_an_unknown_source_lists_the_kinds(name):
     with pytest.raises(UnknownName, match=r"no such dataset source; .*known: bundled:digits, folder:PATH, tfds:NAME"):
         open_source(name)
+
+
+def test_a_part_with_a_misspelt_name_is_no_class(make_folder):
+    root = make_folder({f"{part}/{name}/1.jpg": JPEG for part in ("train", "tst") for name in "ab"})
+    with pytest.raises(BadData, match=r"train by its name is a part of a dataset, tst is none"):
+        open_source(f"folder:{root}")
+    (root / "tst").rename(root / "Testing")
+    assert open_source(f"folder:{root}").splits == ("train", "test")
+
+
+def test_a_class_may_be_called_as_a_part_is(make_folder):
+    root = make_folder({f"{name}/1.jpg": JPEG for name in ("train", "plane", "ship/old")})
+    source = open_source(f"folder:{root}")
+    assert (source.splits, source.class_names) == (("all",), ("plane", "ship", "train"))
