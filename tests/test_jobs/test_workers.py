@@ -148,18 +148,23 @@ def test_what_a_worker_finds_wrong_is_the_jobs_error(run, many_pictures, means):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 75), (signal.SIGKILL, -9)])
-def test_workers_end_with_the_job_however_it_ends(many_pictures, means, tmp_path, number, expected):
+def test_workers_end_with_the_job_however_it_ends(many_pictures, means, tmp_path):
     folder = means("sleep")
     command = [Path(sys.executable).with_name("linprobe"), "extract", "--dataset", f"folder:{many_pictures}"]
-    options = ["--extractor", MEANS, "--workers", "2", "--device", "cpu", "--store", tmp_path / "store"]
-    job = subprocess.Popen([*command, *options], stderr=subprocess.PIPE)
+    options = ["--extractor", MEANS, "--workers", "2", "--device", "cpu"]
+    # A store each, or the second job would wait for the first one's lock.
+    jobs = [
+        subprocess.Popen([*command, *options, "--store", tmp_path / name], stderr=subprocess.PIPE)
+        for name in ("a", "b")
+    ]
     try:
-        _wait(lambda: len(list(folder.glob("*.pid"))) == 2)
+        _wait(lambda: len(list(folder.glob("*.pid"))) == 4)
     finally:
-        job.send_signal(number)
-    assert job.wait(timeout=30) == expected
-    job.stderr.close()
+        for job, number in zip(jobs, (signal.SIGTERM, signal.SIGKILL), strict=True):
+            job.send_signal(number)
+    assert [job.wait(timeout=30) for job in jobs] == [75, -signal.SIGKILL]
+    for job in jobs:
+        job.stderr.close()
     workers = [int(file.stem) for file in folder.glob("*.pid")]
     _wait(lambda: not any(_is_running(pid) for pid in workers))
 
