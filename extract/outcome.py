@@ -1,7 +1,7 @@
 """What an extraction says of itself: on its way, of a share of it, and at its end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.engines.engine import ParameterCounts
@@ -75,6 +75,10 @@ class Contribution:
     parameters: ParameterCounts | None = None
     canary: Mapping[str, Any] = field(default_factory=dict)
     verdicts: Mapping[bytes, str] = field(default_factory=dict)
+
+    def after(self, others: "Contribution") -> "Contribution":
+        """Return this together with what others did before, for candidates that were all looked at here again."""
+        return replace(combine([others, self]), candidates=self.candidates, bad=self.bad)
 
 
 NOTHING = Contribution()

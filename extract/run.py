@@ -66,7 +66,7 @@ def extract_features(
     watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
     progress = Progress(source.count(split), computed=contributed.forward_passes)
     own = _Work(survey, pool, extractor, open_engine, progress, budget, on_progress, watch, began).run()
-    return _publish(survey, source, split, extractor, store, pool, naming, combine([contributed, own]))
+    return _publish(survey, source, split, extractor, store, pool, naming, own.after(contributed))
 
 
 def compute_share(
@@ -81,11 +81,12 @@ def compute_share(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     has_canary: bool = True,
     is_drift_accepted: bool = False,
+    contributed: Contribution = NOTHING,
 ) -> Contribution:
     """Bring the rows of one share of a base split into the pool, as far as they lack; publish nothing.
 
     Args:
-        source, split, extractor, store, open_engine, on_progress, has_canary, is_drift_accepted: as for
+        source, split, extractor, store, open_engine, on_progress, has_canary, is_drift_accepted, contributed: as for
             `extract_features`.
         share: which chunks.
         dataset: what the set is called, whose verdicts on broken pictures hold.
@@ -96,13 +97,14 @@ def compute_share(
     """
     began = time.perf_counter()
     pool = store.pool(extractor.pool_key())
-    verdicts = known_verdicts(store, dataset, split, extractor)
+    verdicts = known_verdicts(store, dataset, split, extractor) | dict(contributed.verdicts)
     total = source.count(split)
     survey = Survey(source, split, pool, verdicts, share.has_candidate)
     watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
-    progress = Progress(share.candidates(total))
+    progress = Progress(share.candidates(total), computed=contributed.forward_passes)
     allowed = budget.for_share(total)
-    return _Work(survey, pool, extractor, open_engine, progress, allowed, on_progress, watch, began).run()
+    own = _Work(survey, pool, extractor, open_engine, progress, allowed, on_progress, watch, began).run()
+    return own.after(contributed)
 
 
 def publish_if_complete(

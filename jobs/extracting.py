@@ -18,13 +18,11 @@ from extract import (
     Naming,
     Progress,
     Share,
-    combine,
     compute_share,
     end_lost_splits,
     extract_features,
     find_lost_splits,
     has_lacking_rows,
-    open_engine,
     open_source,
     plan_extraction,
     publish_if_complete,
@@ -34,7 +32,7 @@ from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.executors import Crew, Task
 from jobs.extract_rows import extracted_row, line_of, partial_row, planned_row
-from jobs.extractors import describe_engine, open_configured
+from jobs.extractors import EngineKeeper, open_configured
 from jobs.failures import Failure, foreseen
 from jobs.surroundings import Surroundings, installed_versions
 from store import FeatureStore, StoreNotFound
@@ -155,7 +153,7 @@ class _Extracting:
         self._console = console
         self._crew = crew
         self._source = functools.cache(self._open_source)
-        self._loaded: tuple[ExtractorConfig, Engine] | None = None
+        self._engines = EngineKeeper(console.say)
 
     def rows(self, dataset: DatasetConfig, configured: ExtractorConfig) -> Iterator[dict[str, Any]]:
         """Extract the base splits of a dataset one after another; yield the document of each."""
@@ -260,7 +258,7 @@ class _Extracting:
 
     def _compute_share(self, part: _Part, store: FeatureStore, update: Callable[[Progress], None]) -> Contribution:
         contributed, source = self._contributed(part, store, update)
-        own = compute_share(
+        return compute_share(
             source,
             part.split,
             part.extractor,
@@ -271,8 +269,8 @@ class _Extracting:
             part.budget,
             update,
             is_drift_accepted=self._options.is_drift_accepted,
+            contributed=contributed,
         )
-        return own if contributed == Contribution() else combine([contributed, own])
 
     def _contributed(
         self, part: _Part, store: FeatureStore, update: Callable[[Progress], None]
@@ -314,15 +312,7 @@ class _Extracting:
         return Naming(part.dataset.stored_name, now, self._surroundings.host, installed_versions())
 
     def _engine_opener(self, part: _Part) -> Callable[[], Engine]:
-        def opened() -> Engine:
-            if self._loaded is None or self._loaded[0] != part.configured:
-                self._loaded = None  # before the next one is loaded: two may not fit into memory
-                engine, device = self._where(part)
-                self._loaded = part.configured, open_engine(part.extractor, engine, self._console.say, device)
-                self._console.say(describe_engine(part.extractor, self._loaded[1]))
-            return self._loaded[1]
-
-        return opened
+        return self._engines.opener(part.configured, part.extractor, *self._where(part))
 
 
 def _budget(flag: str | None, dataset: DatasetConfig) -> Budget:

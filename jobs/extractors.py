@@ -1,13 +1,13 @@
 """Extractors as a configuration states them, and as a published set was made by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 
-from extract import Declared, Engine, Extractor, ModelMismatch, open_extractor
+from extract import Declared, Engine, Extractor, ModelMismatch, open_engine, open_extractor
 from jobs.config import ExtractorConfig
 from jobs.surroundings import Surroundings
 from store import IMPORTED, FeatureSet, FeatureStore
 
-__all__ = ["describe_engine", "open_configured", "reopen_extractor"]
+__all__ = ["EngineKeeper", "open_configured", "reopen_extractor"]
 
 
 def open_configured(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:
@@ -16,7 +16,40 @@ def open_configured(configured: ExtractorConfig, surroundings: Surroundings) -> 
     return open_extractor(configured.name, surroundings.caches, Declared(**fields))
 
 
-def describe_engine(extractor: Extractor, engine: Engine) -> str:
+class EngineKeeper:
+    """Keeps the network that was loaded last, for as long as the same one is asked for.
+
+    Args:
+        notify: told what was loaded, where `auto` had to fall back, and where a batch had to be halved.
+    """
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self._notify = notify
+        self._loaded: tuple[Hashable, Engine] | None = None
+
+    def opener(
+        self, configured: ExtractorConfig, extractor: Extractor, engine: str, device: str
+    ) -> Callable[[], Engine]:
+        """Return what loads an extractor when it is first called.
+
+        Args:
+            configured: by which one network is told from another; its views go through the same.
+            extractor: as opened.
+            engine, device: what runs it.
+        """
+        what = configured, engine, device
+
+        def opened() -> Engine:
+            if self._loaded is None or self._loaded[0] != what:
+                self._loaded = None  # before the next one is loaded: two may not fit into memory
+                self._loaded = what, open_engine(extractor, engine, self._notify, device)
+                self._notify(_describe(extractor, self._loaded[1]))
+            return self._loaded[1]
+
+        return opened
+
+
+def _describe(extractor: Extractor, engine: Engine) -> str:
     """Return what people are told of a network that is loaded: what it is, where it runs, how large it is."""
     counts = engine.parameters
     precision = "" if extractor.precision == "float32" else f" in {extractor.precision}"

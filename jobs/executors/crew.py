@@ -37,7 +37,7 @@ class Crew:
     ) -> None:
         """End all workers."""
         if self._executor is not None:
-            self._executor.__exit__(kind, error, trace)
+            self._executor.end()
 
     def is_worth(self, chunks: int | None) -> bool:
         """Return whether so many chunks could be shared; None where nobody knows how many there are."""

@@ -8,7 +8,6 @@ from contextlib import suppress
 from functools import reduce
 from multiprocessing.connection import Connection
 from operator import add
-from types import TracebackType
 
 from extract import Contribution, Progress
 from jobs.executors import worker
@@ -36,16 +35,6 @@ class LocalExecutor:
         self._notify = notify
         self._workers: dict[int, _Worker] = {}
         self._told: set[str] = set()
-
-    def __enter__(self) -> "LocalExecutor":
-        """Return it; no worker runs yet."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End all workers."""
-        self._end_all()
 
     @property
     def workers(self) -> int:
@@ -81,7 +70,7 @@ class LocalExecutor:
                         "memory); what it had not committed is computed here."
                     )
         except BaseException:
-            self._end_all()
+            self.end()
             raise
         return [done[number] for number in sorted(done)]
 
@@ -99,7 +88,8 @@ class LocalExecutor:
                 self._told.add(report)
                 self._notify(report)
 
-    def _end_all(self) -> None:
+    def end(self) -> None:
+        """End all workers at once; the next task starts new ones."""
         for one in self._workers.values():
             one.end()
         self._workers.clear()

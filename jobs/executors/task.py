@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract import Budget, Contribution, Engine, Extractor, Progress, Share, compute_share, open_engine, open_source
+from extract import Budget, Contribution, Progress, Share, compute_share, open_source
 from jobs.config import ExtractorConfig
-from jobs.extractors import describe_engine, open_configured
+from jobs.extractors import EngineKeeper, open_configured
 from jobs.surroundings import Surroundings
 from store import FeatureStore
 
@@ -50,34 +50,22 @@ class Workshop:
 
     Args:
         surroundings: where it runs.
-        notify: told what was loaded, where `auto` had to fall back, and where a batch had to be halved.
+        notify: see `EngineKeeper`.
     """
 
     def __init__(self, surroundings: Surroundings, notify: Callable[[str], None]) -> None:
         self._surroundings = surroundings
-        self._notify = notify
-        self._loaded: tuple[tuple[ExtractorConfig, str, str], Extractor, list[Engine]] | None = None
+        self._engines = EngineKeeper(notify)
 
     def compute(self, task: Task, on_progress: Callable[[Progress], None]) -> Contribution:
         """Bring the rows of a share into the pool; see `extract.compute_share`."""
-        what = (task.extractor, task.engine, task.device)
-        if self._loaded is None or self._loaded[0] != what:
-            self._loaded = None  # before the next one is loaded: two may not fit into memory
-            self._loaded = what, open_configured(task.extractor, self._surroundings), []
-        _, extractor, engines = self._loaded
-
-        def opened() -> Engine:
-            if not engines:
-                engines.append(open_engine(extractor, task.engine, self._notify, task.device))
-                self._notify(describe_engine(extractor, engines[0]))
-            return engines[0]
-
+        extractor = open_configured(task.extractor, self._surroundings).view(task.view)
         return compute_share(
             open_source(task.source, self._surroundings.tfds_data_dir, task.known_files),
             task.split,
-            extractor.view(task.view) if task.view else extractor,
+            extractor,
             FeatureStore(task.store),
-            opened,
+            self._engines.opener(task.extractor, extractor, task.engine, task.device),
             task.share,
             task.dataset,
             task.budget,

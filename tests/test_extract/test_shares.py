@@ -8,7 +8,7 @@ import pytest
 
 import extract.shares
 from extract import BadData, Budget, Example, InvalidSetting, Naming, Share, compute_share, publish_if_complete
-from extract.outcome import Contribution, combine
+from extract.outcome import NOTHING, Contribution, combine
 from extract.shares import WHOLE, numbered_examples
 from extract.sources import FolderSource
 
@@ -28,7 +28,7 @@ class Shares:
     source: object
     budget: Budget = field(default_factory=Budget)
 
-    def compute(self, share):
+    def compute(self, share, contributed=NOTHING):
         lab = self.lab
         return compute_share(
             self.source,
@@ -40,6 +40,7 @@ class Shares:
             "pictures",
             self.budget,
             has_canary=False,
+            contributed=contributed,
         )
 
     def publish(self, share, done=None):
@@ -155,6 +156,16 @@ def test_a_picture_that_stands_in_two_shares_counts_for_both_and_has_one_row(sha
     published = split.publish(Share(1, 2), combine(done))
     assert (published.forward_passes, published.reused) == (4, 4)
     assert np.array_equal(published.feature_set.features[:4], published.feature_set.features[4:])
+
+
+def test_what_workers_did_of_a_share_counts_once_and_is_not_done_again(lab, shares, broken_jpeg):
+    split = shares([0, 1, broken_jpeg, 3, *range(4, 24)], budget=Budget(1))
+    share = Share(0, 2)
+    workers = combine([split.compute(share.part(number, 2)) for number in range(2)])
+    done = split.compute(share, workers)
+    assert (done.candidates, done.bad, done.forward_passes) == (12, 1, 11)
+    assert lab.engine.pictures == 11
+    assert done.verdicts == workers.verdicts
 
 
 def test_contributions_add_up_and_the_first_that_ran_speaks_for_all():
