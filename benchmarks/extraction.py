@@ -179,8 +179,11 @@ def measure(network: str, count: int, rounds: int, scratch: Path, python: str) -
         seconds = interleaved(contestants | torch, rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bound = medians["forward bound, openvino"] + medians["decode bound"]
-    peers = {"Keras predict": "to Keras predict", "the lesson, one epoch": "to the lesson's epoch"}
-    peers["PyTorch with a DataLoader"] = "to PyTorch with a DataLoader"
+    peers = {
+        "Keras predict": "to Keras predict",
+        "the lesson, one epoch": "to the lesson's epoch",
+        "PyTorch with a DataLoader": "to PyTorch with a DataLoader",
+    }
     return {
         "network": network,
         "pictures": count,

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jobs.runs import find_run
+from jobs.runs import find_run, name_run
 from probe import Comparison, Difference, compare_runs
 from store import FeatureStore, ProbeResult
 
@@ -38,11 +38,11 @@ def compare(store: FeatureStore, first: str, second: str) -> tuple[str, dict[str
 
 def _described(run: ProbeResult) -> dict[str, Any]:
     names = ("dataset", "extractor", "head", "options", "train", "test", "shots", "train_share", "seed", "metric")
-    return {"run_id": run.run_id, **{name: run.config[name] for name in names}, "views": run.config.get("views", 0)}
+    return {"run_id": run.run_id, **{name: run.config[name] for name in names}, "views": run.views}
 
 
 def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison) -> list[str]:
-    names = [_name(run) for run in runs]
+    names = [name_run(run) for run in runs]
     width = max(map(len, names))
     lines = [
         f"{letter}  {name:<{width}}  {accuracy:.2%}  run {run.run_id[:12]}"
@@ -66,16 +66,6 @@ def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison) -> list[str
         *_class_lines(found),
     ]
     return lines
-
-
-def _name(run: ProbeResult) -> str:
-    config = run.config
-    limits = f" {config['shots']}-shot" if config["shots"] != "all" else ""
-    limits += f" on {config['train_share']:.3g} of train" if config["train_share"] < 1 else ""
-    views = config.get("views", 0)
-    limits += f" with {views} view{'s' * (views > 1)}" if views else ""
-    seed = f" seed {config['seed']}" if config["seed"] else ""
-    return f"{config['dataset']} / {config['extractor']} / {config['head']}{limits}{seed}"
 
 
 def _in_points(difference: Difference) -> str:

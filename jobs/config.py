@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from jobs.errors import ConfigError
+from jobs.limits import MOST_VIEWS, MOST_WORKERS
 
 __all__ = [
-    "MOST_WORKERS",
     "DatasetConfig",
     "ExtractorConfig",
     "GateConfig",
@@ -37,15 +37,11 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-# More processes than any machine has GPUs or sense.
-MOST_WORKERS = 256
-
 _Metric = Literal["accuracy", "balanced_accuracy"]
 _Shots = Annotated[int, Field(strict=True, ge=1)] | Literal["all"]
 _Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 _Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-# As many as `extract.views.MAX_VIEWS`, which is not imported here: reading a file needs no extractor.
-_Views = Annotated[int, Field(strict=True, ge=0, le=100)]
+_Views = Annotated[int, Field(strict=True, ge=0, le=MOST_VIEWS)]
 
 
 class _Table(BaseModel):

@@ -11,6 +11,7 @@ from jobs.config import DatasetConfig, JobConfig, ProbeConfig, nearest
 from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.failures import Failure, foreseen
+from jobs.runs import name_limits
 from jobs.surroundings import Surroundings
 from jobs.views import find_view_sets
 from probe import ProbeRequest, find_disagreements, run_id, run_probe
@@ -132,7 +133,7 @@ def probe_all(
                     try:
                         outcome.rows += asked.run_seeds(probe, shots, share)
                     except foreseen() as error:
-                        limits = _limits(shots, share, asked.views(probe))
+                        limits = name_limits(shots, share, asked.views(probe))
                         part = f"{dataset.name} / {extractor} / {probe.head}{limits}"
                         outcome.failures.append(Failure(part, error))
                         console.say(f"{part}: {error}")
@@ -251,7 +252,7 @@ def _row(result: ProbeResult, status: str) -> dict[str, Any]:
     return {
         "run_id": result.run_id,
         **{name: result.config[name] for name in named},
-        "views": result.config.get("views", 0),
+        "views": result.views,
         "n_train": result.counts["n_train"],
         "n_train_rows": result.counts.get("n_train_rows", result.counts["n_train"]),
         "n_test": result.counts["n_test"],
@@ -292,11 +293,5 @@ def _line_of_many(rows: list[dict[str, Any]]) -> str:
 
 
 def _name(row: dict[str, Any]) -> str:
-    limits = _limits(row["shots"], row["train_share"], row["views"])
+    limits = name_limits(row["shots"], row["train_share"], row["views"])
     return f"{row['dataset']} {row['extractor']} {row['head']}{limits}"
-
-
-def _limits(shots: int | str, share: float, views: int) -> str:
-    part = f" on {share:.3g} of train" if share < 1 else ""
-    seen = f" with {views} view{'s' * (views > 1)}" if views else ""
-    return (f" {shots}-shot" if shots != "all" else "") + part + seen

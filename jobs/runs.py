@@ -12,7 +12,7 @@ from jobs.surroundings import Surroundings
 from probe import predict_proba, restore_head
 from store import FeatureStore, ProbeResult, RunNotFound
 
-__all__ = ["TrainedHead", "find_run", "open_trained_head"]
+__all__ = ["TrainedHead", "find_run", "name_limits", "name_run", "open_trained_head"]
 
 
 def find_run(store: FeatureStore, name: str) -> ProbeResult:
@@ -35,6 +35,21 @@ def find_run(store: FeatureStore, name: str) -> ProbeResult:
         raise RunNotFound(f"{error} {nearest(name, names)}.") from error
 
 
+def name_run(run: ProbeResult) -> str:
+    """Return what a run is called: dataset, extractor, head, what limits its training, and the seed if it is not 0."""
+    config = run.config
+    seed = f" seed {config['seed']}" if config["seed"] else ""
+    limits = name_limits(config["shots"], config["train_share"], run.views)
+    return f"{config['dataset']} / {config['extractor']} / {config['head']}{limits}{seed}"
+
+
+def name_limits(shots: int | str, share: float, views: int) -> str:
+    """Return what is special in a run's training, such as ` 5-shot on 0.1 of train with 4 views`, or nothing."""
+    part = f" on {share:.3g} of train" if share < 1 else ""
+    seen = f" with {views} view{'s' * (views > 1)}" if views else ""
+    return (f" {shots}-shot" if shots != "all" else "") + part + seen
+
+
 @dataclass(frozen=True)
 class TrainedHead:
     """A run's head with all that turns pictures into its predictions.
@@ -52,14 +67,9 @@ class TrainedHead:
     @property
     def title(self) -> str:
         """The run for people: a name of three parts means the newest, which may be of few shots."""
-        config, metric = self.run.config, self.run.config["metric"]
-        parts = [f"{config['dataset']} / {config['extractor']} / {config['head']}"]
-        parts += [f"{config['shots']}-shot"] if config["shots"] != "all" else []
-        parts += [f"on {config['train_share']:.3g} of train"] if config["train_share"] < 1 else []
-        parts += [f"{config['views']} views"] if config.get("views") else []
-        parts += [f"seed {config['seed']}"] if config["seed"] else []
+        metric = self.run.config["metric"]
         score = f"{metric.replace('_', ' ')} {self.run.metrics[metric]:.1%}"
-        return f"run {self.run.run_id[:12]}: {', '.join(parts)}, {score}"
+        return f"run {self.run.run_id[:12]}: {name_run(self.run)}, {score}"
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return (N, K) float64 probabilities for (N, D) features as extracted."""

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from probe.errors import nearest
 from probe.scaling import SCALINGS, softmax
-from probe.selection import RULES, choose, tabulate
+from probe.selection import RULES, Criterion, choose, tabulate
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, Search, search
@@ -193,8 +193,7 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ("n_iter_", "iterations"),
         ):
             setattr(self, name, np.array([[getattr(fit, of_fit) for fit in of_point] for of_point in found.fits]).T)
-        choice = choose(tabulate([{"C": C} for C in found.points], found.scores))
-        at = choice.selected if self.rule == "one_se" else choice.best
+        at = choose(tabulate([{"C": C} for C in found.points], found.scores), Criterion(rule=self.rule)).selected
         self.C_ = found.points[at]
         missed = sum(not fit.converged for of_point in found.fits for fit in of_point)
         if missed:

@@ -13,7 +13,7 @@ decoded leaves a hole and shifts nothing.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from probe.errors import SplitError, nearest
@@ -92,17 +92,8 @@ def base_splits(spec: str, names: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for text in _TERMS.split(spec.strip()):
-        match = _TERM.fullmatch(text)
-        if match is None:
-            raise SplitError(f"split {spec!r}: {text!r} cannot be read; {_HOW}.")
-        if match["base"] in names:
-            found.append(match["base"])
-        elif text == "all":
-            found += sorted(names)
-        else:
-            raise SplitError(
-                f"split {spec!r}: there is no base split {match['base']!r}; {nearest(match['base'], names)}."
-            )
+        bases, _, _ = _read_term(text, spec, names)
+        found += bases
     return list(dict.fromkeys(found))
 
 
@@ -114,15 +105,24 @@ def _is_empty(term: Slice) -> bool:
     return term.high <= term.low if isinstance(term, Draw) else term.stop <= term.start
 
 
-def _parse_term(text: str, spec: str, candidates: Mapping[str, int]) -> list[Slice]:
+def _read_term(text: str, spec: str, names: Collection[str]) -> tuple[list[str], str | None, str | None]:
+    """Return the base splits that a term names, its seed and its selector: one, or all of them for the word `all`."""
     match = _TERM.fullmatch(text)
     if match is None:
         raise SplitError(f"split {spec!r}: {text!r} cannot be read; {_HOW}.")
-    base, seed, selector = match["base"], match["seed"], match["selector"]
-    if base not in candidates:
-        if base == "all" and seed is None and selector is None:
-            return [Range(name, 0, candidates[name]) for name in sorted(candidates)]
-        raise SplitError(f"split {spec!r}: there is no base split {base!r}; {nearest(base, candidates)}.")
+    base = match["base"]
+    if base in names:
+        return [base], match["seed"], match["selector"]
+    if text == "all":
+        return sorted(names), None, None
+    raise SplitError(f"split {spec!r}: there is no base split {base!r}; {nearest(base, names)}.")
+
+
+def _parse_term(text: str, spec: str, candidates: Mapping[str, int]) -> list[Slice]:
+    bases, seed, selector = _read_term(text, spec, candidates)
+    if seed is None and selector is None:
+        return [Range(name, 0, candidates[name]) for name in bases]
+    (base,) = bases
     low, high, unit = _bounds(selector, text, spec)
     if seed is not None:
         if unit != "%" and (low, high) != (None, None):

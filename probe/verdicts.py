@@ -61,8 +61,7 @@ def judge_runs(runs: Iterable[ProbeResult]) -> dict[str, Verdict]:
 
 
 def _key(run: ProbeResult, names: Sequence[str]) -> str:
-    # A run without views does not speak of them.
-    config = {"views": 0, **run.config}
+    config = {**run.config, "views": run.views}
     return json.dumps([config[name] for name in names], sort_keys=True)
 
 

@@ -95,12 +95,7 @@ def _question(run: ProbeResult) -> str:
         value.replace(own_draw, "/seed[") if isinstance(value := config[name], str) else value
         for name in (*_ASKED, "options")
     ]
-    return json.dumps([*asked, _views(run)], sort_keys=True)
-
-
-def _views(run: ProbeResult) -> int:
-    # A run without views does not speak of them.
-    return int(run.config.get("views", 0))
+    return json.dumps([*asked, run.views], sort_keys=True)
 
 
 def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
@@ -115,7 +110,7 @@ def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dic
     verdict = verdicts.get(run.run_id)
     return {
         **{name: _storable(config[name]) for name in _ASKED},
-        "views": _views(run),
+        "views": run.views,
         "options": json.dumps(config["options"], sort_keys=True),
         "seed": config["seed"],
         **{name: float(run.metrics.get(name, np.nan)) for name in _METRICS},

@@ -32,6 +32,9 @@ PREDICTION_COLUMNS = (
 )  # fmt: skip
 
 
+_NO_VIEWS = 0
+
+
 @dataclass(frozen=True)
 class ProbeResult:
     """One probe run.
@@ -71,6 +74,11 @@ class ProbeResult:
     seconds: float = 0.0
     created: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def views(self) -> int:
+        """How many views of each training picture it was trained on; 0 where its configuration does not say."""
+        return int(self.config.get("views", _NO_VIEWS))
 
 
 RUN_PARTS = ("run.json", "predictions.parquet", "curves.parquet", "head.npz")
@@ -135,9 +143,6 @@ def _parquet(frame: "pd.DataFrame") -> bytes:
     return buffer.getvalue()
 
 
-_LATER = {"train_share": 1.0, "views": 0, "metric": "accuracy"}
-
-
 def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run as one flat row of `FeatureStore.results()`.
 
@@ -146,11 +151,12 @@ def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
         document: what its run.json says; the table of `selection` is not needed.
     """
     shown = ("dataset", "extractor", "head", "seed", "shots", "train", "validation", "test")
+    later = {"train_share": 1.0, "views": _NO_VIEWS, "metric": "accuracy"}
     return {
         "run_id": run_id,
         **{name: document["config"][name] for name in shown},
-        # Runs of older versions do not speak of what there was not yet.
-        **{name: document["config"].get(name, default) for name, default in _LATER.items()},
+        # Runs of older versions do not speak of these, and runs without views not of views.
+        **{name: document["config"].get(name, default) for name, default in later.items()},
         "options": document["config"].get("options", {}),
         **document["counts"],
         **document["metrics"],

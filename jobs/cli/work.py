@@ -20,6 +20,7 @@ from jobs.cli.options import (
     require_store_format,
     require_text,
 )
+from jobs.limits import MOST_VIEWS, MOST_WORKERS
 
 __all__ = ["compare", "extract", "nightly", "probe", "report"]
 
@@ -45,7 +46,8 @@ def extract(
         str | None, typer.Option(metavar="I/N", help="Compute only the I-th of N shares, as one job of an array.")
     ] = None,
     views: Annotated[
-        int | None, typer.Option(metavar="V", min=0, max=100, help="Seeded crops and flips of each training picture.")
+        int | None,
+        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Seeded crops and flips of each training picture."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
@@ -91,15 +93,14 @@ def extract(
 
 
 def _worker_count(text: str | None) -> int | Literal["auto"] | None:
-    from jobs.config import MOST_WORKERS
-    from jobs.errors import ConfigError
-
     if text is None:
         return None
     if text == "auto":
         return "auto"
     if text.isdecimal() and 1 <= int(text) <= MOST_WORKERS:
         return int(text)
+    from jobs.errors import ConfigError
+
     raise ConfigError(f"--workers {text}: a number from 1 to {MOST_WORKERS}, or auto, expected.")
 
 
@@ -124,7 +125,8 @@ def probe(
         str | None, typer.Option(metavar="P%,…", help="Shares of train for a learning curve, such as 10%,30%,100%.")
     ] = None,
     views: Annotated[
-        int | None, typer.Option(metavar="V", min=0, max=100, help="Train on V views of each training picture too.")
+        int | None,
+        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Train on V views of each training picture too."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="M", help="What selection goes by: accuracy or balanced_accuracy.")

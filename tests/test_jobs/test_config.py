@@ -5,8 +5,10 @@ from typing import get_args
 import pytest
 
 from extract.engines import DEVICES, ENGINES
+from extract.views import MAX_VIEWS
 from jobs.config import DatasetConfig, ExtractorConfig, GateConfig, JobConfig, ProbeConfig, ReportConfig
 from jobs.errors import ConfigError
+from jobs.limits import MOST_VIEWS
 from probe import HEADS, default_options
 
 
@@ -165,3 +167,7 @@ def test_an_example_shows_every_key_and_every_option_of_every_head():
     for probe in config.probes:
         assert set(probe.options) == set(default_options(probe.head))
     assert set(ProbeConfig.model_fields) <= set().union(*shown["probes"])
+
+
+def test_flags_and_files_take_as_many_views_as_an_extraction_does():
+    assert MOST_VIEWS == MAX_VIEWS
