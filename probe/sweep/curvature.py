@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from probe.sweep.products import project
 from probe.sweep.rows import Rows
 from probe.workers import Workers
 
@@ -62,7 +63,7 @@ class Curvature:
 
         def compute(at: slice) -> tuple[np.ndarray, np.ndarray]:
             block = self._rows.fast(at) if self._copied is None else self._copied[at]
-            bent = (flat @ block.T).reshape(classes, columns, -1)
+            bent = project(flat, block).reshape(classes, columns, -1)
             bent += offsets
             bent *= self._probabilities[..., at]
             bent -= self._probabilities[..., at] * bent.sum(axis=0)

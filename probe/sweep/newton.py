@@ -20,7 +20,10 @@ _BIAS_STEPS = 2
 _CG_STEPS = 100
 # Conjugate gradients stop when the residual, in the preconditioner's norm, is this share of the gradient, …
 _FORCING = 0.1
-# … or when both its length and what is left to gain are this share of what is asked for.
+# … and so is its length, once no more than so many times what may be left to gain is expected: far from the optimum,
+# where the next step sees another Hessian, the last of the gradient is dear, and only certificates need it.
+_LATE = 100
+# Or when both its length and what is left to gain are this share of what is asked for.
 _ENOUGH = 0.3
 # The certificate's bound is loose where curvature is far above λ and tight where it is not: so that every fit is as
 # exact, what the next step is expected to gain must be below this share of the objective, …
@@ -242,7 +245,9 @@ def _solve(
     small, small_residual = _FORCING**2 * square, _FORCING**2 * dot(residual, residual)
     foreseen, gained = np.maximum(square, 1e-300), np.zeros_like(square)
     short = _ENOUGH**2 * 2 * columns.penalties * gap * point.objective
-    little = _ENOUGH * 2 * _allowed_gain(problem, columns, point) / preconditioner.optimism
+    allowed = _allowed_gain(problem, columns, point)
+    little = _ENOUGH * 2 * allowed / preconditioner.optimism
+    is_late = 0.5 * preconditioner.optimism * square < _LATE * allowed
     steps = np.zeros(len(folds), np.int64)
     is_open = square > 0
     for _ in range(_CG_STEPS):
@@ -260,7 +265,7 @@ def _solve(
         solved, solved_bias = preconditioner(residual, residual_bias, folds)
         new_square = dot(residual, solved) + (residual_bias * solved_bias).sum(axis=0)
         length_left = dot(residual, residual)
-        is_open &= (new_square > small) | (length_left > small_residual)
+        is_open &= (new_square > small) | (is_late & (length_left > small_residual))
         is_open &= (length_left > short) | (new_square > little)
         if not is_open.any():
             break

@@ -13,6 +13,7 @@ import numpy as np
 
 from probe.sweep.curvature import NEGLIGIBLE
 from probe.sweep.problem import Problem
+from probe.workers import cut_evenly
 
 __all__ = ["Preconditioner", "draw_by_weight", "invert"]
 
@@ -27,6 +28,8 @@ _ROUNDING = 1e-7
 # With a penalty above this share of the matrix's norm, rounding to float32 is not felt in the factors, which then take
 # half the time.
 _SAFE = 1e-5
+# Rows of an inverse factor that are applied at once.
+_BAND = 256
 # Classes whose weights differ from their mean by less than this share, on average over the rows' mass, share a block:
 # with strong penalties no row is certain of anything.
 _ALIKE = 0.25
@@ -59,9 +62,10 @@ class Preconditioner:
         self._patience = max(4.0, _PATIENCE * problem.dim / len(problem.weights))
         self._waited, self._least = 0, 0
         self._penalty = self._least_felt = 0.0
-        self._groups: list[np.ndarray] = []
+        # Of B blocks: the classes of each (B, V), its Gram matrix, and the inverse factor of that.
+        self._members = np.zeros((0, 0), np.int64)
         self._grams: list[np.ndarray] = []
-        self._inverses: list[np.ndarray] = []
+        self._inverses = np.zeros((0, 0, 0), np.float32)
         self._centres = np.zeros((0, 0))
         self._masses = np.zeros(0)
 
@@ -96,15 +100,15 @@ class Preconditioner:
         """Apply the approximate inverse to residuals, (K, J, D) and (K, J)."""
         kernels, biases = self._problem.balance(kernels, folds), self._problem.balance(biases, folds)
         solved, solved_biases = np.empty_like(kernels), np.empty_like(biases)
-
-        def solve(block: int) -> None:
-            members, inverse, centre = self._groups[block], self._inverses[block], self._centres[block]
-            centred = (kernels[members] - biases[members][..., None] * centre).astype(np.float32)
-            # Two products with the inverse factor, and not one with the inverse: rounding cannot make this indefinite.
-            solved[members] = (centred @ inverse.T) @ inverse
-            solved_biases[members] = biases[members] / self._masses[block] - solved[members] @ centre
-
-        self._problem.workers.map(solve, range(len(self._groups)))
+        masses, centres = self._masses[:, None, None], self._centres[:, None, None]
+        right_biases = biases[self._members]
+        right = (kernels[self._members] - right_biases[..., None] * centres).astype(np.float32)
+        vectors = right.reshape(len(right), -1, right.shape[-1])
+        turns = cut_evenly(len(right), self._problem.workers.count)
+        found = self._problem.workers.map(lambda at: apply_twice(self._inverses[at], vectors[at]), turns)
+        of_blocks = np.concatenate(found, dtype=np.float64).reshape(right.shape)
+        solved[self._members] = of_blocks
+        solved_biases[self._members] = right_biases / masses - np.einsum("bvjd,bd->bvj", of_blocks, self._centres)
         return self._problem.balance(solved, folds), self._problem.balance(solved_biases, folds)
 
     def _is_stale(self, has_moved: bool) -> bool:
@@ -116,11 +120,13 @@ class Preconditioner:
         of_folds = self._problem.weights[folds]
         weights = np.stack([(p * (1 - p) * of_folds).mean(axis=0) for p in probabilities])
         dim = self._problem.dim
-        blocks = int(max(1, min(len(weights), _BUDGET // (8 * dim * dim))))
-        if _are_alike(weights):
-            blocks = 1
-        self._groups = np.array_split(np.argsort(weights.sum(axis=1), kind="stable"), blocks)
-        found = self._problem.workers.map(self._gram, [weights[members].mean(axis=0) for members in self._groups])
+        affordable = 1 if _are_alike(weights) else int(max(1, _BUDGET // (8 * dim * dim)))
+        each = -(-len(weights) // affordable)
+        by_mass = np.argsort(weights.sum(axis=1), kind="stable")
+        # The last block may have fewer classes: one of its own stands there again.
+        padded = np.append(by_mass, np.repeat(by_mass[-1:], -len(by_mass) % each))
+        self._members = padded.reshape(-1, each)
+        found = self._problem.workers.map(self._gram, [weights[members].mean(axis=0) for members in self._members])
         self._grams = [gram for gram, _, _ in found]
         self._centres = np.stack([centre for _, centre, _ in found])
         self._masses = np.array([mass for _, _, mass in found])
@@ -141,7 +147,13 @@ class Preconditioner:
 
     def _factorise(self) -> None:
         """Bring the inverse factors to the penalty."""
-        self._inverses = self._problem.workers.map(lambda gram: invert(gram, self._penalty), self._grams)
+        if self._inverses.shape[:2] != (len(self._grams), self._problem.dim):
+            self._inverses = np.empty((len(self._grams), self._problem.dim, self._problem.dim), np.float32)
+
+        def factorise(at: int) -> None:
+            self._inverses[at] = invert(self._grams[at], self._penalty)
+
+        self._problem.workers.map(factorise, range(len(self._grams)))
 
 
 def invert(gram: np.ndarray, penalty: float) -> np.ndarray:
@@ -161,6 +173,20 @@ def invert(gram: np.ndarray, penalty: float) -> np.ndarray:
             inverse, _ = invert_triangle(factor, lower=1)
             return np.ascontiguousarray(inverse, np.float32)
         added = max(10 * added, _ROUNDING * float(diagonal.max()))
+
+
+def apply_twice(inverses: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (B, V, D) times the transposes of inverse factors (B, D, D), and times the factors.
+
+    Two products, and not one with the inverse: rounding cannot make this indefinite. Both take a band of rows while it
+    is in the cache, and leave out the zeros above the diagonal.
+    """
+    found = np.zeros_like(vectors)
+    for start in range(0, vectors.shape[-1], _BAND):
+        stop = min(start + _BAND, vectors.shape[-1])
+        band = inverses[:, start:stop, :stop]
+        found[..., :stop] += (vectors[..., :stop] @ band.swapaxes(1, 2)) @ band
+    return found
 
 
 def _are_alike(weights: np.ndarray) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from probe.sweep.curvature import Curvature
+from probe.sweep.products import project
 from probe.sweep.rows import Rows
 from probe.workers import Workers
 
@@ -93,7 +94,7 @@ class Problem:
         flat = inside.reshape(-1, self.rows.dim)
 
         def compute(at: slice) -> None:
-            found[..., at] = (flat @ self.rows.exact(at).T).reshape(*biases.shape, -1) + offsets[..., None]
+            found[..., at] = project(flat, self.rows.exact(at)).reshape(*biases.shape, -1) + offsets[..., None]
 
         self.workers.map(compute, self.rows.blocks)
         return found

@@ -10,7 +10,7 @@ from probe.scaling import Scaler
 __all__ = ["KEPT_BYTES", "Rows"]
 
 # Of a block in float64: large enough for matrix products, small enough for a cache.
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 4 << 20
 _MIN_BLOCK_ROWS = 256
 # A scaled float32 copy of the rows is kept if it is no larger; else each pass reads and scales them anew.
 KEPT_BYTES = 512 << 20

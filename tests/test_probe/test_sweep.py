@@ -4,7 +4,8 @@ from sklearn.linear_model import LogisticRegression
 
 from probe.objective import Objective
 from probe.sweep import SoftmaxPath
-from probe.sweep.preconditioner import draw_by_weight
+from probe.sweep.preconditioner import apply_twice, draw_by_weight
+from probe.sweep.products import project
 from probe.sweep.rows import Rows
 
 GRID = [float(C) for C in 10.0 ** np.linspace(-7, 2, 45)]
@@ -255,6 +256,26 @@ def test_drawn_rows_stand_for_all_by_weight():
     assert {1000, 1001} <= set(rows.tolist())
     assert found[rows == 1001] == 7.0
     assert np.array_equal(draw_by_weight(weights, 2000)[0], np.flatnonzero(weights))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernels", [1, 2, 10, 60, 300])
+@pytest.mark.parametrize("rows", [0, 1, 119, 120, 121, 777])
+def test_projecting_in_tiles_is_the_product(dtype, kernels, rows):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(kernels, 50)).astype(dtype), rng.normal(size=(rows, 50)).astype(dtype)
+    found = project(left, right)
+    assert found.dtype == dtype and found.flags.c_contiguous
+    np.testing.assert_allclose(found, left.astype(np.float64) @ right.T, rtol=0, atol=1e3 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dim", [1, 255, 256, 600])
+def test_applying_factors_in_bands_is_the_product_with_the_inverse(dim):
+    rng = np.random.default_rng(0)
+    factors = np.tril(rng.normal(size=(3, dim, dim))) / np.sqrt(dim)
+    vectors = rng.normal(size=(3, 2, dim))
+    inverse = factors.swapaxes(1, 2) @ factors
+    np.testing.assert_allclose(apply_twice(factors, vectors), vectors @ inverse, rtol=0, atol=1e-12)
 
 
 def test_rows_are_read_in_both_forms():
