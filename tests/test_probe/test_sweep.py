@@ -265,7 +265,8 @@ def test_projecting_in_tiles_is_the_product(dtype, kernels, rows):
     rng = np.random.default_rng(0)
     left, right = rng.normal(size=(kernels, 50)).astype(dtype), rng.normal(size=(rows, 50)).astype(dtype)
     found = project(left, right)
-    assert found.dtype == dtype and found.flags.c_contiguous
+    assert found.dtype == dtype
+    assert found.flags.c_contiguous
     np.testing.assert_allclose(found, left.astype(np.float64) @ right.T, rtol=0, atol=1e3 * np.finfo(dtype).eps)
 
 
