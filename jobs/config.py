@@ -158,7 +158,9 @@ class JobConfig(_Table):
                 f"{path}: a folder, and a configuration file expected; pictures are named by --dataset folder:{path}."
             ) from error
         except FileNotFoundError as error:
-            raise ConfigError(f"{path}: no such configuration file; examples/demo.toml shows one.") from error
+            raise ConfigError(
+                f"{path}: no such configuration file; 'linprobe config init {path}' writes one."
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not TOML: {error}.") from error
         try:

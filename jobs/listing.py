@@ -1,4 +1,4 @@
-"""`linprobe store ls` and `store show`."""
+"""`linprobe store ls` and `linprobe store show`."""
 
 import dataclasses
 import json
@@ -6,7 +6,11 @@ from typing import Any
 
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, RunNotFound
 
-__all__ = ["list_sets", "show"]
+__all__ = ["list_runs", "list_sets", "show"]
+
+# What tells runs apart, and what they gave: the rest is in `store show` and `results()`.
+_OF_RUNS = ["run_id", "dataset", "extractor", "head", "seed", "shots", "train_share", "train", "test"]
+_OF_RUNS += ["n_train", "n_test", "accuracy", "accuracy_low", "accuracy_high", "converged", "created"]
 
 
 def list_sets(store: FeatureStore) -> tuple[str, dict[str, Any]]:
@@ -17,6 +21,16 @@ def list_sets(store: FeatureStore) -> tuple[str, dict[str, Any]]:
         return f"{store.path}: no sets yet.", {"sets": []}
     shown = catalog.assign(key=catalog["key"].str[:12], created=catalog["created"].dt.strftime("%Y-%m-%d %H:%M"))
     return shown.to_string(index=False), {"sets": documents}
+
+
+def list_runs(store: FeatureStore) -> tuple[str, dict[str, Any]]:
+    """Return every run, the newest last, as a table of what tells them apart and as documents of all there is."""
+    results = store.results()
+    documents = json.loads(results.to_json(orient="records", double_precision=15))
+    if results.empty:
+        return f"{store.path}: no runs yet.", {"runs": []}
+    shown = results[_OF_RUNS].assign(run_id=results["run_id"].str[:12])
+    return shown.to_string(index=False, float_format="{:.4f}".format), {"runs": documents}
 
 
 def show(store: FeatureStore, key: str) -> tuple[str, dict[str, Any]]:

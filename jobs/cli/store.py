@@ -13,13 +13,18 @@ __all__ = ["store_export", "store_gc", "store_import", "store_ls", "store_show",
 
 
 @store_app.command("ls")
-def store_ls(store: StorePath = None, json: Json = False) -> None:
-    """List the published sets."""
-    from jobs.listing import list_sets
+def store_ls(
+    runs: Annotated[bool, typer.Option("--runs", help="List the runs instead, the newest last.")] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """List the published sets, or the runs."""
+    from jobs.listing import list_runs, list_sets
     from jobs.surroundings import Surroundings
     from store import FeatureStore
 
-    text, document = list_sets(FeatureStore(Surroundings(os.environ).store_path(store, None)))
+    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    text, document = list_runs(opened) if runs else list_sets(opened)
     open_console(json).result(text, document)
 
 

@@ -157,9 +157,12 @@ def probe(
 
 @app.command()
 def report(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the site goes.")] = Path("linprobe-report"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where the site goes; of a table its file, else it is printed."),
+    ] = None,
     table_format: Annotated[
-        str, typer.Option("--format", metavar="F", help="site, or markdown, csv or json on stdout.")
+        str, typer.Option("--format", metavar="F", help="site, or a table: markdown, csv or json.")
     ] = "site",
     store: StorePath = None,
     json: Json = False,
@@ -174,11 +177,14 @@ def report(
     opened = FeatureStore(surroundings.store_path(store, None))
     console = open_console(json)
     if table_format == "site":
-        page = write_report(opened, out, surroundings).absolute()
+        page = write_report(opened, out or Path("linprobe-report"), surroundings).absolute()
         console.result(str(page), {"report": str(page)})
     else:
         text, rows = report_table(opened, table_format)
-        console.result(text.rstrip("\n"), {"leaderboard": rows})
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+        console.result(str(out.absolute()) if out else text.rstrip("\n"), {"leaderboard": rows})
 
 
 @app.command()

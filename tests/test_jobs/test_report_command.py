@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,5 @@ def test_the_table_has_the_same_numbers_in_every_format(run, probed):
     assert documents[0]["accuracy"] == pytest.approx(probed["accuracy"])
     assert "pixels" in markdown
     assert run("report", "--format", "csv", "--json")[1]["leaderboard"] == documents
+    assert run("report", "--format", "csv", "--out", "table.csv")[1] == f"{Path('table.csv').absolute()}\n"
+    assert Path("table.csv").read_text() == table

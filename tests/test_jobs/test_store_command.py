@@ -19,6 +19,22 @@ def test_ls_lists_every_set(run, extracted):
     ]
 
 
+def test_ls_lists_every_run(run, extracted):
+    assert run("store", "ls", "--runs")[1].endswith("no runs yet.\n")
+    made = {
+        head: run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", head, "--json")[1]["runs"][
+            0
+        ]
+        for head in ("knn", "ridge")
+    }
+    lines = run("store", "ls", "--runs")[1].splitlines()
+    assert {line.split()[0] for line in lines[1:]} == {row["run_id"][:12] for row in made.values()}
+    rows = run("store", "ls", "--runs", "--json")[1]["runs"]
+    for row, line in zip(rows, lines[1:], strict=True):
+        assert abs(row["accuracy"] - made[row["head"]]["accuracy"]) < 1e-14
+        assert f"{row['accuracy']:.4f}" in line
+
+
 def test_show_gives_a_set_or_a_run_by_a_prefix(run, extracted):
     key = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")[1]["feature_sets"][0]["key"]
     shown = json.loads(run("store", "show", key[:8])[1])
