@@ -122,7 +122,7 @@ def test_a_mistake_is_named_with_file_key_and_what_was_expected(write, text, mes
 
 
 def test_a_missing_file_is_a_configuration_error(tmp_path):
-    with pytest.raises(ConfigError, match=r"nope\.toml: no such configuration file; examples/demo\.toml shows one"):
+    with pytest.raises(ConfigError, match=r"nope\.toml: no such configuration file; 'linprobe config init"):
         JobConfig.from_toml(tmp_path / "nope.toml")
 
 
