@@ -1,23 +1,25 @@
 """`linprobe probe`: every head on every dataset and extractor, from cached features alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from extract.views import split_view_name
 from jobs.config import DatasetConfig, JobConfig, ProbeConfig, nearest
 from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.failures import Failure, foreseen
+from jobs.plan import Selection
 from jobs.runs import name_limits
 from jobs.surroundings import Surroundings
 from jobs.views import find_view_sets
 from probe import ProbeRequest, find_disagreements, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
 
-__all__ = ["ProbeOptions", "ProbeOutcome", "parse_shares", "parse_shots", "probe_all"]
+__all__ = ["ProbeOptions", "ProbeOutcome", "all_cached", "parse_shares", "parse_shots", "probe_all"]
 
 
 # Few-shot results hang on which examples were drawn: as many draws as the field reports. A share of train: as many as
@@ -209,6 +211,39 @@ class _Asked:
             metric=options.metric or dataset.metric,
             views=self.views(probe),
         )
+
+
+def all_cached(store: FeatureStore, selection: Selection) -> tuple[Selection, frozenset[tuple[str, str]]]:
+    """Return a selection of every dataset that is cached, by the extractors named or else by all; and what is missing.
+
+    Args:
+        store: the features.
+        selection: without a dataset.
+
+    Returns:
+        The selection with datasets and extractors, and the pairs of them that have no features.
+
+    Raises:
+        FeatureSetNotFound: nothing is cached.
+        ConfigError: an extractor is named that nothing is cached of.
+    """
+    catalog = store.catalog()
+    sets = catalog[catalog["is_current"]]
+    # Views are for training alone.
+    named = zip(sets["dataset"].astype(str), sets["extractor"].astype(str), strict=True)
+    pairs = {(dataset, extractor) for dataset, extractor in named if not split_view_name(extractor)[1]}
+    if not pairs:
+        raise FeatureSetNotFound(f"{store.path}: no features are cached yet; run 'linprobe extract' first.")
+    known = sorted({extractor for _, extractor in pairs})
+    for name in selection.extractors:
+        if name not in known:
+            raise ConfigError(
+                f"--extractor {name}: no features of it are cached in {store.path}; {nearest(name, known)}."
+            )
+    extractors = list(selection.extractors) or known
+    datasets = sorted({dataset for dataset, extractor in pairs if extractor in extractors})
+    missing = frozenset(set(product(datasets, extractors)) - pairs)
+    return replace(selection, datasets=datasets, extractors=extractors), missing
 
 
 def _default_seeds(shots: int | str, share: float) -> int:

@@ -103,6 +103,8 @@ class FeatureStore:
                 _logger.warning("%s The set is left out.", error)
         frame = pd.DataFrame(rows, columns=list(_CATALOG_COLUMNS))
         frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
+        # An empty table would have no types, and could not be filtered.
+        frame = frame.astype({**dict.fromkeys(("dim", "rows", "quarantined", "bytes"), "int64"), "is_current": bool})
         return frame.sort_values(["dataset", "extractor", "split", "created"], ignore_index=True)
 
     def sets(self) -> Iterator[FeatureSet]:

@@ -134,9 +134,9 @@ def probe(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Train heads on cached features, and test each once."""
+    """Train heads on cached features, and test each once; without CONFIG and --dataset, on all that is cached."""
     from jobs.plan import Selection, select
-    from jobs.probing import ProbeOptions, parse_shares, parse_shots, probe_all
+    from jobs.probing import ProbeOptions, all_cached, parse_shares, parse_shots, probe_all
     from jobs.surroundings import Surroundings
     from probe.metrics import METRICS
     from store import FeatureStore
@@ -146,11 +146,15 @@ def probe(
     if metric is not None:
         require_choice("--metric", metric, METRICS)
     surroundings = Surroundings(os.environ)
-    job = select(Selection(config, dataset, extractor, head), needs_probes=True)
+    selection = Selection(config, dataset, extractor, head)
+    missing: frozenset[tuple[str, str]] = frozenset()
+    if config is None and not dataset:
+        selection, missing = all_cached(FeatureStore(surroundings.store_path(store, None)), selection)
+    job = select(selection, needs_probes=True)
     opened = FeatureStore(surroundings.store_path(store, job.store))
     console = open_console(json)
     options = ProbeOptions(train, validation, test, seeds, parse_shots(shots), parse_shares(train_share), metric, views)
-    outcome = probe_all(job, opened, options, surroundings, console)
+    outcome = probe_all(job, opened, options, surroundings, console, missing)
     console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
     finish(outcome.failures)
 

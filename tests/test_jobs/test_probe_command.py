@@ -23,6 +23,28 @@ def test_a_run_has_the_fields_of_the_design_and_is_kept(run, extracted):
     assert store.results()["run_id"].tolist() == [row["run_id"]]
 
 
+def test_without_options_every_cached_set_is_probed(run, extracted, pictures):
+    assert run("extract", "--dataset", f"folder:{pictures}", "--extractor", "random:mobilenet_v2")[0] == 0
+    code, document, err = run("probe", "--json")
+    assert (code, document["errors"]) == (0, []), err
+    assert [(row["dataset"], row["extractor"], row["head"]) for row in document["runs"]] == [
+        ("bundled:digits", "pixels", "logistic"),
+        (f"folder:{pictures}", "random:mobilenet_v2", "logistic"),
+    ]
+    code, document, _ = run("probe", "--extractor", "pixels", "--head", "knn", "--json")
+    assert [(row["dataset"], row["head"]) for row in document["runs"]] == [("bundled:digits", "knn")]
+    code, _, err = run("probe", "--extractor", "pixel")
+    assert code == 2
+    assert "did you mean 'pixels'?" in err
+
+
+def test_without_options_an_empty_store_is_told_of(run, tmp_path):
+    FeatureStore.create(tmp_path / "s")
+    code, _, err = run("probe", "--store", "s")
+    assert code == 69
+    assert "run 'linprobe extract' first" in err
+
+
 def test_an_equal_run_is_returned_not_trained_again(run, extracted):
     arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")
     first = run(*arguments)[1]["runs"][0]

@@ -141,6 +141,7 @@ def test_catalog_has_exactly_these_columns_and_a_row_per_set(corpus, flowers):
 def test_catalog_of_an_empty_store_has_the_columns(store):
     assert list(store.catalog().columns) == COLUMNS
     assert len(store.catalog()) == 0
+    assert list(store.catalog().query("is_current and rows > 0").columns) == COLUMNS
 
 
 def test_set_that_its_name_has_left_is_not_current(corpus):
