@@ -25,11 +25,11 @@ def test_a_run_has_the_fields_of_the_design_and_is_kept(run, extracted):
 
 def test_without_options_every_cached_set_is_probed(run, extracted, pictures):
     assert run("extract", "--dataset", f"folder:{pictures}", "--extractor", "random:mobilenet_v2")[0] == 0
-    code, document, err = run("probe", "--json")
+    code, document, err = run("probe", "--head", "knn", "--json")
     assert (code, document["errors"]) == (0, []), err
     assert [(row["dataset"], row["extractor"], row["head"]) for row in document["runs"]] == [
-        ("bundled:digits", "pixels", "logistic"),
-        (f"folder:{pictures}", "random:mobilenet_v2", "logistic"),
+        ("bundled:digits", "pixels", "knn"),
+        (f"folder:{pictures}", "random:mobilenet_v2", "knn"),
     ]
     code, document, _ = run("probe", "--extractor", "pixels", "--head", "knn", "--json")
     assert [(row["dataset"], row["head"]) for row in document["runs"]] == [("bundled:digits", "knn")]
