@@ -8,12 +8,11 @@ number by number between two products runs in parallel too.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["Workers", "cut_evenly", "open_workers"]
+__all__ = ["Workers", "open_workers"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -52,12 +51,6 @@ class Workers:
             for whole, part in zip(first, other, strict=True):
                 whole += part
         return first
-
-
-def cut_evenly(count: int, parts: int) -> list[slice]:
-    """Return slices that cover a count in so many parts, or fewer, of about the same length."""
-    edges = np.linspace(0, count, min(parts, count) + 1).round().astype(int).tolist()
-    return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 @contextmanager

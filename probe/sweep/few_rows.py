@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from probe.sweep.preconditioner import Preconditioner, invert
+from probe.sweep.preconditioner import Preconditioner, apply_twice, invert
 from probe.sweep.problem import Hessian, Problem
 from probe.sweep.rows import Rows
 from probe.workers import Workers
@@ -149,8 +149,7 @@ class FoldBlocks(Preconditioner):
         solved = np.empty_like(kernels)
 
         def solve(column: int, fold: int) -> None:
-            inverse = self._of_folds[1, fold]
-            solved[:, column] = (centred[:, column] @ inverse.T) @ inverse
+            solved[:, column] = apply_twice(self._of_folds[1, fold], centred[:, column])
 
         problem.over(folds, solve)
         solved_biases = biases / self._fold_masses[folds] - np.einsum("kjr,jr->kj", solved, centres)

@@ -13,9 +13,8 @@ import numpy as np
 
 from probe.sweep.curvature import NEGLIGIBLE
 from probe.sweep.problem import Problem
-from probe.workers import cut_evenly
 
-__all__ = ["Preconditioner", "draw_by_weight", "invert"]
+__all__ = ["Preconditioner", "apply_twice", "draw_by_weight", "invert"]
 
 # Rows per dimension from which a Gram matrix is drawn. Fewer make it cheaper, but directions that few rows
 # see are lost: with 8 instead of all 23, steps doubled at weak penalties.
@@ -104,8 +103,9 @@ class Preconditioner:
         right_biases = biases[self._members]
         right = (kernels[self._members] - right_biases[..., None] * centres).astype(np.float32)
         vectors = right.reshape(len(right), -1, right.shape[-1])
-        turns = cut_evenly(len(right), self._problem.workers.count)
-        found = self._problem.workers.map(lambda at: apply_twice(self._inverses[at], vectors[at]), turns)
+        turns = min(len(right), self._problem.workers.count)
+        pieces = zip(np.array_split(self._inverses, turns), np.array_split(vectors, turns), strict=True)
+        found = self._problem.workers.map(lambda piece: apply_twice(*piece), list(pieces))
         of_blocks = np.concatenate(found, dtype=np.float64).reshape(right.shape)
         solved[self._members] = of_blocks
         solved_biases[self._members] = right_biases / masses - np.einsum("bvjd,bd->bvj", of_blocks, self._centres)
@@ -176,7 +176,7 @@ def invert(gram: np.ndarray, penalty: float) -> np.ndarray:
 
 
 def apply_twice(inverses: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return vectors (B, V, D) times the transposes of inverse factors (B, D, D), and times the factors.
+    """Return vectors (…, V, D) times the transposes of inverse factors (…, D, D), and times the factors.
 
     Two products, and not one with the inverse: rounding cannot make this indefinite. Both take a band of rows while it
     is in the cache, and leave out the zeros above the diagonal.
@@ -184,8 +184,8 @@ def apply_twice(inverses: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     found = np.zeros_like(vectors)
     for start in range(0, vectors.shape[-1], _BAND):
         stop = min(start + _BAND, vectors.shape[-1])
-        band = inverses[:, start:stop, :stop]
-        found[..., :stop] += (vectors[..., :stop] @ band.swapaxes(1, 2)) @ band
+        band = inverses[..., start:stop, :stop]
+        found[..., :stop] += (vectors[..., :stop] @ band.swapaxes(-1, -2)) @ band
     return found
 
 
