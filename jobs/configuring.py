@@ -1,6 +1,6 @@
 """`linprobe config`: write a job, show what is in effect, check whether it can run here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -14,7 +14,8 @@ from jobs.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, 
 from jobs.console import Console
 from jobs.errors import ConfigError
 from jobs.extractors import open_configured
-from jobs.failures import Failure, foreseen
+from jobs.failures import Failure, noted
+from jobs.fetching import list_splits
 from jobs.gate import pin_baselines
 from jobs.surroundings import Surroundings
 from store import FeatureStore, StoreNotFound
@@ -127,12 +128,8 @@ def check_job(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
     steps += [(entry.name, partial(_check_extractor, entry, surroundings)) for entry in job.extractors]
     steps += [(str(store_path), partial(_check_store, job, store_path))]
     for name, check in steps:
-        try:
+        with noted(name, checked.failures, console):
             found = check()
-        except foreseen() as error:
-            checked.failures.append(Failure(name, error))
-            console.say(f"{name}: {error}")
-        else:
             checked.parts.append({"part": name, "found": found})
             console.say(f"{name}: {found}")
     return checked
@@ -149,7 +146,7 @@ def _check_dataset(entry: DatasetConfig) -> str:
 
     for split in filter(None, (entry.train, entry.validation, entry.test)):
         base_splits(split, source.splits)
-    return "ready, " + ", ".join(f"{split} {source.count(split) or 0:,}" for split in source.splits)
+    return f"ready, {list_splits({split: source.count(split) for split in source.splits})}"
 
 
 def _check_extractor(entry: ExtractorConfig, surroundings: Surroundings) -> str:
@@ -167,5 +164,6 @@ def _check_store(job: JobConfig, path: Path) -> str:
         if job.gate:
             raise
         return "no store yet; the first extraction makes it"
-    pinned: Mapping[str, Any] = {"baselines": pin_baselines(job.gate, store).baselines} if job.gate else {}
-    return f"a store, with all {len(pinned['baselines'])} baselines" if pinned else "a store"
+    if job.gate is None:
+        return "a store"
+    return f"a store, with all {len(pin_baselines(job.gate, store).baselines)} baselines"

@@ -1,9 +1,10 @@
 """From an error to an exit code: what a scheduler learns of a job."""
 
 import functools
+import os
 from enum import IntEnum
 
-__all__ = ["ConfigError", "ExitCode", "GateFailed", "Interrupted", "exit_code", "worst"]
+__all__ = ["ConfigError", "ExitCode", "GateFailed", "Interrupted", "exit_code", "sentence", "worst"]
 
 
 class ConfigError(ValueError):
@@ -73,6 +74,13 @@ def _codes() -> tuple[tuple[type[BaseException], ExitCode], ...]:
 def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code of an error; what nobody foresaw is a fault of ours."""
     return next((code for kind, code in _codes() if isinstance(error, kind)), ExitCode.OUR_FAULT)
+
+
+def sentence(error: BaseException) -> str:
+    """Return what an error says; of the system's own which path and why, without its number."""
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}."
+    return str(error)
 
 
 # A job of several parts ends with the first of these that one of its parts ended with.

@@ -29,7 +29,7 @@ from extract import (
 )
 from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
 from jobs.console import Console
-from jobs.errors import ConfigError
+from jobs.errors import ConfigError, sentence
 from jobs.executors import Crew, Task
 from jobs.extract_rows import extracted_row, line_of, partial_row, planned_row
 from jobs.extractors import EngineKeeper, open_configured
@@ -130,7 +130,7 @@ def extract_all(
                 except foreseen() as error:
                     outcome.failures.append(Failure(pair, error))
                     outcome.failed_pairs.add((dataset.name, configured.name))
-                    console.say(f"{pair}: {error}")
+                    console.say(f"{pair}: {sentence(error)}")
     return outcome
 
 

@@ -1,10 +1,16 @@
 """What went wrong in a job of several parts, while the other parts went on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from jobs.errors import ConfigError, ExitCode, GateFailed, exit_code, worst
+from jobs.errors import ConfigError, ExitCode, GateFailed, exit_code, sentence, worst
 
-__all__ = ["Failure", "foreseen", "worst_of"]
+if TYPE_CHECKING:
+    from jobs.console import Console
+
+__all__ = ["Failure", "foreseen", "noted", "worst_of"]
 
 
 def foreseen() -> tuple[type[Exception], ...]:
@@ -40,7 +46,17 @@ class Failure:
 
     def row(self) -> dict[str, object]:
         """Return the failure as it stands in a JSON document."""
-        return {"part": self.part, "error": str(self.error), "exit_code": int(self.code)}
+        return {"part": self.part, "error": sentence(self.error), "exit_code": int(self.code)}
+
+
+@contextmanager
+def noted(part: str, failures: list[Failure], console: "Console") -> Iterator[None]:
+    """Do a part; where it fails as foreseen, tell of it and go on."""
+    try:
+        yield
+    except foreseen() as error:
+        failures.append(Failure(part, error))
+        console.say(f"{part}: {sentence(error)}")
 
 
 def worst_of(failures: list[Failure]) -> ExitCode:

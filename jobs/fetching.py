@@ -1,5 +1,6 @@
 """`linprobe fetch`: every model and dataset of a job into the caches, for a machine that will have no network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -8,10 +9,10 @@ from extract import open_source
 from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
 from jobs.console import Console
 from jobs.extractors import open_configured
-from jobs.failures import Failure, foreseen
+from jobs.failures import Failure, noted
 from jobs.surroundings import Surroundings
 
-__all__ = ["Fetched", "fetch_all"]
+__all__ = ["Fetched", "fetch_all", "list_splits"]
 
 
 @dataclass
@@ -50,11 +51,8 @@ def fetch_all(job: JobConfig, surroundings: Surroundings, console: Console) -> F
     steps += [(entry.name, partial(_fetch_dataset, entry)) for entry in job.datasets]
     for name, fetch in steps:
         console.status(f"{name} …")
-        try:
+        with noted(name, fetched.failures, console):
             fetch(fetched, surroundings, console)
-        except foreseen() as error:
-            fetched.failures.append(Failure(name, error))
-            console.say(f"{name}: {error}")
     return fetched
 
 
@@ -69,5 +67,9 @@ def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, surroundings: Surroun
     source = open_source(entry.source, surroundings.tfds_data_dir)
     counts = {split: source.count(split) for split in source.splits}
     fetched.datasets.append({"dataset": entry.name, "source": entry.source, "splits": counts})
-    listed = ", ".join(f"{split} {count:,}" if count is not None else split for split, count in counts.items())
-    console.say(f"{entry.name}: ready, {listed}")
+    console.say(f"{entry.name}: ready, {list_splits(counts)}")
+
+
+def list_splits(counts: Mapping[str, int | None]) -> str:
+    """Return base splits with their numbers of pictures, where those are known."""
+    return ", ".join(f"{split} {count:,}" if count is not None else split for split, count in counts.items())

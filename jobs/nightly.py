@@ -6,6 +6,7 @@ from typing import Any
 
 from jobs.config import JobConfig
 from jobs.console import Console
+from jobs.errors import sentence
 from jobs.extracting import ExtractOptions, extract_all
 from jobs.failures import Failure, foreseen
 from jobs.gate import check_gate, pin_baselines
@@ -58,7 +59,7 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
             page = write_report(store, job.report.out, surroundings)
             lines = [*summary_lines(tonight, judge(tonight)), f"Report: {page.absolute()}"]
         except foreseen() as error:
-            console.say(f"report: {error}")
+            console.say(f"report: {sentence(error)}")
             # Where every probe failed, the empty report follows from that, and must not hide why.
             if not (failures and isinstance(error, NothingToReport)):
                 failures.append(Failure("report", error))
@@ -66,7 +67,7 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
             verdict = check_gate(gate, probed.rows, store)
             failures.extend(verdict.failures)
             for failure in verdict.failures:
-                console.say(f"{failure.part}: {failure.error}")
+                console.say(f"{failure.part}: {sentence(failure.error)}")
             lines.append(verdict.line(gate))
     document = {
         "feature_sets": extracted.rows,

@@ -11,7 +11,7 @@ from extract.views import split_view_name
 from jobs.config import DatasetConfig, JobConfig, ProbeConfig, nearest
 from jobs.console import Console
 from jobs.errors import ConfigError
-from jobs.failures import Failure, foreseen
+from jobs.failures import Failure, noted
 from jobs.plan import Selection
 from jobs.runs import name_limits
 from jobs.surroundings import Surroundings
@@ -132,13 +132,9 @@ def probe_all(
             asked = _Asked(store, dataset, extractor, options, surroundings, console)
             for probe in job.probes:
                 for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
-                    try:
+                    limits = name_limits(shots, share, asked.views(probe))
+                    with noted(f"{dataset.name} / {extractor} / {probe.head}{limits}", outcome.failures, console):
                         outcome.rows += asked.run_seeds(probe, shots, share)
-                    except foreseen() as error:
-                        limits = name_limits(shots, share, asked.views(probe))
-                        part = f"{dataset.name} / {extractor} / {probe.head}{limits}"
-                        outcome.failures.append(Failure(part, error))
-                        console.say(f"{part}: {error}")
             asked.warn_of_disagreements(outcome.rows)
     return outcome
 

@@ -33,4 +33,4 @@ def report_table(store: FeatureStore, table_format: str) -> tuple[str, list[dict
     frame = leaderboard(runs, judge(runs))
     render = {"markdown": to_markdown, "csv": to_csv, "json": to_json}[table_format]
     documents = json.loads(to_json(frame))
-    return render(frame), documents if isinstance(documents, list) else documents["runs"]
+    return render(frame).rstrip("\n"), documents if isinstance(documents, list) else documents["runs"]

@@ -53,7 +53,7 @@ def _leave_quietly() -> int:
 
 
 def _report_error(error: BaseException) -> int:
-    from jobs.errors import ExitCode, exit_code
+    from jobs.errors import ExitCode, exit_code, sentence
 
     code = ExitCode.TRY_AGAIN if isinstance(error, _Stopped) else exit_code(error)
     if code is ExitCode.OUR_FAULT:
@@ -64,15 +64,8 @@ def _report_error(error: BaseException) -> int:
     elif isinstance(error, _Stopped):
         print("linprobe: interrupted; what was computed is kept, run it again to go on.", file=sys.stderr)
     else:
-        print(f"linprobe: {_sentence(error)}", file=sys.stderr)
+        print(f"linprobe: {sentence(error)}", file=sys.stderr)
     return int(code)
-
-
-def _sentence(error: BaseException) -> str:
-    """Return what an error says; of the system's own which path and why, without its number."""
-    if isinstance(error, OSError) and isinstance(error.filename, str | bytes) and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}."
-    return str(error)
 
 
 @contextmanager

@@ -187,8 +187,8 @@ def report(
         text, rows = report_table(opened, table_format)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-        console.result(str(out.absolute()) if out else text.rstrip("\n"), {"leaderboard": rows})
+            out.write_text(f"{text}\n", encoding="utf-8")
+        console.result(str(out.absolute()) if out else text, {"leaderboard": rows})
 
 
 @app.command()

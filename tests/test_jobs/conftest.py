@@ -37,6 +37,19 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
+def gone_and_mine(pictures, tmp_path):
+    """Two datasets of a job's file, of which only the second is there."""
+    return f"""
+        [[datasets]]
+        name = "gone"
+        source = "folder:{tmp_path / "gone"}"
+        [[datasets]]
+        name = "mine"
+        source = "folder:{pictures}"
+        """
+
+
+@pytest.fixture
 def tree():
     """Everything below a folder with its bytes; the disposable cache aside."""
 

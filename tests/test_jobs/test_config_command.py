@@ -51,16 +51,11 @@ def test_show_tells_where_a_value_comes_from(run, tmp_path, monkeypatch):
     assert found["probes"][0]["head"] == "knn"
 
 
-def test_check_tells_of_all_that_is_wrong(run, pictures, tmp_path):
+def test_check_tells_of_all_that_is_wrong(run, gone_and_mine, tmp_path):
     job = tmp_path / "job.toml"
     job.write_text(
         f"""
-        [[datasets]]
-        name = "gone"
-        source = "folder:{tmp_path / "gone"}"
-        [[datasets]]
-        name = "mine"
-        source = "folder:{pictures}"
+        {gone_and_mine}
         train = "trian[:80%]"
         [[datasets]]
         name = "far"

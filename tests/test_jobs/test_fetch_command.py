@@ -28,7 +28,7 @@ def test_what_needs_no_network_is_ready_and_no_store_is_made(run, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
-def test_a_model_is_downloaded_once_and_what_fails_stops_nothing(run, pictures, tmp_path, monkeypatch):
+def test_a_model_is_downloaded_once_and_what_fails_stops_nothing(run, gone_and_mine, tmp_path, monkeypatch):
     import tensorflow_hub as hub
 
     cache, asked = tmp_path / "hub", []
@@ -45,12 +45,7 @@ def test_a_model_is_downloaded_once_and_what_fails_stops_nothing(run, pictures, 
     job = tmp_path / "job.toml"
     job.write_text(
         f"""
-        [[datasets]]
-        name = "gone"
-        source = "folder:{tmp_path / "gone"}"
-        [[datasets]]
-        name = "mine"
-        source = "folder:{pictures}"
+        {gone_and_mine}
         [[extractors]]
         name = "mobilenet_v2"
         """

@@ -21,12 +21,8 @@ def test_ls_lists_every_set(run, extracted):
 
 def test_ls_lists_every_run(run, extracted):
     assert run("store", "ls", "--runs")[1].endswith("no runs yet.\n")
-    made = {
-        head: run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", head, "--json")[1]["runs"][
-            0
-        ]
-        for head in ("knn", "ridge")
-    }
+    job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--head", "knn", "--head", "ridge")
+    made = {row["head"]: row for row in run("probe", *job, "--json")[1]["runs"]}
     lines = run("store", "ls", "--runs")[1].splitlines()
     assert {line.split()[0] for line in lines[1:]} == {row["run_id"][:12] for row in made.values()}
     rows = run("store", "ls", "--runs", "--json")[1]["runs"]
