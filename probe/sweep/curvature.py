@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from probe.sweep.products import project
+from probe.sweep.products import backproject, project
 from probe.sweep.rows import Rows
 from probe.workers import Workers
 
@@ -48,8 +48,13 @@ class Curvature:
             if is_felt.mean() <= _WORTHWHILE:
                 felt = np.flatnonzero(is_felt)
                 probabilities, weights = probabilities[..., felt], weights[:, felt]
-                self._copied = rows.take(felt)
                 self._blocks = rows.cut(len(felt))
+                self._copied = copied = np.empty((len(felt), rows.dim), np.float32)
+
+                def copy(at: slice) -> None:
+                    copied[at] = rows.take(felt[at])
+
+                workers.map(copy, self._blocks)
         self._probabilities = probabilities.astype(np.float32)
         self._weights = weights.astype(np.float32)
 
@@ -68,7 +73,7 @@ class Curvature:
             bent *= self._probabilities[..., at]
             bent -= self._probabilities[..., at] * bent.sum(axis=0)
             bent *= self._weights[:, at]
-            return bent.reshape(classes * columns, -1) @ block, bent.sum(axis=-1)
+            return backproject(bent.reshape(classes * columns, -1), block), bent.sum(axis=-1)
 
         products, sums = self._workers.summed(compute, self._blocks)
         return products.reshape(kernels.shape) * self._ratio + sums[..., None] * self._shift, sums

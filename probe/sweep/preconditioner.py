@@ -7,12 +7,12 @@ neither weights nor penalty need be exact: folds share the blocks, and they serv
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
 from probe.sweep.curvature import NEGLIGIBLE
 from probe.sweep.problem import Problem
+from probe.sweep.products import backproject
 
 __all__ = ["Preconditioner", "apply_twice", "draw_by_weight", "invert"]
 
@@ -27,8 +27,11 @@ _ROUNDING = 1e-7
 # With a penalty above this share of the matrix's norm, rounding to float32 is not felt in the factors, which then take
 # half the time.
 _SAFE = 1e-5
-# Rows of an inverse factor that are applied at once.
+# Rows of an inverse factor that are applied at once, and that are computed at once.
 _BAND = 256
+_FEW = 64
+# Rows that are added to a Gram matrix at once: their copy is small enough to be used again by the next.
+_PIECE = 2048
 # Classes whose weights differ from their mean by less than this share, on average over the rows' mass, share a block:
 # with strong penalties no row is certain of anything.
 _ALIKE = 0.25
@@ -126,24 +129,38 @@ class Preconditioner:
         # The last block may have fewer classes: one of its own stands there again.
         padded = np.append(by_mass, np.repeat(by_mass[-1:], -len(by_mass) % each))
         self._members = padded.reshape(-1, each)
-        found = self._problem.workers.map(self._gram, [weights[members].mean(axis=0) for members in self._members])
-        self._grams = [gram for gram, _, _ in found]
-        self._centres = np.stack([centre for _, centre, _ in found])
-        self._masses = np.array([mass for _, _, mass in found])
+        thinned = np.stack([self._thin(weights[members].mean(axis=0)) for members in self._members])
+        # A class that no row is uncertain of has no curvature left; its blocks are the penalty's.
+        self._masses = np.maximum(thinned.sum(axis=1), 1e-30)
+        fast, shares = self._problem.rows.fast, thinned.astype(np.float32)
+        products = self._problem.workers.summed(
+            lambda at: (backproject(shares[:, at], fast(at)).astype(np.float64),), self._problem.rows.blocks
+        )
+        self._centres = products[0] / self._masses[:, None]
+        self._grams = self._problem.workers.map(self._gram, list(zip(thinned, self._centres, strict=True)))
 
-    def _gram(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the centred Gram matrix, (D, D) float32, its centre, and the sum of the weights."""
+    def _thin(self, weights: np.ndarray) -> np.ndarray:
+        """Return weights (N,) of the rows from which a block is computed, 0 for the others."""
         if self._problem.rows.squares is not None:
             is_felt = weights * self._problem.rows.squares > self._least_felt
             weights = np.where(is_felt | (weights > NEGLIGIBLE * weights.mean()), weights, 0.0)
-        drawn, weights = draw_by_weight(weights, _ROWS_PER_DIM * self._problem.rows.dim)
-        block = self._problem.rows.take(drawn)
-        # A class that no row is uncertain of has no curvature left; its blocks are the penalty's.
-        mass = max(float(weights.sum()), 1e-30)
-        centre = (weights.astype(np.float32) @ block) / np.float32(mass)
-        block -= centre
-        block *= np.sqrt(weights).astype(np.float32)[:, None]
-        return block.T @ block, centre.astype(np.float64), mass
+        drawn, found = draw_by_weight(weights, _ROWS_PER_DIM * self._problem.rows.dim)
+        thinned = np.zeros_like(weights)
+        thinned[drawn] = found
+        return thinned
+
+    def _gram(self, weighted: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return the Gram matrix (D, D) float32 for weights (N,) and their centre (D,)."""
+        weights, centre = weighted
+        drawn = np.flatnonzero(weights)
+        found = np.zeros((len(centre), len(centre)), np.float32)
+        for start in range(0, len(drawn), _PIECE):
+            numbers = drawn[start : start + _PIECE]
+            piece = self._problem.rows.take(numbers)
+            piece -= centre.astype(np.float32)
+            piece *= np.sqrt(weights[numbers]).astype(np.float32)[:, None]
+            found += piece.T @ piece
+        return found
 
     def _factorise(self) -> None:
         """Bring the inverse factors to the penalty."""
@@ -158,21 +175,33 @@ class Preconditioner:
 
 def invert(gram: np.ndarray, penalty: float) -> np.ndarray:
     """Return the inverse of the Cholesky factor of a Gram matrix and a penalty, (D, D) float32."""
-    from scipy.linalg import get_lapack_funcs
-
     added = penalty
-    is_safe = added > _SAFE * float(np.linalg.norm(gram))
-    matrix = gram.astype(np.float32 if is_safe else np.float64)
-    diagonal: np.ndarray = matrix.diagonal().copy()
-    functions: Any = get_lapack_funcs(("potrf", "trtri"), (matrix,))
-    factorise, invert_triangle = functions
+    dtype = np.float32 if added > _SAFE * float(np.linalg.norm(gram)) else np.float64
     while True:
-        matrix.flat[:: len(matrix) + 1] = diagonal + added
-        factor, failed = factorise(matrix, lower=1, clean=1)
-        if not failed:
-            inverse, _ = invert_triangle(factor, lower=1)
-            return np.ascontiguousarray(inverse, np.float32)
-        added = max(10 * added, _ROUNDING * float(diagonal.max()))
+        try:
+            return _inverse_factor(gram, added, dtype).astype(np.float32, copy=False)
+        except np.linalg.LinAlgError:
+            if dtype == np.float64:
+                added = max(10 * added, _ROUNDING * float(gram.diagonal().max()))
+            dtype = np.float64
+
+
+def _inverse_factor(gram: np.ndarray, added: float, dtype: type) -> np.ndarray:
+    """Return the inverse of the Cholesky factor of a matrix (D, D) with a number added to its diagonal.
+
+    A few rows after the other, by bordering: what is there of the inverse gives the Schur complement of the next.
+    Every product is NumPy's, which lets other threads run; SciPy's LAPACK does not.
+    """
+    found = np.zeros(gram.shape, dtype)
+    for start in range(0, len(gram), _FEW):
+        band = slice(start, min(start + _FEW, len(gram)))
+        left, corner = gram[band, :start].astype(dtype), gram[band, band].astype(dtype)
+        solved = apply_twice(found[:start, :start], left)
+        corner.flat[:: len(corner) + 1] += dtype(added)
+        factor = np.linalg.cholesky(corner - solved @ left.T)
+        found[band, band] = inverse = np.tril(np.linalg.inv(factor))
+        found[band, :start] = -inverse @ solved
+    return found
 
 
 def apply_twice(inverses: np.ndarray, vectors: np.ndarray) -> np.ndarray:

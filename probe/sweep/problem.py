@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from probe.sweep.curvature import Curvature
-from probe.sweep.products import project
+from probe.sweep.products import backproject, project
 from probe.sweep.rows import Rows
 from probe.workers import Workers
 
@@ -105,7 +105,7 @@ class Problem:
 
         def compute(at: slice) -> tuple[np.ndarray, np.ndarray]:
             residuals = self._residuals(probabilities[..., at], at, folds)
-            return residuals.reshape(classes * columns, -1) @ self.rows.exact(at), residuals.sum(axis=-1)
+            return backproject(residuals.reshape(classes * columns, -1), self.rows.exact(at)), residuals.sum(axis=-1)
 
         products, sums = self.workers.summed(compute, self.rows.blocks)
         inside = products.reshape(classes, columns, -1) - sums[..., None] * self.centre[folds]
