@@ -192,10 +192,11 @@ def _inverse_factor(gram: np.ndarray, added: float, dtype: type) -> np.ndarray:
     A few rows after the other, by bordering: what is there of the inverse gives the Schur complement of the next.
     Every product is NumPy's, which lets other threads run; SciPy's LAPACK does not.
     """
-    found = np.zeros(gram.shape, dtype)
+    found: np.ndarray = np.zeros(gram.shape, dtype)
     for start in range(0, len(gram), _FEW):
         band = slice(start, min(start + _FEW, len(gram)))
-        left, corner = gram[band, :start].astype(dtype), gram[band, band].astype(dtype)
+        left: np.ndarray = gram[band, :start].astype(dtype)
+        corner: np.ndarray = gram[band, band].astype(dtype)
         solved = apply_twice(found[:start, :start], left)
         corner.flat[:: len(corner) + 1] += dtype(added)
         factor = np.linalg.cholesky(corner - solved @ left.T)

@@ -37,7 +37,7 @@ def backproject(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     whole = dim - dim % width if width >= _NARROWEST else 0
     found = np.empty((count, dim), np.result_type(values, rows))
     if whole:
-        tiles = rows[:, :whole].reshape(length, -1, width)
+        tiles = rows[:, :whole].reshape(length, whole // width, width)
         np.matmul(values, tiles.transpose(1, 0, 2), out=found[:, :whole].reshape(count, -1, width).transpose(1, 0, 2))
     if whole < dim:
         np.matmul(values, rows[:, whole:], out=found[:, whole:])

@@ -4,8 +4,9 @@ from sklearn.linear_model import LogisticRegression
 
 from probe.objective import Objective
 from probe.sweep import SoftmaxPath
-from probe.sweep.preconditioner import apply_twice, draw_by_weight
-from probe.sweep.products import project
+from probe.sweep.newton import _Iterate
+from probe.sweep.preconditioner import apply_twice, draw_by_weight, invert
+from probe.sweep.products import backproject, project
 from probe.sweep.rows import Rows
 
 GRID = [float(C) for C in 10.0 ** np.linspace(-7, 2, 45)]
@@ -199,7 +200,7 @@ def test_streamed_features_give_the_same_fits(monkeypatch):
     kept = SoftmaxPath(features, labels, 10, folds, "zscore")
     for C in GRID[::5]:
         (fit,), (expected,) = streamed.fit(C), kept.fit(C)
-        assert fit.objective == pytest.approx(expected.objective, rel=1e-9)
+        assert fit.objective == pytest.approx(expected.objective, rel=1e-7)
         # Only rows that are kept can be left out of the Hessian: the way to the optimum differs a little.
         assert np.allclose(fit.kernel, expected.kernel, atol=1e-4)
     assert sliced.most < 120
@@ -268,6 +269,69 @@ def test_projecting_in_tiles_is_the_product(dtype, kernels, rows):
     assert found.dtype == dtype
     assert found.flags.c_contiguous
     np.testing.assert_allclose(found, left.astype(np.float64) @ right.T, rtol=0, atol=1e3 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("count", "length"), [(1, 1), (10, 100), (10, 409), (10, 3000), (300, 409), (2, 0)])
+@pytest.mark.parametrize("dim", [1, 31, 64, 200, 784])
+def test_collecting_in_tiles_is_the_product(dtype, count, length, dim):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(count, length)).astype(dtype), rng.normal(size=(length, dim)).astype(dtype)
+    found = backproject(left, right)
+    assert found.dtype == dtype
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, left.astype(np.float64) @ right, rtol=0, atol=1e4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1e-7])
+@pytest.mark.parametrize("dim", [1, 63, 64, 65, 300])
+def test_a_factor_is_that_of_the_inverse(dim, penalty):
+    rows = np.random.default_rng(0).normal(size=(3 * dim, dim)).astype(np.float32)
+    gram = rows.T @ rows / len(rows)
+    found = invert(gram, penalty)
+    assert found.dtype == np.float32
+    assert not np.triu(found, 1).any()
+    expected = np.linalg.inv(gram.astype(np.float64) + penalty * np.eye(dim))
+    np.testing.assert_allclose(found.T.astype(np.float64) @ found, expected, rtol=0, atol=1e-5 * abs(expected).max())
+
+
+def test_a_gram_matrix_that_rounding_made_indefinite_is_inverted_with_a_larger_penalty():
+    gram = np.diag(np.array([1.0, 1.0, -1e-9], np.float32))
+    found = invert(gram, 1e-10)
+    assert found[2, 2] ** -2 == pytest.approx(1e-7, rel=0.02)
+    assert found[0, 0] == pytest.approx(1, rel=1e-6)
+
+
+def test_iterates_are_mixed_so_that_least_is_left():
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(4, 4))
+    inverse = matrix @ matrix.T
+
+    def iterate():
+        kernels, residual = rng.normal(size=(2, 3, 2, 4))
+        biases, residual_bias = rng.normal(size=(2, 3, 2))
+        return _Iterate(kernels, biases, residual, residual_bias, residual @ inverse, 2 * residual_bias)
+
+    def merit(found):
+        return found.length() / short + found.foreseen(found) / little
+
+    first, second, short, little = iterate(), iterate(), np.array([2.0, 0.5]), np.array([1.0, 3.0])
+    found = first.towards(second, short, little, np.array([True, True]))
+    assert (merit(found) < np.minimum(merit(first), merit(second))).all()
+    assert np.allclose(merit(found.towards(second, short, little, np.array([True, True]))), merit(found))
+    share = ((found.kernels - first.kernels) / (second.kernels - first.kernels)).mean(axis=(0, 2))
+    for off in (0.99, 1.01):
+        other = share * off
+        near = _Iterate(
+            *(
+                old + (other if old.ndim == 2 else other[:, None]) * (new - old)
+                for old, new in zip(first, second, strict=True)
+            )
+        )
+        assert (merit(found) < merit(near)).all()
+    others = first.towards(second, short, little, np.array([False, True]))
+    assert np.allclose(others.kernels[:, 0], second.kernels[:, 0])
+    assert np.array_equal(others.residual[:, 1], found.residual[:, 1])
 
 
 @pytest.mark.parametrize("dim", [1, 255, 256, 600])
