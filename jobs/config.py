@@ -63,13 +63,13 @@ class DatasetConfig(_Table):
 
     @property
     def stored_name(self) -> str:
-        """What the store calls it: a folder without a name of its own by its full path.
+        """What the store calls it: a folder or file without a name of its own by its full path.
 
         `folder:data` is another dataset in another current folder.
         """
         scheme, _, path = self.source.partition(":")
-        if self.name == self.source and scheme == "folder":
-            return f"folder:{Path(path).expanduser().absolute()}"
+        if self.name == self.source and scheme in ("folder", "npz", "table"):
+            return f"{scheme}:{Path(path).expanduser().absolute()}"
         return self.name
 
     @model_validator(mode="before")

@@ -22,6 +22,7 @@ from store.features import Features
 from store.garbage import Garbage, GarbageCollection, GarbageRule, collect_garbage
 from store.imports import IMPORTED, ImportedFeatures, import_features, read_features
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
+from store.npz import read_npz, texts_of
 from store.pool import Pool
 from store.results import ProbeResult
 from store.sets import LEDGER_COLUMNS, FeatureSet
@@ -61,6 +62,8 @@ __all__ = [
     "keep_canary",
     "read_canary",
     "read_features",
+    "read_npz",
     "rows_digest",
+    "texts_of",
     "verify_store",
 ]

@@ -5,8 +5,6 @@ key, and two files never share a pool, whatever they are called.
 """
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from store.catalog import FeatureStore
 from store.content_index import CONTENT_BYTES
 from store.errors import InvalidFeatures
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
+from store.npz import read_npz, texts_of
 from store.pool import Pool
 from store.sets import LEDGER_COLUMNS, FeatureSet
 
@@ -34,8 +33,6 @@ _KNOWN = ("features", "labels", "class_names", "example_ids", "content_sha256")
 _SHARD_BYTES = 16 * 2**20
 # Without names, so many classes are made from the labels at most, or as many as there are rows.
 _UNNAMED_CLASSES = 10_000
-# What NumPy and zipfile say to files that are something else, encrypted, cut short or bloated.
-_UNREADABLE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -137,36 +134,21 @@ def read_features(path: Path) -> ImportedFeatures:
     Raises:
         InvalidFeatures: it is anything else.
     """
-    arrays = _arrays(path)
     try:
+        names, arrays = read_npz(path, _KNOWN.__contains__)
+        if "features" not in names or "labels" not in names or set(names) - set(_KNOWN):
+            raise InvalidFeatures(
+                f"features, labels and perhaps {', '.join(_KNOWN[2:])} expected, {', '.join(sorted(names))} found; "
+                "rename or remove arrays."
+            )
         features = _features(arrays["features"])
         labels = _labels(arrays["labels"], len(features))
         class_names = _class_names(arrays.get("class_names"), labels)
         example_ids = _example_ids(arrays.get("example_ids"), len(features))
         contents = _contents(arrays.get("content_sha256"), features)
-    except InvalidFeatures as error:
+    except ValueError as error:
         raise InvalidFeatures(f"{path}: {error}") from error
     return ImportedFeatures(features, labels, class_names, example_ids, contents)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        # Opened here: NumPy leaves a file open that turns out to be no zip.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            names = list(file.files)
-            arrays = {name: file[name] for name in names if name in _KNOWN}
-    except FileNotFoundError:
-        raise
-    except (AttributeError, TypeError) as error:
-        raise InvalidFeatures(f"{path}: an npz file expected, a single array found; use numpy.savez.") from error
-    except _UNREADABLE as error:
-        raise InvalidFeatures(f"{path}: an npz file of plain arrays expected, found none ({error}).") from error
-    if "features" not in names or "labels" not in names or set(names) - set(_KNOWN):
-        raise InvalidFeatures(
-            f"{path}: features, labels and perhaps {', '.join(_KNOWN[2:])} expected, {', '.join(sorted(names))} found; "
-            "rename or remove arrays."
-        )
-    return arrays
 
 
 def _features(array: np.ndarray) -> np.ndarray:
@@ -197,7 +179,7 @@ def _class_names(array: np.ndarray | None, labels: np.ndarray) -> tuple[str, ...
         if highest >= max(_UNNAMED_CLASSES, len(labels)):
             raise InvalidFeatures(f"labels: {highest} found for {len(labels)} rows; give class_names if that is meant.")
         return tuple(str(label) for label in range(highest + 1))
-    names = _texts("class_names", array)
+    names = texts_of("class_names", array)
     if len(names) <= highest or len(set(names)) != len(names):
         raise InvalidFeatures(f"class_names: {highest + 1} or more distinct names expected, {len(names)} found.")
     return names
@@ -206,24 +188,12 @@ def _class_names(array: np.ndarray | None, labels: np.ndarray) -> tuple[str, ...
 def _example_ids(array: np.ndarray | None, rows: int) -> tuple[str, ...]:
     if array is None:
         return tuple(f"{row:0{len(str(rows - 1))}d}" for row in range(rows))
-    ids = _texts("example_ids", array)
+    ids = texts_of("example_ids", array)
     if len(ids) != rows or len(set(ids)) != rows:
         raise InvalidFeatures(
             f"example_ids: {rows} distinct ids expected, {len(ids)}, {len(set(ids))} distinct, found."
         )
     return ids
-
-
-def _texts(name: str, array: np.ndarray) -> tuple[str, ...]:
-    if array.dtype.kind not in "US" or array.ndim != 1:
-        raise InvalidFeatures(f"{name}: one dimension of texts expected, {array.shape} {array.dtype} found.")
-    try:
-        texts = tuple(text.decode("utf-8") if isinstance(text, bytes) else text for text in array.tolist())
-        for text in texts:
-            text.encode("utf-8")
-    except UnicodeError as error:
-        raise InvalidFeatures(f"{name}: Unicode text expected, found other ({error}).") from error
-    return texts
 
 
 def _contents(array: np.ndarray | None, features: np.ndarray) -> np.ndarray:

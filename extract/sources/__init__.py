@@ -3,15 +3,26 @@
 from pathlib import Path
 
 from extract.errors import UnknownName
+from extract.sources.arrays import ArraysSource
 from extract.sources.bundled import BUNDLED, BundledDigits, open_bundled
 from extract.sources.example import DatasetSource, Example
 from extract.sources.folder import FolderSource
 from extract.sources.stat_index import StatIndex
+from extract.sources.table import TableSource
 from store.documents import digest
 
-__all__ = ["SOURCE_SCHEMES", "BundledDigits", "DatasetSource", "Example", "FolderSource", "open_source"]
+__all__ = [
+    "SOURCE_SCHEMES",
+    "ArraysSource",
+    "BundledDigits",
+    "DatasetSource",
+    "Example",
+    "FolderSource",
+    "TableSource",
+    "open_source",
+]
 
-SOURCE_SCHEMES = ("bundled", "folder", "tfds")
+SOURCE_SCHEMES = ("bundled", "folder", "npz", "table", "tfds")
 
 
 def open_source(
@@ -20,7 +31,7 @@ def open_source(
     """Open a source by its name.
 
     Args:
-        source: `bundled:digits`, `folder:PATH` or `tfds:NAME[/CONFIG][:VERSION]`.
+        source: `bundled:digits`, `folder:PATH`, `npz:FILE`, `table:FILE` or `tfds:NAME[/CONFIG][:VERSION]`.
         tfds_data_dir: where TFDS keeps its data; without it, TFDS's own default.
         stat_cache: a folder for what is known of unchanged files, and the time in nanoseconds since
             1970; without it, every file is read.
@@ -30,16 +41,19 @@ def open_source(
     """
     scheme, _, rest = source.partition(":")
     if not rest or scheme not in SOURCE_SCHEMES:
-        known = [f"bundled:{name}" for name in BUNDLED] + ["folder:PATH", "tfds:NAME"]
+        known = [f"bundled:{name}" for name in BUNDLED] + ["folder:PATH", "npz:FILE", "table:FILE", "tfds:NAME"]
         raise UnknownName("dataset source", source, known)
     if scheme == "bundled":
         return open_bundled(rest)
-    if scheme == "folder":
-        path = Path(rest).expanduser()
-        if stat_cache is None:
-            return FolderSource(path)
-        folder, now_ns = stat_cache
-        return FolderSource(path, StatIndex(folder / f"{digest(str(path.absolute()))}.index", now_ns))
+    path = Path(rest).expanduser()
+    if scheme == "npz":
+        return ArraysSource(path)
+    if scheme in ("folder", "table"):
+        index = None
+        if stat_cache is not None:
+            folder, now_ns = stat_cache
+            index = StatIndex(folder / f"{digest(str(path.absolute()))}.index", now_ns)
+        return FolderSource(path, index) if scheme == "folder" else TableSource(path, index)
     from extract.sources.tfds import TfdsSource
 
     return TfdsSource(rest, tfds_data_dir)

@@ -7,16 +7,15 @@ PATH/train/daisy/a.jpg    base splits `train`, `validation`, `test`, as far as t
      test/roses/b.jpg
 """
 
-import errno
 import os
-import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
-from extract.sources.example import Example, Known, UnreadFile
+from extract.sources.example import Example
+from extract.sources.picture_files import SPLIT_NAMES, open_picture
 from extract.sources.stat_index import StatIndex
 
 __all__ = ["PICTURE_SUFFIXES", "FolderSource"]
@@ -25,15 +24,6 @@ PICTURE_SUFFIXES = (
     ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
     ".tif", ".tiff", ".webp",
 )  # fmt: skip
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class FolderSource:
@@ -90,7 +80,7 @@ class FolderSource:
         for ordinal, (name, label) in enumerate(self._files[split].pictures):
             if not is_wanted(ordinal):
                 continue
-            yield ordinal, _open_example(folder + name, name, label, self._index)
+            yield ordinal, open_picture(folder + name, name, label, self._index)
         if self._index is not None:
             self._index.save()
 
@@ -106,13 +96,13 @@ class FolderSource:
 
     def _split_roots(self) -> dict[str, Path]:
         folders = _folders(self.path)
-        others = [name for name in folders if name.lower() not in _SPLIT_FOLDERS]
+        others = [name for name in folders if name.lower() not in SPLIT_NAMES]
         if others or not folders:
             self._refuse_half_split(folders, others)
             return {"all": self.path}
         roots: dict[str, Path] = {}
         for name in folders:
-            split = _SPLIT_FOLDERS[name.lower()]
+            split = SPLIT_NAMES[name.lower()]
             if split in roots:
                 raise BadData(f"{self.path}: {roots[split].name} and {name} both name the split {split!r}; keep one.")
             roots[split] = self.path / name
@@ -128,7 +118,7 @@ class FolderSource:
         parts = ", ".join(name for name in folders if name not in others)
         raise BadData(
             f"{self.path}: {parts} by its name is a part of a dataset, {', '.join(others)} is none; call every part "
-            f"one of {', '.join(_SPLIT_FOLDERS)}, or move the classes up, to PATH/CLASS."
+            f"one of {', '.join(SPLIT_NAMES)}, or move the classes up, to PATH/CLASS."
         )
 
     def _root(self, split: str) -> Path:
@@ -162,28 +152,6 @@ class _Files(NamedTuple):
 
     pictures: list[tuple[str, int]]
     ignored: int
-
-
-def _open_example(path: str, name: str, label: int, index: StatIndex | None) -> Example:
-    """Return a file as an example; one that is not there or may not be read becomes a candidate that is none."""
-    try:
-        status = os.stat(path)
-        # Opening a pipe would wait for ever.
-        if not stat.S_ISREG(status.st_mode):
-            return Example(name, label, UnreadFile(path, Known.unreadable(name, "not a regular file")))
-        known = index.find(name, status) if index is not None else None
-        if known is not None:
-            return Example(name, label, UnreadFile(path, known))
-        data = Path(path).read_bytes()
-    except OSError as error:
-        # Other errors are the disk's, and say nothing of the file.
-        if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP):
-            raise
-        reason = f"cannot be read: {os.strerror(error.errno)}"
-        return Example(name, label, UnreadFile(path, Known.unreadable(name, reason)))
-    if index is not None:
-        index.learn(name, status, Known.of_file(data))
-    return Example(name, label, data)
 
 
 def _pictures_below(root: Path) -> tuple[list[str], int]:

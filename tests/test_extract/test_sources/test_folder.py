@@ -205,7 +205,10 @@ def test_an_unknown_split_names_those_there_are(make_folder):
 
 @pytest.mark.parametrize("name", ["", "folder:", "digits", "bundle:digits", "http://example.org/x"])
 def test_an_unknown_source_lists_the_kinds(name):
-    with pytest.raises(UnknownName, match=r"no such dataset source; .*known: bundled:digits, folder:PATH, tfds:NAME"):
+    with pytest.raises(
+        UnknownName,
+        match=r"no such dataset source; .*known: bundled:digits, folder:PATH, npz:FILE, table:FILE, tfds:NAME",
+    ):
         open_source(name)
 
 

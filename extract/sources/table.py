@@ -1,0 +1,202 @@
+"""`table:FILE`: pictures that a table lists, a row for each; CSV, TSV or Parquet.
+
+path,label,split,group,example_id
+scans/0001.png,benign,train,patient-7,0001
+
+`path` is relative to the table's folder, or absolute. `split`, `group` and `example_id` may be left out: then all rows
+are one base split, `all`, no two belong together, and a row's id is its path.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from extract.errors import BadData, SourceUnavailable, UnknownName
+from extract.sources.example import Example
+from extract.sources.picture_files import SPLIT_NAMES, open_picture
+from extract.sources.stat_index import StatIndex
+
+__all__ = ["TABLE_SUFFIXES", "TableSource"]
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+_REQUIRED = ("path", "label")
+_OPTIONAL = ("split", "group", "example_id")
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_SHOWN = 3
+
+
+class TableSource:
+    """Pictures in the order of a table's rows.
+
+    Classes are the distinct labels: text in the order of its code points, whole numbers in theirs. Of the columns
+    only `path`, `label`, `split`, `group` and `example_id` are read. A picture that is not there is a candidate
+    that could not be read, like one that is damaged.
+
+    Args:
+        path: the table.
+        index: what is known of files that have not changed; without it, every file is read.
+
+    Raises:
+        SourceUnavailable: the table is not there.
+        BadData: it cannot be read, lacks a column or a value, or names an example twice.
+    """
+
+    version = ""
+    origin: Mapping[str, Any] = {}
+
+    def __init__(self, path: Path, index: StatIndex | None = None) -> None:
+        self.path = path.absolute()
+        self.name = f"table:{self.path}"
+        self._index = index
+        columns = _read(self.path)
+        labels = columns["label"]
+        count = len(labels)
+        self.class_names = tuple(sorted(set(labels), key=_order(labels)))
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        splits = [SPLIT_NAMES.get(name.lower(), name) for name in columns.get("split", ["all"] * count)]
+        # Train, validation, test, then what else there is.
+        order = dict.fromkeys([name for name in SPLIT_NAMES.values() if name in splits] + sorted(set(splits)))
+        self.splits = tuple(order)
+        self._rows: dict[str, list[_Row]] = {name: [] for name in self.splits}
+        ids, groups = columns.get("example_id", columns["path"]), columns.get("group", [""] * count)
+        for split, example_id, picture, label, group in zip(splits, ids, columns["path"], labels, groups, strict=True):
+            self._rows[split].append(_Row(example_id, picture, numbers[label], group))
+        for split, rows in self._rows.items():
+            _require_distinct(self.path, split, [row.example_id for row in rows])
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Yield the pictures of a base split, in the order of the table."""
+        return (example for _, example in self.numbered_examples(split, lambda ordinal: True))
+
+    def numbered_examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
+        """Yield the pictures whose place is wanted, each with its place; no other file is read."""
+        return self._examples(self._of(split), is_wanted)
+
+    def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
+        """Yield the pictures of these ids; no other file is read."""
+        for row in self._of(split):
+            if row.example_id in example_ids:
+                yield Example(row.example_id, row.label, (self.path.parent / row.path).read_bytes(), row.group)
+
+    def count(self, split: str) -> int:
+        """Return how many pictures a base split has."""
+        return len(self._of(split))
+
+    def ignored(self, split: str) -> int:
+        """Return 0: what the table does not list is not looked for."""
+        self._of(split)
+        return 0
+
+    def _of(self, split: str) -> list["_Row"]:
+        if split not in self._rows:
+            raise UnknownName(f"base split of {self.name}", split, self.splits)
+        return self._rows[split]
+
+    def _examples(self, rows: list["_Row"], is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
+        for ordinal, row in enumerate(rows):
+            if is_wanted(ordinal):
+                path = str(self.path.parent / row.path)
+                yield ordinal, open_picture(path, row.example_id, row.label, self._index, row.group)
+        if self._index is not None:
+            self._index.save()
+
+
+class _Row(NamedTuple):
+    """What a table says of a picture; `label` is the number of its class."""
+
+    example_id: str
+    path: str
+    label: int
+    group: str
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    """Return the columns that are known, as text; none of their values is empty."""
+    if not path.is_file():
+        raise SourceUnavailable(f"{path}: no such file; expected a table with the columns {' and '.join(_REQUIRED)}.")
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise BadData(f"{path}: a table expected, {', '.join(TABLE_SUFFIXES)}.")
+    try:
+        names, rows = _read_parquet(path) if suffix == ".parquet" else _read_text(path, _SEPARATORS[suffix])
+    # Those of csv, of Arrow and of text that is no UTF-8 too.
+    except (ValueError, OSError, csv.Error) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadData(f"{path}: cannot be read as a table ({reason}).") from error
+    lacking = [name for name in _REQUIRED if name not in names]
+    if lacking:
+        found = ", ".join(names) or "none"
+        raise BadData(
+            f"{path}: the columns {' and '.join(_REQUIRED)} expected, {' and '.join(lacking)} missing; found: {found}."
+        )
+    if not rows:
+        raise BadData(f"{path}: a table without rows.")
+    columns = {}
+    for name in (*_REQUIRED, *_OPTIONAL):
+        if names.count(name) > 1:
+            raise BadData(f"{path}: {names.count(name)} columns are called {name}; keep one.")
+        if name in names:
+            at = names.index(name)
+            columns[name] = [row[at] for row in rows]
+            _require_filled(path, name, columns[name])
+    return columns
+
+
+def _read_text(path: Path, separator: str) -> tuple[list[str], list[list[str]]]:
+    """Return the names and the rows of a CSV or TSV file; all is text: a class may be called NA, and an id 007."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        lines = csv.reader(stream, delimiter=separator, strict=True)
+        names = next(lines, [])
+        rows = []
+        for row in lines:
+            if row and len(row) != len(names):
+                raise ValueError(f"line {lines.line_num} has {len(row)} fields, and there are {len(names)} names")
+            if row:
+                rows.append(row)
+    return names, rows
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    names, columns = list(map(str, frame.columns)), []
+    for name, (_, column) in zip(names, frame.items(), strict=True):
+        filled = column.dropna()
+        if name not in _REQUIRED + _OPTIONAL:
+            columns.append([""] * len(frame))
+            continue
+        if not (pd.api.types.is_integer_dtype(filled) or all(isinstance(value, str | int) for value in filled)):
+            raise ValueError(f"the column {name} holds {column.dtype}; text or whole numbers expected")
+        columns.append(["" if empty else str(value) for value, empty in zip(column, column.isna(), strict=True)])
+    return names, [list(row) for row in zip(*columns, strict=True)]
+
+
+def _require_filled(path: Path, name: str, texts: Sequence[str]) -> None:
+    empty = [number for number, text in enumerate(texts, start=1) if not text]
+    if empty:
+        more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
+        raise BadData(
+            f"{path}: no {name} in row {', '.join(map(str, empty[:_SHOWN]))}{more} (the first below the names is 1); "
+            f"fill {'it' if len(empty) == 1 else 'them'} or leave out the {'row' if name in _REQUIRED else 'column'}."
+        )
+
+
+def _order(labels: Sequence[str]) -> Callable[[str], Any]:
+    """Return by what classes are sorted."""
+    if all(re.fullmatch(r"-?[0-9]+", label) for label in set(labels)):
+        return lambda label: (int(label), label)
+    return lambda label: label
+
+
+def _require_distinct(path: Path, split: str, ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for example_id in ids:
+        if example_id in seen:
+            raise BadData(
+                f"{path}: {example_id} stands twice in the base split {split!r}; keep one of its rows, or tell them "
+                "apart by a column example_id."
+            )
+        seen.add(example_id)
