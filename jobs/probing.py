@@ -316,9 +316,11 @@ def _line_of_many(rows: list[dict[str, Any]]) -> str:
     values = np.array([row[metric] for row in rows])
     unconverged = sum(not row["converged"] for row in rows)
     warnings = dict.fromkeys(warning for row in rows for warning in row["warnings"])
+    is_varied = len({(row[metric], row["nll"]) for row in rows}) > 1
+    spread = f"± {values.std(ddof=1):.1%} (mean and standard deviation of" if is_varied else "(not varied by"
     return (
-        f"{_name(first)}: {metric.replace('_', ' ')} {values.mean():.1%} ± {values.std(ddof=1):.1%} "
-        f"(mean and standard deviation of {len(rows)} seeds), {first['n_train']:,} training examples"
+        f"{_name(first)}: {metric.replace('_', ' ')} {values.mean():.1%} {spread} {len(rows)} seeds), "
+        f"{first['n_train']:,} training examples"
         f"{f', {unconverged} NOT CONVERGED' if unconverged else ''}" + "".join(f"\n  note: {text}" for text in warnings)
     )
 

@@ -37,7 +37,7 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         Cs: inverse penalties to try; None for 45 from 1e-6 to 1e5 (1e-7 to 1e2 on z-scored features), to which decades
-            are added while the choice lies on an edge.
+            are added while the choice lies on an edge. Of your own, you are warned where it does.
         cv: number of stratified folds (of groups, where `fit` gets groups), a scikit-learn splitter, or pairs of
             training and test rows.
         scaling: none, zscore or l2, fitted on each fold's own training rows.
@@ -178,7 +178,15 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.Cs is not None:
             grid = np.unique(np.asarray(self.Cs, np.float64)).tolist()
         return search(
-            X, labels, len(self.classes_), pairs, self.scaling, grid, gap=self.tol, is_extended=self.Cs is None
+            X,
+            labels,
+            len(self.classes_),
+            pairs,
+            self.scaling,
+            grid,
+            gap=self.tol,
+            is_extended=self.Cs is None,
+            criterion=Criterion(rule=self.rule),
         )
 
     def _select(self, found: Search) -> tuple[np.ndarray, np.ndarray]:
@@ -195,6 +203,8 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             setattr(self, name, np.array([[getattr(fit, of_fit) for fit in of_point] for of_point in found.fits]).T)
         at = choose(tabulate([{"C": C} for C in found.points], found.scores), Criterion(rule=self.rule)).selected
         self.C_ = found.points[at]
+        for text in found.unresolved:
+            warnings.warn(f"{text}; give Cs that go on beyond it.", UserWarning, stacklevel=3)
         missed = sum(not fit.converged for of_point in found.fits for fit in of_point)
         if missed:
             warnings.warn(f"{missed} fits of the selection have not converged.", ConvergenceWarning, stacklevel=3)

@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 _THIN_CLASS = 5
+# Rows that are read at once: what is copied of them on the way is small.
+_READ_ROWS = 8192
 _DRAW_PURPOSE = "test"
 
 
@@ -98,27 +100,41 @@ class Part:
             self, pieces=tuple(pieces), labels=self.labels[kept], example_ids=ids, contents=contents, groups=groups
         )
 
-    def read(self) -> np.ndarray:
-        """Read the features: (N, D) float32, finite.
+    @property
+    def dim(self) -> int:
+        """The numbers of a row.
+
+        Raises:
+            FeatureError: the sets differ in it.
+        """
+        dims = sorted({int(features.features.shape[1]) for features, _ in self.pieces})
+        if len(dims) > 1:
+            raise FeatureError(f"{self.name}: the sets differ in dim ({', '.join(map(str, dims))}).")
+        return dims[0]
+
+    def read(self, out: np.ndarray | None = None) -> np.ndarray:
+        """Read the features: (N, D) float32, finite; into an array of that shape, if one is given.
 
         Raises:
             FeatureError: a row is not finite; its example is named.
         """
-        blocks = [np.asarray(piece.features[rows], np.float32) for piece, rows in self.pieces]
-        dims = {block.shape[1] for block in blocks}
-        if len(dims) > 1:
-            raise FeatureError(f"{self.name}: the sets differ in dim ({', '.join(map(str, sorted(dims)))}).")
-        features = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+        found = np.empty((len(self), self.dim), np.float32) if out is None else out
+        first = 0
+        for piece, rows in self.pieces:
+            for start in range(0, len(rows), _READ_ROWS):
+                taken = rows[start : start + _READ_ROWS]
+                found[first : first + len(taken)] = piece.features[taken]
+                first += len(taken)
         # A sum is finite only if every number in the row is; no (N, D) mask is made.
         with np.errstate(over="ignore", invalid="ignore"):
-            is_bad = ~np.isfinite(features.sum(axis=1, dtype=np.float64))
+            is_bad = ~np.isfinite(found.sum(axis=1, dtype=np.float64))
         if is_bad.any():
-            first = self.example_ids[int(np.argmax(is_bad))]
+            example = self.example_ids[int(np.argmax(is_bad))]
             raise FeatureError(
-                f"{self.name}: {int(is_bad.sum())} of {len(features)} rows hold NaN or infinity, the first is "
-                f"{first!r}; extract them again, or leave them out with a split."
+                f"{self.name}: {int(is_bad.sum())} of {len(found)} rows hold NaN or infinity, the first is "
+                f"{example!r}; extract them again, or leave them out with a split."
             )
-        return features
+        return found
 
 
 def select_part(name: str, spec: str, terms: Sequence[Slice], tables: Mapping[str, SetTable]) -> Part:
@@ -217,7 +233,7 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_mean
         is_thin_meant: whether few rows of every class are what was asked for.
 
     Returns:
-        Warnings: classes that are thin in train.
+        Warnings: classes that are thin in a part.
 
     Raises:
         LabelError: one class only, labels out of range, or a class that a part lacks.
@@ -234,15 +250,16 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_mean
             )
         counts = np.bincount(part.labels, minlength=len(class_names))
         absent = [class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
-        if absent and part.name != "validation":
+        if absent:
             raise LabelError(
                 f"{part.name}: {len(part)} rows, and none of {_listed(absent)}; "
                 f"give {part.name} a split that holds every class, or take the class out of the dataset."
                 f"{_slice_hint(part)}"
             )
         thin = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _THIN_CLASS).tolist()]
-        if thin and part.name == "train" and not is_thin_meant:
-            warnings.append(f"fewer than {_THIN_CLASS} training rows of {_listed(thin)}")
+        if thin and not (part.name == "train" and is_thin_meant):
+            rows = "training" if part.name == "train" else part.name
+            warnings.append(f"fewer than {_THIN_CLASS} {rows} rows of {_listed(thin)}")
     return warnings
 
 

@@ -91,8 +91,9 @@ class Plan:
 def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
     """Fill in the parts that a request leaves open.
 
-    With a base split `test`: train on `train`, test on `test`, select on `validation` if there is
-    one. With one base split only, that is not called `test`: the seed draws 80% to train and 20% to test.
+    With a base split `test`: train on `train`, test on `test`, select on `validation` if there is one. With `train` and
+    `validation` alone (ImageNet, whose test labels are not published): test on `validation`, select on rows of train.
+    With one base split only, that is not called `test`: the seed draws 80% to train and 20% to test.
     Where train is limited, by shots or by share, there is no validation part: the head would see more than it may.
 
     Args:
@@ -116,9 +117,12 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
             raise SplitError(f"{request.dataset}: no base split 'train'; say what to train on with --train ({listed}).")
         train = "train"
     if test is None:
-        if "test" not in names:
+        if request.validation is None and names == ["train", "validation"]:
+            test = "validation"
+        elif "test" not in names:
             raise SplitError(f"{request.dataset}: no base split 'test'; say what to test on with --test ({listed}).")
-        test = "test"
+        else:
+            test = "test"
     validation = None if request.is_limited else request.validation
     if validation is None and not request.is_limited and "validation" in names:
         counts = {name: sets[name].candidates for name in names}

@@ -64,7 +64,8 @@ def run_probe(
     class_names = _class_names(plan, sets)
     parts = _limited(_select_parts(plan, sets), request, class_names)
     test = parts[-1]
-    warnings = check_labels(parts, class_names, _shots(request) is not None) + shared_warnings(parts)
+    warnings = ["there is no base split 'test': tested on 'validation'"] if _is_validation_tested(request, plan) else []
+    warnings += check_labels(parts, class_names, _shots(request) is not None) + shared_warnings(parts)
     views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
     data = _training_data(parts[:-1], views, len(class_names), request)
     started = time.perf_counter()
@@ -99,6 +100,10 @@ def run_probe(
         created=created,
         versions={name: _version(name) for name in ("linprobe", *trained.packages)},
     )
+
+
+def _is_validation_tested(request: ProbeRequest, plan: Plan) -> bool:
+    return request.test is None and plan.splits.test == "validation"
 
 
 def _class_names(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[str]:
@@ -142,12 +147,17 @@ def _training_data(parts: list[Part], views: list[Part], classes: int, request: 
     contents = [content for part in parts for content in part.contents]
     groups = [group for part in parts for group in part.groups]
     units, tokens = units_of(contents, groups)
-    blocks = [part.read() for part in (*parts, *views)]
-    if len({block.shape[1] for block in blocks}) > 1:
-        dims = ", ".join(f"{part.name} {block.shape[1]}" for part, block in zip((*parts, *views), blocks, strict=True))
+    every = (*parts, *views)
+    if len({part.dim for part in every}) > 1:
+        dims = ", ".join(f"{part.name} {part.dim}" for part in every)
         raise FeatureError(f"the parts differ in dim ({dims}); give sets of one extractor.")
+    # Where they stay: parts that are joined afterwards would be in memory twice.
+    features = np.empty((sum(map(len, every)), every[0].dim), np.float32)
+    ends = np.cumsum([len(part) for part in every])
+    for part, rows in zip(every, np.split(features, ends[:-1]), strict=True):
+        part.read(rows)
     return TrainingData(
-        features=np.concatenate(blocks) if len(blocks) > 1 else blocks[0],
+        features=features,
         labels=np.concatenate([part.labels for part in (*parts, *views)]),
         units=units,
         tokens=tokens,

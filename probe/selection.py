@@ -305,6 +305,7 @@ def extend_grid(
     score: Callable[[float], Sequence[Score]],
     parameter: str = "C",
     criterion: Criterion = BY_ACCURACY,
+    most: int = MAX_EXTENSIONS,
 ) -> tuple[list[float], list[Sequence[Score]], list[str], list[str]]:
     """Score a grid, and go on by whole decades where the best or the selected lies on its edge.
 
@@ -313,6 +314,7 @@ def extend_grid(
         score: returns a candidate's score on every fold; is called along the grid in order.
         parameter: what the candidates are values of, for notes and warnings.
         criterion: what the choice goes by.
+        most: of how many decades at each end.
 
     Returns:
         The grid, its scores, notes on what was added, and warnings where the search had to stop on an edge.
@@ -324,7 +326,7 @@ def extend_grid(
     weaker = 10.0 if found[-1] > found[0] else 0.1
     for end, factor, word in ((-1, weaker, "weak"), (0, 1 / weaker, "strong")):
         added = 0
-        while _is_on_edge(found, scores, end, criterion) and added < MAX_EXTENSIONS:
+        while _is_on_edge(found, scores, end, criterion) and added < most:
             value = float(f"{found[end] * factor:.12g}")
             at = 0 if end == 0 else len(found)
             found.insert(at, value)
@@ -334,7 +336,8 @@ def extend_grid(
             decades = f"{added} decade{'s' * (added > 1)} added"
             notes.append(f"the choice lay on the {word} edge: {decades}, to {parameter} = {found[end]:g}")
         if _is_on_edge(found, scores, end, criterion):
-            unresolved.append(f"the choice still lies on the {word} edge of the grid, {parameter} = {found[end]:g}")
+            lies = "still lies" if added else "lies"
+            unresolved.append(f"the choice {lies} on the {word} edge of the grid, {parameter} = {found[end]:g}")
     return found, scores, notes, unresolved
 
 

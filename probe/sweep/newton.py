@@ -284,7 +284,8 @@ def _solve(
     small, small_residual = _FORCING**2 * square, _FORCING**2 * here.length()
     foreseen, gained = np.maximum(square, 1e-300), np.zeros_like(square)
     flat = _FLAT**2 * problem.classes * problem.dim
-    short = _ENOUGH**2 * np.minimum(2 * columns.penalties * gap * point.objective, flat)
+    # Not zero, which could not be divided by, where no gap is allowed.
+    short = np.maximum(_ENOUGH**2 * np.minimum(2 * columns.penalties * gap * point.objective, flat), 1e-40)
     allowed = _allowed_gain(problem, columns, point)
     little = _ENOUGH * 2 * allowed / preconditioner.optimism
     is_late = 0.5 * preconditioner.optimism * square < _LATE * allowed

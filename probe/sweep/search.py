@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from probe.prediction import predict_proba
-from probe.selection import BY_ACCURACY, Criterion, Score, extend_grid, score_fold
+from probe.selection import BY_ACCURACY, MAX_EXTENSIONS, Criterion, Score, extend_grid, score_fold
 from probe.sweep.path import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows
 from probe.workers import open_workers
@@ -66,7 +66,7 @@ def search(
         scaling: zscore, l2 or none, fitted on each fold's training rows.
         grid: increasing values of C.
         gap: see `SoftmaxPath`.
-        is_extended: whether to go on by decades while the choice lies on an edge.
+        is_extended: whether to go on by decades while the choice lies on an edge; else that is only told.
         criterion: what the choice goes by.
         predicted_folds: of how many of the first folds the predictions are kept, at every point.
         on_point: is told each C before it is fitted.
@@ -86,9 +86,11 @@ def search(
             kept[C] = np.concatenate([np.zeros((0, classes)), *predicted[:predicted_folds]], dtype=np.float32)
             return [score_fold(labels[rows], of_fold) for (_, rows), of_fold in zip(pairs, predicted, strict=True)]
 
-        if is_extended:
-            points, scores, notes, unresolved = extend_grid(grid, score, criterion=criterion)
+        if len(grid) > 1:
+            most = MAX_EXTENSIONS if is_extended else 0
+            points, scores, notes, unresolved = extend_grid(grid, score, criterion=criterion, most=most)
         else:
+            # One candidate is no choice, and so on no edge.
             points, scores, notes, unresolved = list(grid), [score(C) for C in grid], [], []
     return Search(
         points,

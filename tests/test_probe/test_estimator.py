@@ -16,6 +16,10 @@ from probe import SoftmaxPathCV
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
+# On small data the choice often does.
+pytestmark = pytest.mark.filterwarnings("ignore:the choice (still )?lies on the")
+
+
 def test_it_passes_scikit_learns_checks():
     with warnings.catch_warnings():
         # One check needs SCIPY_ARRAY_API in the environment, and says so by a warning.
@@ -202,6 +206,19 @@ def test_features_that_say_nothing_give_the_class_shares():
     labels = np.array([0] * 50 + [1] * 30 + [2] * 20)
     found = SoftmaxPathCV(GRID).fit(np.ones((100, 3)), labels)
     assert np.allclose(found.predict_proba(np.ones((1, 3))), [[0.5, 0.3, 0.2]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("grid", "edge"), [([1e-9, 1e-8], "weak edge of the grid, C = 1e-08"), ([1e4, 1e5], "strong")])
+def test_a_choice_on_the_edge_of_ones_own_grid_is_warned_of(grid, edge, blobs):
+    features, labels = blobs(150, 3, 6, seed=1, spread=2.5)
+    with pytest.warns(UserWarning, match=f"the choice lies on the .*{edge}.*give Cs that go on beyond it"):
+        SoftmaxPathCV(grid, rule="best").fit(features, labels)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("grid", [[0.1], [1e-7, 0.01, 0.03, 100.0]])
+def test_a_choice_within_the_grid_or_none_at_all_is_not_warned_of(grid, blobs):
+    SoftmaxPathCV(grid, rule="best").fit(*blobs(150, 3, 6, seed=1, spread=2.5))
 
 
 def test_what_has_not_converged_is_warned_of(blobs, monkeypatch):

@@ -86,6 +86,25 @@ def test_a_class_that_train_or_test_lacks_is_named(lab, blobs):
                   {"train": whole, "test": lacking}, **from_arrays)  # fmt: skip
 
 
+def test_a_class_that_an_official_validation_part_lacks_is_named(lab, blobs):
+    sets = {name: lab.publish(name, *blobs(40, 4, 8, seed)) for seed, name in enumerate(("train", "test"))}
+    features, labels = blobs(40, 4, 8, seed=3)
+    sets["validation"] = lab.publish("validation", features[labels != 2], labels[labels != 2], classes=4)
+    with pytest.raises(LabelError, match="validation: 30 rows, and none of class 2"):
+        run_probe(REQUEST, sets, **from_arrays)
+
+
+def test_a_test_on_the_official_validation_part_is_told(lab, blobs):
+    sets = {name: lab.publish(name, *blobs(40, 4, 8, seed)) for seed, name in enumerate(("train", "validation"))}
+    told = "there is no base split 'test': tested on 'validation'"
+    found = run_probe(REQUEST, sets, **from_arrays)
+    assert told in found.warnings
+    assert found.config["test"] == "validation"
+    meant = run_probe(ProbeRequest("made", "arrays", "logistic", test="validation"), sets, **from_arrays)
+    assert told not in meant.warnings
+    assert meant.run_id == found.run_id
+
+
 def test_a_slice_of_rows_that_stand_class_by_class_is_told_how_to_draw(lab, blobs):
     features, labels = blobs(40, 4, 8, seed=1)
     order = np.argsort(labels, kind="stable")
@@ -158,9 +177,12 @@ def test_thin_classes_shared_pictures_and_quarantine_are_warned_of(lab, blobs):
         "train": lab.publish("train", features, labels, contents=contents),
         "test": lab.publish("test", *blobs(40, 2, 8, seed=2), contents=["picture 5", *(f"t{at}" for at in range(39))],
                             quarantined=[39]),
+        "validation": lab.publish("validation", *blobs(8, 2, 8, seed=3)),
     }  # fmt: skip
     found = run_probe(REQUEST, sets, **from_arrays).warnings
     assert "fewer than 5 training rows of class 1 (4)" in found
+    assert "fewer than 5 validation rows of class 0 (4), class 1 (4)" in found
+    assert not any("fewer than 5 test rows" in warning for warning in found)
     assert "1 of 39 test pictures stand in train or validation too" in found
     assert "test lacks 1 quarantined pictures" in found
 

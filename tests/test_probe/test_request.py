@@ -38,6 +38,16 @@ def test_without_an_official_test_the_seed_draws_80_20(name, lab, blobs):
     assert (found.train, found.validation, found.test) == (f"{name}/seed7[:80%]", "", f"{name}/seed7[80%:]")
 
 
+def test_without_an_official_test_an_official_validation_part_is_tested_on(lab, blobs):
+    sets = {name: lab.publish(name, *blobs(40, 4, 8, seed)) for seed, name in enumerate(("train", "validation"))}
+    found = resolve(REQUEST, sets)
+    assert (found.train, found.validation, found.test) == ("train", "", "validation")
+    with pytest.raises(SplitError, match="say what to test on with --test"):
+        resolve(changed(validation="validation"), sets)
+    with pytest.raises(SplitError, match="say what to test on with --test"):
+        resolve(REQUEST, {**sets, "extra": sets["train"]})
+
+
 def test_what_is_left_open_is_said(lab, blobs):
     train, other = lab.publish("train", *blobs(40, 4, 8, seed=3)), lab.publish("extra", *blobs(40, 4, 8, seed=4))
     with pytest.raises(SplitError, match=r"say what to test on with --test \(base splits: extra, train\)"):

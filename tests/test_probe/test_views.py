@@ -194,6 +194,8 @@ class WatchedSet(FeatureSet):
         found, read = super().features, self._read
 
         class Watched:
+            shape = found.shape
+
             def __getitem__(self, rows):
                 read.extend(np.arange(len(found))[rows].tolist())
                 return found[rows]
