@@ -1,32 +1,58 @@
-"""`linprobe schedule`: the text that makes a machine run a job every night."""
+"""`linprobe schedule`: the text that makes a machine, or a cluster, run a job every night."""
 
+import json
 import re
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import ConfigError
 
-__all__ = ["SCHEDULE_FORMATS", "schedule_text"]
+__all__ = ["SCHEDULE_FORMATS", "Container", "schedule_text"]
 
-SCHEDULE_FORMATS = ("cron", "systemd")
+SCHEDULE_FORMATS = ("cron", "systemd", "k8s", "slurm")
+# What another run would not change; 75, interrupted or locked, it would.
+_FINAL_CODES = (2, 3, 65, 69, 70, 74)
+# A CronJob's name, to which Kubernetes adds 11 characters.
+_LONGEST_NAME = 52
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a night in a container needs.
+
+    Attributes:
+        image: holds linprobe.
+        claim: of the volume that holds the folder where the job runs.
+    """
+
+    image: str
+    claim: str
 
 
 def schedule_text(
-    schedule_format: str, config: Path, at: str, folder: Path, program: Path | None = None, store: Path | None = None
+    schedule_format: str,
+    config: Path,
+    at: str,
+    folder: Path,
+    program: Path | None = None,
+    store: Path | None = None,
+    container: Container | None = None,
 ) -> str:
     """Return what to give to the scheduler.
 
     Args:
         schedule_format: one of `SCHEDULE_FORMATS`.
         config: the job's file.
-        at: the time of day, `HH:MM`, in the machine's own zone.
+        at: the time of day, `HH:MM`, in the machine's own zone; in UTC for k8s.
         folder: where the job runs: relative paths of the file begin here.
         program: the linprobe command; without it, the one that runs now.
         store: the night's store; without it, the one that the file names.
+        container: what k8s runs.
 
     Raises:
-        ConfigError: the time is none.
+        ConfigError: the time is none, or k8s lacks its container, or would not see the job's files.
     """
     found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", at)
     if not found:
@@ -36,6 +62,21 @@ def schedule_text(
     command += ["--store", str(store.absolute())] if store else []
     if schedule_format == "cron":
         return _cron(command, hour, minute, folder.absolute())
+    if schedule_format == "slurm":
+        return _slurm(command, hour, minute, folder.absolute(), config.stem)
+    if schedule_format == "k8s":
+        if container is None or not container.image or not container.claim:
+            raise ConfigError(
+                "--format k8s: --image IMAGE expected, which holds linprobe, and --claim NAME, of the volume that is "
+                f"mounted at {folder.absolute()}."
+            )
+        for path in (config, *([store] if store else [])):
+            if not path.absolute().is_relative_to(folder.absolute()):
+                raise ConfigError(
+                    f"--format k8s: {path.absolute()} lies outside {folder.absolute()}, where the claim is mounted; "
+                    "run schedule in a folder that holds both the job and its store."
+                )
+        return _k8s(["linprobe", *command[1:]], hour, minute, folder.absolute(), config.stem, container)
     return _systemd(command, hour, minute, folder.absolute(), config.stem)
 
 
@@ -47,6 +88,74 @@ def _cron(command: list[str], hour: int, minute: int, folder: Path) -> str:
         "# Add this line with 'crontab -e'. A night that finds the one before still running ends with 75.\n"
         f"{minute} {hour} * * * " + line.replace("%", r"\%") + "\n"
     )
+
+
+def _slurm(command: list[str], hour: int, minute: int, folder: Path, name: str) -> str:
+    return f"""\
+# Add these lines with 'scrontab -e' (the cluster must allow it: ScronParameters=enable), and what a night needs of your
+# cluster, such as #SCRON --partition=gpu, --gpus=1, --cpus-per-task=8, --mem=32G. The next night is queued when
+# this one has ended, so two never run at once.
+#SCRON --job-name={shlex.quote("linprobe-" + re.sub(r"[^A-Za-z0-9_.-]", "-", name))}
+#SCRON --chdir={shlex.quote(str(folder))}
+#SCRON --output=linprobe-nightly-%j.log
+#SCRON --time=12:00:00
+# SIGTERM five minutes before the limit: the night ends with 75 after the rows that are being computed, and the next
+# goes on from there. 'exec', so that it is linprobe that gets the signal.
+#SCRON --signal=B:TERM@300
+{minute} {hour} * * * exec {shlex.join(command)}
+"""
+
+
+def _k8s(command: list[str], hour: int, minute: int, folder: Path, name: str, container: Container) -> str:
+    called = ("linprobe-" + re.sub(r"[^a-z0-9]+", "-", name.lower()))[:_LONGEST_NAME].rstrip("-")
+    # Every JSON text is a YAML text, and needs no rules for quoting of its own.
+    return f"""\
+# kubectl apply -f this. The claim holds {json.dumps(str(folder), ensure_ascii=False)}: the job, its data and its store.
+# A GPU is asked for with resources: {{limits: {{nvidia.com/gpu: 1}}}} beside image.
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: {json.dumps(called)}
+spec:
+  schedule: "{minute} {hour} * * *"
+  timeZone: "Etc/UTC"
+  concurrencyPolicy: Forbid
+  startingDeadlineSeconds: 3600
+  successfulJobsHistoryLimit: 3
+  failedJobsHistoryLimit: 7
+  jobTemplate:
+    spec:
+      # 75, interrupted or locked: the work that was done is kept, so once more is cheap.
+      backoffLimit: 4
+      podFailurePolicy:
+        rules:
+          # Evicted or preempted: no failure of the night.
+          - action: Ignore
+            onPodConditions:
+              - type: DisruptionTarget
+          - action: FailJob
+            onExitCodes:
+              containerName: linprobe
+              operator: In
+              values: {list(_FINAL_CODES)}
+      template:
+        spec:
+          restartPolicy: Never
+          # SIGTERM ends the night after the rows that are being computed.
+          terminationGracePeriodSeconds: 120
+          containers:
+            - name: linprobe
+              image: {json.dumps(container.image)}
+              command: {json.dumps(command, ensure_ascii=False)}
+              workingDir: {json.dumps(str(folder), ensure_ascii=False)}
+              volumeMounts:
+                - name: work
+                  mountPath: {json.dumps(str(folder), ensure_ascii=False)}
+          volumes:
+            - name: work
+              persistentVolumeClaim:
+                claimName: {json.dumps(container.claim)}
+"""
 
 
 def _systemd(command: list[str], hour: int, minute: int, folder: Path, name: str) -> str:
@@ -63,7 +172,7 @@ WorkingDirectory={_systemd_escape(str(folder))}
 ExecStart={start}
 # Interrupted or locked: the work that was done is kept, so once more is cheap.
 Restart=on-failure
-RestartPreventExitStatus=2 3 65 69 70 74
+RestartPreventExitStatus={" ".join(map(str, _FINAL_CODES))}
 RestartSec=15min
 # SIGTERM ends the night after the rows that are being computed.
 TimeoutStopSec=2min

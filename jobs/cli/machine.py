@@ -28,20 +28,25 @@ def fetch(config: ConfigRequired, json: Json = False) -> None:
 @app.command()
 def schedule(
     config: ConfigRequired,
-    schedule_format: Annotated[str, typer.Option("--format", metavar="F", help="cron or systemd.")] = "cron",
-    at: Annotated[str, typer.Option("--at", metavar="HH:MM", help="The time of day.")] = "02:17",
+    schedule_format: Annotated[
+        str, typer.Option("--format", metavar="F", help="cron, systemd, k8s or slurm.")
+    ] = "cron",
+    at: Annotated[str, typer.Option("--at", metavar="HH:MM", help="The time of day; UTC for k8s.")] = "02:17",
+    image: Annotated[str, typer.Option("--image", metavar="IMAGE", help="k8s: what holds linprobe.")] = "",
+    claim: Annotated[str, typer.Option("--claim", metavar="NAME", help="k8s: the claim of this folder's volume.")] = "",
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Print what makes this machine run a job every night."""
+    """Print what makes this machine, or a cluster, run a job every night."""
     from jobs.config import JobConfig
-    from jobs.schedule import SCHEDULE_FORMATS, schedule_text
+    from jobs.schedule import SCHEDULE_FORMATS, Container, schedule_text
     from jobs.surroundings import Surroundings
 
     require_choice("--format", schedule_format, SCHEDULE_FORMATS)
     # The night must use the store that is used by day, whose name may stand in the environment alone.
     path = Surroundings(os.environ).store_path(store, JobConfig.from_toml(config).store)
-    text = schedule_text(schedule_format, config, at, Path.cwd(), store=path)
+    container = Container(image, claim) if schedule_format == "k8s" else None
+    text = schedule_text(schedule_format, config, at, Path.cwd(), store=path, container=container)
     open_console(json).result(text.rstrip("\n"), {"format": schedule_format, "text": text})
 
 

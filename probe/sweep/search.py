@@ -14,7 +14,7 @@ from probe.workers import open_workers
 
 __all__ = ["GRID_OTHERS", "GRID_ZSCORE", "Search", "search"]
 
-# Source: 45 points, on unscaled features from 1e-6 to 1e5: Oquab et al. 2023, DINOv2, appendix B.3.
+# Source: 45 points, on unscaled features from 1e-6 to 1e5: Oquab et al. 2023, DINOv2 (dinov2/eval/log_regression.py).
 GRID_ZSCORE = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-7, 2, 45))
 GRID_OTHERS = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-6, 5, 45))
 
