@@ -38,17 +38,16 @@ def test_saved_model_gives_predicts_probabilities_from_encoded_bytes(run, traine
     assert (tmp_path / "model" / "assets" / "labels.txt").read_text() == "blue\ngreen\nred\n"
 
 
-# The interpreter that ships with TensorFlow says at every start that it will move to another package.
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 @pytest.mark.parametrize("pixels", ["float32", "uint8"])
 def test_tflite_model_gives_the_same_predictions_from_pixels(run, trained, predicted, tmp_path, pixels):
     import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
 
     code, found, _ = export(
         run, trained, "--format", "tflite", "--pixels", pixels, "--out", tmp_path / "m.tflite", "--json"
     )
     assert code == 0
-    interpreter = tf.lite.Interpreter(model_path=found["path"])
+    interpreter = Interpreter(model_path=found["path"])
     interpreter.allocate_tensors()
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
     assert (taken["shape"].tolist(), taken["dtype"].__name__) == ([1, 32, 32, 3], pixels)
@@ -64,8 +63,10 @@ def test_tflite_model_gives_the_same_predictions_from_pixels(run, trained, predi
         probabilities.append(interpreter.get_tensor(given["index"])[0])
     expected = predicted("logistic")
     np.testing.assert_allclose(probabilities, expected, atol=1e-5 if pixels == "float32" else 0.05)
-    if pixels == "float32":
-        assert (np.argmax(probabilities, axis=1) == expected.argmax(axis=1)).all()
+    second, first = np.sort(expected, axis=1)[:, -2:].T
+    is_clear = first - second > (0.0 if pixels == "float32" else 0.1)
+    assert is_clear.mean() > 0.5
+    assert (np.argmax(probabilities, axis=1) == expected.argmax(axis=1))[is_clear].all()
     assert (tmp_path / "m.labels.txt").read_text() == "blue\ngreen\nred\n"
 
 
