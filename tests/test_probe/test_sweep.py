@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from probe.draws import units_of
 from probe.heads.training import TrainingData
@@ -48,7 +49,9 @@ def optimum(fit, features, labels):
     """What `probe.objective` says of scikit-learn's fit, run to a tight tolerance."""
     scaled = fit.scaler.transform(features, np.float64)
     objective = Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
-    model = LogisticRegression(C=fit.C, tol=1e-9, max_iter=20_000).fit(scaled, labels)
+    # Its products have few columns: two threads would wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        model = LogisticRegression(C=fit.C, tol=1e-9, max_iter=20_000).fit(scaled, labels)
     kernel, bias = model.coef_.T, model.intercept_
     if kernel.shape[1] == 1:
         kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
