@@ -163,12 +163,15 @@ def _select(
         *found.unresolved,
     ]
     uncertified = sum(not fit.converged for of_point in found.fits for fit in of_point)
+    warnings = list(found.unresolved)
     if uncertified:
-        notes.append(f"{uncertified} fits of the selection are not certified to {CERTIFIED_GAP:g} of their objective")
+        warnings.append(
+            f"{uncertified} fits of the selection are not certified to {CERTIFIED_GAP:g} of their objective"
+        )
     document = describe_selection(folds, table, choice, ["C"], notes)
     document["fits"] = [_record(fit, fold) for of_point in found.fits for fold, fit in enumerate(of_point)]
     held_out = HeldOut(data.labels[folds.held_out_rows()], found.held_out[choice.selected])
-    return document, found.unresolved, found.starts[choice.selected], held_out
+    return document, warnings, found.starts[choice.selected], held_out
 
 
 def _record(fit: PathFit, fold: int) -> dict[str, Any]:

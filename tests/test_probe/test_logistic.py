@@ -110,6 +110,8 @@ def test_the_certificate_says_when_a_fit_has_not_converged(blobs, monkeypatch):
     trained, _ = train(training_data(features, labels))
     assert trained.fit["converged"] is False
     assert any("has not converged" in warning for warning in trained.warnings)
+    fits = len(trained.selection["fits"])
+    assert f"{fits} fits of the selection are not certified to 0 of their objective" in trained.warnings
 
 
 def test_a_strong_penalty_is_scored_at_its_optimum_and_not_on_the_way(blobs):
