@@ -103,6 +103,26 @@ def test_few_shots_take_twenty_draws_and_one_line(run, extracted):
     assert len(err.splitlines()) < 5
 
 
+def test_seeds_that_vary_nothing_are_not_told_as_a_spread(run, extracted, tmp_path):
+    (tmp_path / "seeds.toml").write_text(
+        """
+        [[datasets]]
+        source = "bundled:digits"
+        [[extractors]]
+        name = "pixels"
+        [[probes]]
+        head = "knn"
+        k = [5]
+        seeds = 6
+        """
+    )
+    code, document, err = run("probe", "seeds.toml", "--json")
+    assert code == 0
+    assert len({row["run_id"] for row in document["runs"]}) == 6
+    assert "(not varied by 6 seeds)" in err
+    assert "±" not in err
+
+
 def test_selection_goes_by_the_metric_that_is_asked(run, extracted):
     arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", "knn", "--json")
     code, document, err = run(*arguments, "--metric", "balanced_accuracy")
