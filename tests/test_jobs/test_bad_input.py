@@ -1,8 +1,12 @@
 """A user's mistake: a clear message, its exit code, no traceback, and the store as it was."""
 
+import json
 import shutil
 
+import numpy as np
 import pytest
+
+from jobs.cli import main
 
 
 @pytest.fixture
@@ -141,3 +145,124 @@ def test_a_full_disk_leaves_the_store_readable(run, tree, store, monkeypatch):
     assert code == 74, err
     assert "free bytes needed" in err
     assert tree(store) == before
+
+
+def features_file(folder, labels, class_names=(), features=None):
+    """Write features from elsewhere, four columns if none are given."""
+    named = {"class_names": np.array(class_names)} if class_names else {}
+    drawn = np.random.default_rng(0).normal(size=(len(labels), 4)).astype(np.float32)
+    path = folder / "made.npz"
+    np.savez(path, features=drawn if features is None else features, labels=np.asarray(labels, np.int64), **named)
+    return path
+
+
+def importing(path, name, store):
+    return ["store", "import", path, "--name", name, "--extractor", "made", "--store", store]
+
+
+@pytest.fixture(scope="module")
+def probed_store(tmp_path_factory):
+    """A store that holds one run, of the dataset `good`; to be copied, not used."""
+    folder = tmp_path_factory.mktemp("probed")
+    path = features_file(folder, [0, 1] * 15)
+    probe = ["probe", "--dataset", "good", "--extractor", "made", "--head", "knn", "--store", folder / "s"]
+    for command in (importing(path, "good", folder / "s"), probe):
+        assert main([str(argument) for argument in command]) == 0
+    return folder / "s"
+
+
+def reported(run, store):
+    """The datasets of the leaderboard's rows."""
+    code, out, _ = run("report", "--format", "json", "--store", store)
+    assert code == 0
+    return [row["dataset"] for row in json.loads(out)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names", "arguments", "message"),
+    [
+        ([0, 1, 2] * 10, ("cat", "dog", "emu", "yak"), [], "train: 24 rows, and none of yak"),
+        (
+            [0, 1] * 10 + [2] * 10,
+            ("cat", "dog", "emu"),
+            ["--train", "all[:20]", "--test", "all[20:]"],
+            "train: 20 rows, and none of emu",
+        ),
+        (
+            [0, 1, 2] * 7 + [0, 1] * 5,
+            ("cat", "dog", "emu"),
+            ["--train", "all[:21]", "--test", "all[21:]"],
+            "test: 10 rows, and none of emu",
+        ),
+        # The only picture of its class is in train or in test, and missing from the other.
+        (
+            [0, 1] * 15 + [2],
+            ("cat", "dog", "emu"),
+            ["--train", "all[20:]", "--test", "all[:20]"],
+            "test: 20 rows, and none of emu",
+        ),
+        (
+            [2] + [0, 1] * 15,
+            ("cat", "dog", "emu"),
+            ["--train", "all[1:]", "--test", "all[:1]"],
+            "train: 30 rows, and none of emu",
+        ),
+        ([0] * 12, ("cat",), [], "one class only (cat)"),
+        ([0], ("cat", "dog"), [], "test = 'all/seed0[80%:]' selects nothing"),
+        ([0, 1], ("cat", "dog"), [], "test = 'all/seed0[80%:]' selects nothing"),
+        ([0, 1], ("cat", "dog"), ["--train", "all[:1]", "--test", "all[1:]"], "train: 1 rows, and none of dog"),
+        ([0, 1] * 15, (), ["--train", "all[:20]", "--test", "all[20:20]"], "test = 'all[20:20]' selects nothing"),
+        ([0, 1] * 15, (), ["--train", "all[:0%]", "--test", "all[20:]"], "train = 'all[:0%]' selects nothing"),
+        (
+            [0, 1] * 15,
+            (),
+            ["--train", "all[:20]", "--validation", "all[25:25]", "--test", "all[25:]"],
+            "validation = 'all[25:25]' selects nothing",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_probed_are_told_and_leave_no_run(
+    run, tree, probed_store, tmp_path, labels, class_names, arguments, message
+):
+    store = tmp_path / "s"
+    shutil.copytree(probed_store, store)
+    assert run(*importing(features_file(tmp_path, labels, class_names), "bad", store))[0] == 0
+    before = tree(store)
+    code, out, err = run("probe", "--dataset", "bad", "--extractor", "made", *arguments, "--store", store)
+    assert code == 65, err
+    assert f"bad / made / logistic: {message}" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert tree(store) == before
+    assert reported(run, store) == ["good"]
+
+
+BLANK = np.ones((30, 4), np.float32)
+BLANK[7, 1] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (BLANK, "numbers finite as float32 expected, others found in row 7"),
+        (np.full((30, 4), 1e39), "numbers finite as float32 expected, others found in row 0"),
+        (np.ones(30), "(N, D) floats expected, (30,) float64 found"),
+        (np.ones((30, 0)), "(N, D) floats expected, (30, 0) float64 found"),
+        (np.ones((29, 4)), "labels: (29,) integers expected, (30,) int64 found"),
+        (np.ones((0, 4)), "(N, D) floats expected, (0, 4) float64 found"),
+    ],
+)
+def test_features_that_are_not_finite_or_of_another_shape_do_not_get_in(
+    run, tree, probed_store, tmp_path, features, message
+):
+    store = tmp_path / "s"
+    shutil.copytree(probed_store, store)
+    before = tree(store)
+    code, out, err = run(*importing(features_file(tmp_path, [0, 1] * 15, features=features), "bad", store))
+    assert code == 65, err
+    assert message in err
+    assert "made.npz" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert tree(store) == before
+    assert reported(run, store) == ["good"]
