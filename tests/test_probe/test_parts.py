@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -263,6 +265,48 @@ def test_parts_of_few_rows_are_refused_or_probed_but_never_blank(count, lab, blo
     found = run_probe(request, sets, **from_arrays)
     assert all(np.isfinite(value) for value in found.metrics.values())
     assert "fewer than 5 training rows of class 0 (1), class 1 (1)" in found.warnings
+
+
+@pytest.mark.parametrize(
+    ("count", "refusal"),
+    [(0, r"test = 'test\[:0\]' selects nothing"), (1, "test: 1 rows, and none of class 1"), (2, "")],
+)
+def test_a_test_of_few_rows_is_refused_or_measured_but_never_blank(count, refusal, lab, blobs):
+    sets = {name: lab.publish(name, *blobs(40, 2, 8, seed)) for seed, name in enumerate(("train", "test"))}
+    request = ProbeRequest("made", "arrays", "logistic", test=f"test[:{count}]")
+    if refusal:
+        with pytest.raises((SplitError, LabelError), match=refusal):
+            run_probe(request, sets, **from_arrays)
+        return
+    found = run_probe(request, sets, **from_arrays)
+    assert found.counts["n_test"] == len(found.predictions) == 2
+    assert all(np.isfinite(value) for value in found.metrics.values())
+    assert 0 <= found.metrics["accuracy_low"] <= found.metrics["accuracy"] <= found.metrics["accuracy_high"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("count", "refusals"),
+    [
+        (1, {"train = 'all[:80%]' selects nothing", "test = 'all[80%:]' selects nothing"}),
+        (
+            2,
+            {
+                "train: 1 rows, and none of class 0",
+                "train: 1 rows, and none of class 1",
+                "test = 'all[80%:]' selects nothing",
+            },
+        ),
+    ],
+)
+def test_a_whole_dataset_of_few_rows_cannot_be_parted(count, refusals, lab, blobs):
+    sets = {"all": lab.publish("all", *blobs(count, 2, 8, seed=1), classes=2)}
+    told = set()
+    # What is lacking depends on where the seed's draw puts the rows.
+    for seed in range(12):
+        with pytest.raises((SplitError, LabelError), match=r"selects nothing|and none of") as refused:
+            run_probe(ProbeRequest("made", "arrays", "logistic", seed=seed), sets, **from_arrays)
+        told.add(re.sub(rf"/seed{seed}|\.$|; give.*", "", str(refused.value)))
+    assert told == refusals
 
 
 def test_a_class_with_one_picture_alone_is_probed_with_a_warning(lab, blobs):
