@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -229,3 +231,23 @@ def test_what_has_not_converged_is_warned_of(blobs, monkeypatch):
         "5 fits of the selection have not converged.",
         "The final fit has not converged.",
     ]
+
+
+def test_it_fits_and_predicts_where_tensorflow_cannot_be_imported():
+    script = """
+import sys
+sys.modules.update(dict.fromkeys(("tensorflow", "keras", "tf_keras")))
+import numpy as np
+from probe import SoftmaxPathCV
+features = np.random.default_rng(0).normal(size=(90, 4))
+labels = np.arange(90) % 3
+features[np.arange(90), labels] += 9
+found = SoftmaxPathCV((0.1, 1.0), scaling="zscore").fit(features, labels)
+print((found.predict(features) == labels).mean(), found.predict_proba(features).shape)
+try:
+    import tensorflow
+except ImportError:
+    print("no tensorflow")
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "1.0 (90, 3)\nno tensorflow\n"
