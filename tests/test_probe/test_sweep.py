@@ -8,8 +8,10 @@ from probe.heads.training import TrainingData
 from probe.objective import Objective
 from probe.selection import choose, tabulate
 from probe.sweep import SoftmaxPath
+from probe.sweep.few_rows import FewRowsProblem
 from probe.sweep.newton import _Iterate
 from probe.sweep.preconditioner import apply_twice, draw_by_weight, invert
+from probe.sweep.problem import Problem
 from probe.sweep.products import backproject, project
 from probe.sweep.rows import Rows
 from probe.sweep.search import search
@@ -183,6 +185,44 @@ def test_a_fold_is_what_it_would_be_alone():
                 fit.scaler.scale, expected.scaler.scale, rtol=1e-12
             )
             assert certified(fit, features[rows], labels[rows]).bound <= 1e-4 * fit.objective
+
+
+class Counted:
+    """What a problem's method is asked for: the folds of its columns at each call."""
+
+    def __init__(self, problem, name, monkeypatch):
+        self.calls = []
+        method = getattr(problem, name)
+
+        def counted(probabilities, folds, *others):
+            assert probabilities.shape[1] == len(folds)
+            self.calls.append(folds.tolist())
+            return method(probabilities, folds, *others)
+
+        monkeypatch.setattr(problem, name, counted)
+
+
+@pytest.mark.parametrize(("rows", "kind"), [(60, FewRowsProblem), (360, Problem)])
+def test_a_fold_that_has_converged_is_computed_no_more(rows, kind, monkeypatch):
+    features, labels = digits(rows)
+    folds = [np.flatnonzero(np.arange(rows) % 3 != held) for held in range(2)]
+    alone = [path_of(features, labels, folds=[fold]) for fold in folds]
+    (optimal,), (cold,) = (path.fit(1.0) for path in alone)
+    path = path_of(features, labels, folds=folds)
+    assert type(path._problem) is kind
+    nothing = np.zeros_like(optimal.kernel), np.zeros_like(optimal.bias)
+    path.start_at(1.0, [optimal.kernel, nothing[0]], [optimal.bias, nothing[1]])
+    gradients = Counted(path._problem, "kernel_gradient", monkeypatch)
+    hessians = Counted(path._problem, "hessian", monkeypatch)
+    done, walked = path.fit(1.0)
+    assert (done.newton_steps, done.iterations) == (0, 0)
+    assert walked.newton_steps >= 3
+    # Both are certified once; from then on there is one.
+    assert gradients.calls == [[0, 1]] + [[1]] * walked.newton_steps
+    assert hessians.calls == [[1]] * walked.newton_steps
+    for fit, expected in ((done, optimal), (walked, cold)):
+        assert fit.converged
+        assert fit.objective == pytest.approx(expected.objective, rel=1e-6)
 
 
 @pytest.mark.parametrize("left", [2, 3])
