@@ -22,7 +22,6 @@ from store.features import Features
 from store.garbage import Garbage, GarbageCollection, GarbageRule, collect_garbage
 from store.imports import IMPORTED, ImportedFeatures, import_features, read_features
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
-from store.npz import read_npz, texts_of
 from store.pool import Pool
 from store.results import ProbeResult
 from store.sets import LEDGER_COLUMNS, FeatureSet
@@ -62,8 +61,6 @@ __all__ = [
     "keep_canary",
     "read_canary",
     "read_features",
-    "read_npz",
     "rows_digest",
-    "texts_of",
     "verify_store",
 ]

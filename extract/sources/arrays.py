@@ -15,7 +15,7 @@ import numpy as np
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 from extract.sources.picture_files import SPLIT_NAMES
-from store import read_npz, texts_of
+from store.npz import read_npz, texts_of
 
 __all__ = ["ArraysSource"]
 
