@@ -13,7 +13,7 @@ from extract import open_source
 from jobs.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, as_toml
 from jobs.console import Console
 from jobs.errors import ConfigError
-from jobs.extractors import open_configured
+from jobs.extractors import open_configured, readiness
 from jobs.failures import Failure, noted
 from jobs.fetching import list_splits
 from jobs.gate import pin_baselines
@@ -154,7 +154,7 @@ def _check_extractor(entry: ExtractorConfig, surroundings: Surroundings) -> str:
 
     if needs_network(entry.name):
         return "not looked at; 'linprobe fetch' brings it"
-    return f"ready, weights {open_configured(entry, surroundings).weights_sha256[:12]}"
+    return readiness(open_configured(entry, surroundings))
 
 
 def _check_store(job: JobConfig, path: Path) -> str:

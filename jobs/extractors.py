@@ -7,7 +7,12 @@ from jobs.config import ExtractorConfig
 from jobs.surroundings import Surroundings
 from store import IMPORTED, FeatureSet, FeatureStore
 
-__all__ = ["EngineKeeper", "open_configured", "reopen_extractor"]
+__all__ = ["EngineKeeper", "open_configured", "readiness", "reopen_extractor"]
+
+
+def readiness(extractor: Extractor) -> str:
+    """Return what people are told of an extractor that can be opened."""
+    return f"ready, weights {extractor.weights_sha256[:12]}" if extractor.has_weights else "ready, without weights"
 
 
 def open_configured(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:

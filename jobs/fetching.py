@@ -8,7 +8,7 @@ from typing import Any
 from extract import open_source
 from jobs.config import DatasetConfig, ExtractorConfig, JobConfig
 from jobs.console import Console
-from jobs.extractors import open_configured
+from jobs.extractors import open_configured, readiness
 from jobs.failures import Failure, noted
 from jobs.surroundings import Surroundings
 
@@ -60,7 +60,7 @@ def _fetch_model(entry: ExtractorConfig, fetched: Fetched, surroundings: Surroun
     # Its digest is part of what it is, so opening it brings the weights here.
     extractor = open_configured(entry, surroundings)
     fetched.models.append({"extractor": entry.name, "weights_sha256": extractor.weights_sha256})
-    console.say(f"{entry.name}: ready, weights {extractor.weights_sha256[:12]}")
+    console.say(f"{entry.name}: {readiness(extractor)}")
 
 
 def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, surroundings: Surroundings, console: Console) -> None:

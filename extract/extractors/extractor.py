@@ -57,6 +57,11 @@ class Extractor:
     is_floor: bool = False
     about: str = ""
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are any: pixels have none, and then the digest is that of nothing."""
+        return self.weights_sha256 != hashlib.sha256().hexdigest()
+
     def pool_key(self) -> PoolKey:
         """Return the identity of its rows."""
         document = self.preprocessing.document()

