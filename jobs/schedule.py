@@ -95,7 +95,7 @@ def _slurm(command: list[str], hour: int, minute: int, folder: Path, name: str) 
 # Add these lines with 'scrontab -e' (the cluster must allow it: ScronParameters=enable), and what a night needs of your
 # cluster, such as #SCRON --partition=gpu, --gpus=1, --cpus-per-task=8, --mem=32G. The next night is queued when
 # this one has ended, so two never run at once.
-#SCRON --job-name={shlex.quote("linprobe-" + re.sub(r"[^A-Za-z0-9_.-]", "-", name))}
+#SCRON --job-name={_unit_name(name)}
 #SCRON --chdir={shlex.quote(str(folder))}
 #SCRON --output=linprobe-nightly-%j.log
 #SCRON --time=12:00:00
@@ -159,7 +159,7 @@ spec:
 
 
 def _systemd(command: list[str], hour: int, minute: int, folder: Path, name: str) -> str:
-    unit = "linprobe-" + re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+    unit = _unit_name(name)
     start = " ".join(_systemd_quote(word) for word in command)
     return f"""\
 # /etc/systemd/system/{unit}.service
@@ -190,6 +190,10 @@ RandomizedDelaySec=5min
 [Install]
 WantedBy=timers.target
 """
+
+
+def _unit_name(name: str) -> str:
+    return "linprobe-" + re.sub(r"[^A-Za-z0-9_.-]", "-", name)
 
 
 def _systemd_escape(text: str) -> str:

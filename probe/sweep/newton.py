@@ -191,8 +191,8 @@ def minimise(
         for kept, new in ((found.objective, point.objective), (found.gradient_norm, whole_norm), (found.bound, bound)):
             kept[active] = new
         ended = _put(ended, active, columns)
-        is_steep = gradient_norm > _FLAT * math.sqrt(problem.classes * problem.dim)
-        is_open = (bound > gap * point.objective) | (gain > _allowed_gain(problem, columns, point)) | is_steep
+        is_open = (bound > gap * point.objective) | (gain > _allowed_gain(problem, columns, point))
+        is_open |= gradient_norm > _allowed_norm(problem)
         if not is_open.any() or step == _NEWTON_STEPS:
             break
         active, columns, point = active[is_open], columns.pick(is_open), point.pick(is_open)
@@ -263,6 +263,11 @@ def _allowed_gain(problem: Problem, columns: Columns, point: _Point) -> np.ndarr
     return np.asarray(np.minimum(_GAIN * point.objective, np.maximum(of_kernels, _ROUNDING)))
 
 
+def _allowed_norm(problem: Problem) -> float:
+    """Return how long the gradient by the kernels may be, whatever the certificate allows."""
+    return _FLAT * math.sqrt(problem.classes * problem.dim)
+
+
 def _solve(
     problem: Problem, columns: Columns, point: _Point, preconditioner: Preconditioner, gap: float
 ) -> tuple[Columns, np.ndarray, np.ndarray]:
@@ -283,9 +288,9 @@ def _solve(
     square = here.foreseen(here)
     small, small_residual = _FORCING**2 * square, _FORCING**2 * here.length()
     foreseen, gained = np.maximum(square, 1e-300), np.zeros_like(square)
-    flat = _FLAT**2 * problem.classes * problem.dim
+    certified = 2 * columns.penalties * gap * point.objective
     # Not zero, which could not be divided by, where no gap is allowed.
-    short = np.maximum(_ENOUGH**2 * np.minimum(2 * columns.penalties * gap * point.objective, flat), 1e-40)
+    short = np.maximum(_ENOUGH**2 * np.minimum(certified, _allowed_norm(problem) ** 2), 1e-40)
     allowed = _allowed_gain(problem, columns, point)
     little = _ENOUGH * 2 * allowed / preconditioner.optimism
     is_late = 0.5 * preconditioner.optimism * square < _LATE * allowed
