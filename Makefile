@@ -47,7 +47,7 @@ bench: install ## Measure speed as ratios, side by side in one run; see benchmar
 
 campaign: install ## Run the long forms of the fault tests and the full-size experiments (hours).
 	@sh tests/system-packages.sh
-	$(BIN)/python -m pytest -m campaign --timeout=36000
+	$(BIN)/python -m pytest -m 'campaign or hypothesis' --hypothesis-profile=free --timeout=36000
 	$(BIN)/python -m benchmarks.sweep --growth
 	$(BIN)/python -m benchmarks.sweep --wide --cold-points 5
 

@@ -45,8 +45,8 @@ def segments_of(addresses: Sequence[tuple[str, int]]) -> list[Segment]:
     return segments
 
 
-def _numbers(index: Any, length: int, is_bounded: bool = True) -> np.ndarray:
-    """Return an integer, an integer or a boolean selection as int64 array, within [0, length) if it is bounded."""
+def _numbers(index: Any, length: int) -> np.ndarray:
+    """Return an integer, an integer or a boolean selection as array of integers, not yet held against the bounds."""
     selection = np.asarray(index)
     if isinstance(index, list) and not selection.size:
         selection = selection.astype(np.int64)  # NumPy takes [] for integers too
@@ -56,11 +56,16 @@ def _numbers(index: Any, length: int, is_bounded: bool = True) -> np.ndarray:
         return np.flatnonzero(selection)
     if not np.issubdtype(selection.dtype, np.integer):
         raise IndexError(f"integers, slices or booleans expected as index, {selection.dtype} found.")
-    is_outside = (selection < -length) | (selection >= length)
-    if is_bounded and is_outside.any():
-        raise IndexError(f"an index from {-length} to {length - 1} expected, {selection[is_outside].flat[0]} found.")
-    selection = selection.astype(np.int64)
-    return np.where(selection < 0, selection + length, selection)
+    return selection
+
+
+def _within(numbers: np.ndarray, length: int) -> np.ndarray:
+    """Return int64 within [0, length) for numbers of which negative ones count from the end."""
+    is_outside = (numbers < -length) | (numbers >= length)
+    if is_outside.any():
+        raise IndexError(f"an index from {-length} to {length - 1} expected, {numbers[is_outside].flat[0]} found.")
+    numbers = numbers.astype(np.int64)
+    return np.where(numbers < 0, numbers + length, numbers)
 
 
 class Rows(Protocol):
@@ -165,12 +170,19 @@ class Features:
         for at in dots:
             given[at : at + 1] = [slice(None)] * (3 - len(given))
         rows, columns = [*given, slice(None), slice(None)][:2]
-        # As in NumPy, of a pair that selects nothing neither is held against the bounds.
-        is_bounded = isinstance(rows, slice) or isinstance(columns, slice) or bool(np.size(rows) and np.size(columns))
-        return (
-            rows if isinstance(rows, slice) else _numbers(rows, len(self), is_bounded),
-            columns if isinstance(columns, slice) else _numbers(columns, self.shape[1], is_bounded),
+        parsed = [
+            one if isinstance(one, slice) else _numbers(one, length)
+            for one, length in zip((rows, columns), self.shape, strict=True)
+        ]
+        # As in NumPy, of two selections that select nothing together neither is held against the bounds; one number
+        # alone always is.
+        is_pair = not any(isinstance(one, slice) for one in parsed)
+        is_free = is_pair and not all(np.size(one) for one in parsed)
+        first, second = (
+            one if isinstance(one, slice) or (is_free and np.ndim(one)) else _within(one, length)
+            for one, length in zip(parsed, self.shape, strict=True)
         )
+        return first, second
 
     def _range(self, start: int, stop: int) -> np.ndarray:
         at = int(np.searchsorted(self._starts, start, "right")) - 1

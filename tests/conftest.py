@@ -4,7 +4,13 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import hypothesis
 import pytest
+
+# A stranger's run is the one that was seen; 'make campaign' draws anew with --hypothesis-profile=free.
+hypothesis.settings.register_profile("seen", derandomize=True)
+hypothesis.settings.register_profile("free")
+hypothesis.settings.load_profile("seen")
 
 
 @pytest.fixture(autouse=True)

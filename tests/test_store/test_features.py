@@ -150,6 +150,30 @@ def test_indexing_means_what_it_means_to_numpy(data):
     np.testing.assert_array_equal(found, expected)
 
 
+# What stands at the bounds, or selects nothing: every pair of these, for NumPy has a rule of its own for each.
+AT_THE_BOUNDS = [
+    0, 4, 9, -5, np.int64(9), np.array(9), np.array(1), [], [4], [9], [0, 9], np.array([], np.int64), np.array([9]),
+    np.zeros((0, 1), np.int64), np.zeros((2, 0), np.int64), np.array([[9]]), np.array([[0], [1]]),
+    [False] * 4, np.array([False] * 4), [True, False, False, True], slice(0, 0), slice(None), slice(None, None, -1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", AT_THE_BOUNDS, ids=repr)
+def test_pairs_at_the_bounds_mean_what_they_mean_to_numpy(rows):
+    features, plain, _ = build([Segment("p", 2, 3), Segment("q", 0, 1)])
+    assert plain.shape == (4, DIM)
+    for columns in AT_THE_BOUNDS:
+        try:
+            expected = plain[rows, columns]
+        except IndexError:
+            with pytest.raises(IndexError, match=r"expected|broadcast|shape mismatch"):
+                features[rows, columns]
+            continue
+        found = features[rows, columns]
+        assert found.shape == expected.shape, columns
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("index", "message"),
     [
