@@ -303,7 +303,7 @@ def measure_noop(scratch: Path, count: int, rounds: int) -> Result:
     """The second `linprobe extract` of a complete folder, as a process of its own, and what it imports."""
     write_pictures(scratch / "pictures", count)
     command = (
-        "import resource, sys; from jobs.cli import main; code = main(sys.argv[1:]); "
+        "import resource, sys; from linprobe.cli import main; code = main(sys.argv[1:]); "
         "used = resource.getrusage(resource.RUSAGE_SELF); "
         "print(code, used.ru_utime + used.ru_stime, 'tensorflow' in sys.modules)"
     )

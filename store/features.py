@@ -176,8 +176,8 @@ class Features:
         ]
         # As in NumPy, of two selections that select nothing together neither is held against the bounds; one number
         # alone always is.
-        is_pair = not any(isinstance(one, slice) for one in parsed)
-        is_free = is_pair and not all(np.size(one) for one in parsed)
+        sizes = [0 if isinstance(one, slice) else one.size for one in parsed]
+        is_free = not any(isinstance(one, slice) for one in parsed) and 0 in sizes
         first, second = (
             one if isinstance(one, slice) or (is_free and np.ndim(one)) else _within(one, length)
             for one, length in zip(parsed, self.shape, strict=True)

@@ -19,8 +19,8 @@ import store.hdf5
 import store.pool
 import store.run_table
 from extract import open_source
-from jobs.pictures import StorePictures
-from jobs.surroundings import Surroundings
+from linprobe.job.environment import Surroundings
+from linprobe.models.thumbnails import StorePictures
 from store import FeatureStore, ProbeResult, StoreError
 
 REFUSED, LEFT_OUT = "refused", "left out"

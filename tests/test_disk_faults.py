@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import store.commit
-from jobs.cli import main
+from linprobe.cli import main
 from store import FeatureStore
 
 LINPROBE = Path(sys.executable).parent / "linprobe"

@@ -64,7 +64,7 @@ def test_the_readme_states_what_the_demo_reaches(demo):
 def test_the_second_extraction_makes_no_forward_pass_and_loads_no_framework(demo):
     folder, _, _ = demo
     code = (
-        "import sys; from jobs.cli import main; "
+        "import sys; from linprobe.cli import main; "
         f"code = main(['extract', {str(ROOT / 'examples/demo.toml')!r}, '--json']); "
         "print('tensorflow' in sys.modules, 'keras' in sys.modules, file=sys.stderr); sys.exit(code)"
     )

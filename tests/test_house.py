@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "extract": {"store"},
     "probe": {"store"},
     "reports": {"store"},
-    "jobs": {"store", "extract", "probe", "reports"},
+    "linprobe": {"store", "extract", "probe", "reports"},
 }
 HEAVY = {"tensorflow", "keras", "tf_keras", "tensorflow_hub", "tensorflow_datasets", "openvino", "ray"}
 
@@ -37,7 +37,7 @@ def test_imports_run_one_way_lazy_ones_included(package):
         assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}"
 
 
-@pytest.mark.parametrize("module", ["store", "reports", "jobs.cli", "jobs.config", "extract", "probe"])
+@pytest.mark.parametrize("module", ["store", "reports", "linprobe.cli", "linprobe.job.config", "extract", "probe"])
 def test_importing_loads_no_framework(module):
     code = f"import {module}, sys; print(sorted(set(sys.modules) & {HEAVY!r}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -46,7 +46,7 @@ def test_importing_loads_no_framework(module):
 
 def test_help_loads_neither_framework_nor_pandas_nor_scikit_learn():
     code = (
-        "import sys; from jobs.cli import main; main(['--help']); "
+        "import sys; from linprobe.cli import main; main(['--help']); "
         f"print(sorted(set(sys.modules) & {HEAVY | {'pandas', 'sklearn', 'scipy', 'matplotlib', 'rich'}!r}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -91,7 +91,7 @@ def test_public_names_are_these_and_no_others(package):
 
 def commands():
     code = (
-        "import typer; from jobs.cli import app; c = typer.main.get_command(app); "
+        "import typer; from linprobe.cli import app; c = typer.main.get_command(app); "
         "[print(n if not hasattr(s, 'commands') else '\\n'.join(f'{n} {k}' for k in s.commands)) "
         "for n, s in c.commands.items()]"
     )
@@ -115,7 +115,7 @@ def test_every_command_in_the_documents_exists():
 
 
 def test_every_example_is_a_valid_configuration():
-    from jobs.config import JobConfig
+    from linprobe.job.config import JobConfig
 
     examples = sorted((ROOT / "examples").glob("*.toml"))
     assert {path.name for path in examples} >= {

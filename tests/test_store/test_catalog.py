@@ -37,7 +37,7 @@ def test_importing_the_store_imports_no_heavy_package():
     code = (
         "import sys, store\n"
         "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'torch', 'ray', 'openvino', 'tensorflow_datasets',"
-        " 'extract', 'probe', 'reports', 'jobs'}\n"
+        " 'extract', 'probe', 'reports', 'linprobe'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

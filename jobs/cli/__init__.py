@@ -1,8 +1,0 @@
-"""The command line. Everything heavy is imported inside the command that needs it."""
-
-# Importing a room adds its commands, in the order in which --help lists them.
-from jobs.cli import work, heads, machine, store, config  # noqa: F401, I001
-from jobs.cli.app import app
-from jobs.cli.process import main
-
-__all__ = ["app", "main"]

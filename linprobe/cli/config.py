@@ -1,0 +1,52 @@
+"""The commands about a job's file: `linprobe config …`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linprobe.cli.app import config_app
+from linprobe.cli.options import Config, ConfigRequired, Json, StorePath, finish, open_console
+
+__all__ = ["config_check", "config_init", "config_show"]
+
+
+@config_app.command("init")
+def config_init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where it goes.")] = Path("linprobe.toml"),
+    json: Json = False,
+) -> None:
+    """Write a job to begin with, which runs as it stands."""
+    from linprobe.commands.config import write_starter
+
+    write_starter(file)
+    open_console(json).result(str(file), {"file": str(file)})
+
+
+@config_app.command("show")
+def config_show(config: Config = None, store: StorePath = None, json: Json = False) -> None:
+    """Print every key of a job with its value, and whether file, environment, flag or default gave it."""
+    from linprobe.commands.config import show_job
+    from linprobe.job.config import JobConfig
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.plan import Selection, select
+
+    written = JobConfig.from_toml(config) if config else JobConfig()
+    job = select(Selection(config), needs_probes=True) if config else written
+    open_console(json).result(*show_job(job, written, store, Surroundings(os.environ)))
+
+
+@config_app.command("check")
+def config_check(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
+    """Say whether a job can run here: its keys, folders, model files, splits and baselines. Nothing is computed."""
+    from linprobe.commands.config import check_job
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.plan import Selection, select
+
+    surroundings = Surroundings(os.environ)
+    job = select(Selection(config), needs_probes=True)
+    console = open_console(json)
+    checked = check_job(job, surroundings.store_path(store, job.store), surroundings, console)
+    console.result("", checked.document())
+    finish(checked.failures)

@@ -1,0 +1,130 @@
+"""The commands that use a trained head, or a whole classifier, on pictures."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linprobe.cli.app import app
+from linprobe.cli.options import Json, StorePath, finish, open_console, require_choice
+
+__all__ = ["classify", "explain", "export", "predict"]
+
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")]
+Run = Annotated[
+    str,
+    typer.Option("--run", metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD: the newest."),
+]
+EngineName = Annotated[str, typer.Option("--engine", metavar="E", help="auto, tensorflow or openvino.")]
+
+
+@app.command()
+def predict(
+    images: Images,
+    run: Run,
+    labelled: Annotated[bool, typer.Option("--labelled", help="The folder of a picture names its true class.")] = False,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes a line shows.")] = 3,
+    grid: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the first 30 pictures with their predictions.")
+    ] = None,
+    engine: EngineName = "auto",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Predict the classes of pictures with a trained head."""
+    from linprobe.commands.predict import PredictOptions, predict_images, write_grid
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    options = PredictOptions(labelled, engine, top, grid is not None)
+    outcome = predict_images(opened, run, images, options, surroundings, console)
+    if grid is not None:
+        write_grid(outcome, grid, console)
+    console.result("\n".join(outcome.lines), outcome.document())
+    finish(outcome.failures)
+
+
+@app.command()
+def explain(
+    run: Run,
+    images: Images = [],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the drawings go.")] = Path(
+        "linprobe-explain"
+    ),
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes are drawn, the likeliest first.")] = 3,
+    layers: Annotated[
+        list[str], typer.Option("--layers", metavar="NAME", help="Draw a layer's channels instead; may be repeated.")
+    ] = [],
+    list_layers: Annotated[
+        bool, typer.Option("--list-layers", help="Print the layers' names, and draw nothing.")
+    ] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Draw where in pictures a head finds its evidence, or what the network's layers make of them."""
+    from linprobe.commands.explain import ExplainOptions, explain_images, layer_names
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    if list_layers:
+        names = layer_names(opened, run, surroundings)
+        console.result("\n".join(names), {"layers": names})
+        return
+    options = ExplainOptions(top, tuple(name for text in layers for name in text.split(",")))
+    outcome = explain_images(opened, run, images, out, options, surroundings, console)
+    console.result(str(outcome.page), outcome.document())
+    finish(outcome.failures)
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The SavedModel's folder, or the .tflite file.")],
+    model_format: Annotated[str, typer.Option("--format", metavar="F", help="savedmodel or tflite.")] = "savedmodel",
+    pixels: Annotated[
+        str, typer.Option("--pixels", metavar="T", help="float32 or uint8: what a tflite model takes.")
+    ] = "float32",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Write extractor and head of a run as one model for other programs."""
+    from linprobe.commands.export import MODEL_FORMATS, PIXEL_TYPES, export_run
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    require_choice("--format", model_format, MODEL_FORMATS)
+    require_choice("--pixels", pixels, PIXEL_TYPES)
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    document = export_run(opened, run, model_format, out, pixels, surroundings, console)
+    console.result(f"{document['path']} takes {document['takes']}", document)
+
+
+@app.command()
+def classify(
+    images: Images,
+    extractor: Annotated[str, typer.Option("--extractor", metavar="NAME", help="Whose classifier.")],
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The classes, one a line, where they are not known.")
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes are shown, the likeliest first.")] = 5,
+    engine: EngineName = "auto",
+    json: Json = False,
+) -> None:
+    """Name what is in pictures by a whole classifier with its own labels; nothing of yours is trained or needed."""
+    from linprobe.commands.classify import ClassifyOptions, classify_images
+    from linprobe.job.environment import Surroundings
+
+    console = open_console(json)
+    options = ClassifyOptions(labels, top, engine)
+    outcome = classify_images(extractor, images, options, Surroundings(os.environ), console)
+    console.result(outcome.text(), outcome.document())
+    finish(outcome.failures)

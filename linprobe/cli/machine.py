@@ -1,0 +1,62 @@
+"""The commands about a machine: what it lacks, and how it runs a job by itself."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linprobe.cli.app import app
+from linprobe.cli.options import ConfigRequired, Json, StorePath, finish, open_console, require_choice
+
+__all__ = ["doctor", "fetch", "schedule"]
+
+
+@app.command()
+def fetch(config: ConfigRequired, json: Json = False) -> None:
+    """Bring every model and dataset of a job into the caches, for a machine that will have no network."""
+    from linprobe.commands.fetch import fetch_all
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.plan import Selection, select
+
+    console = open_console(json)
+    fetched = fetch_all(select(Selection(config)), Surroundings(os.environ), console)
+    console.result("", fetched.document())
+    finish(fetched.failures)
+
+
+@app.command()
+def schedule(
+    config: ConfigRequired,
+    schedule_format: Annotated[
+        str, typer.Option("--format", metavar="F", help="cron, systemd, k8s or slurm.")
+    ] = "cron",
+    at: Annotated[str, typer.Option("--at", metavar="HH:MM", help="The time of day; UTC for k8s.")] = "02:17",
+    image: Annotated[str, typer.Option("--image", metavar="IMAGE", help="k8s: what holds linprobe.")] = "",
+    claim: Annotated[str, typer.Option("--claim", metavar="NAME", help="k8s: the claim of this folder's volume.")] = "",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Print what makes this machine, or a cluster, run a job every night."""
+    from linprobe.commands.schedule import SCHEDULE_FORMATS, Container, schedule_text
+    from linprobe.job.config import JobConfig
+    from linprobe.job.environment import Surroundings
+
+    require_choice("--format", schedule_format, SCHEDULE_FORMATS)
+    # The night must use the store that is used by day, whose name may stand in the environment alone.
+    path = Surroundings(os.environ).store_path(store, JobConfig.from_toml(config).store)
+    container = Container(image, claim) if schedule_format == "k8s" else None
+    text = schedule_text(schedule_format, config, at, Path.cwd(), store=path, container=container)
+    open_console(json).result(text.rstrip("\n"), {"format": schedule_format, "text": text})
+
+
+@app.command()
+def doctor(store: StorePath = None, json: Json = False) -> None:
+    """Look at what this machine has, and say what is missing."""
+    from linprobe.commands.doctor import diagnose
+    from linprobe.job.environment import Surroundings
+
+    surroundings = Surroundings(os.environ)
+    diagnosis = diagnose(surroundings.store_path(store, None), surroundings)
+    open_console(json).result(diagnosis.text(), diagnosis.document())
+    raise typer.Exit(diagnosis.code)

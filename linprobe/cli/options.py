@@ -1,0 +1,92 @@
+"""What several commands share: their options, and how each begins and ends."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from linprobe.job.console import Console
+    from linprobe.job.errors import ExitCode
+    from linprobe.job.failures import Failure
+
+__all__ = [
+    "Config",
+    "ConfigRequired",
+    "Dataset",
+    "ExtractorName",
+    "Json",
+    "StorePath",
+    "finish",
+    "open_console",
+    "require_choice",
+    "require_store_format",
+    "require_text",
+]
+
+Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A TOML file, such as examples/demo.toml.")]
+ConfigRequired = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as examples/demo.toml.")]
+Dataset = Annotated[list[str], typer.Option("--dataset", metavar="SOURCE", help="A source, or a name of the file.")]
+ExtractorName = Annotated[list[str], typer.Option("--extractor", metavar="NAME", help="An extractor.")]
+StorePath = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="DIR", help="The store; else LINPROBE_STORE, the file, ./linprobe-store."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def open_console(is_json: bool) -> "Console":
+    """Return where the command writes; from now on all other prints go to stderr."""
+    from linprobe.job.console import Console
+
+    console = Console(is_json, sys.stdout)
+    # TFDS and Keras print what they do; stdout is for the result alone. `main` puts it back.
+    sys.stdout = sys.stderr
+    return console
+
+
+def finish(failures: "Sequence[Failure]") -> None:
+    """End the command with the exit code of what failed, if something did."""
+    from linprobe.job.failures import worst_of
+
+    code: ExitCode = worst_of(list(failures))
+    if code:
+        raise typer.Exit(int(code))
+
+
+def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a value that the option does not know.
+
+    Raises:
+        ConfigError: naming the nearest.
+    """
+    if value not in choices:
+        from linprobe.job.config import nearest
+        from linprobe.job.errors import ConfigError
+
+        raise ConfigError(f"{option} {value}: no such choice; {nearest(value, choices)}.")
+
+
+def require_text(option: str, value: str | None) -> None:
+    """Refuse a value that is there but empty: what a script makes of a variable that is not set.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    if value is not None and not value.strip():
+        from linprobe.job.errors import ConfigError
+
+        raise ConfigError(f"{option}: a text expected, got an empty one; leave the flag out for the default.")
+
+
+def require_store_format(path: Path) -> bool:
+    """Fail early, before models are loaded, where the folder is a store of another version; else tell if it is one."""
+    from store import FeatureStore, StoreNotFound
+
+    try:
+        FeatureStore(path)
+    except StoreNotFound:
+        return False
+    return True

@@ -1,0 +1,131 @@
+"""The commands that look into the store and keep it in order: `linprobe store …`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from linprobe.cli.app import store_app
+from linprobe.cli.options import Json, StorePath, open_console, require_choice, require_store_format
+
+__all__ = ["store_export", "store_gc", "store_import", "store_ls", "store_show", "store_verify"]
+
+
+@store_app.command("ls")
+def store_ls(
+    runs: Annotated[bool, typer.Option("--runs", help="List the runs instead, the newest last.")] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """List the published sets, or the runs."""
+    from linprobe.commands.store_list import list_runs, list_sets
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    text, document = list_runs(opened) if runs else list_sets(opened)
+    open_console(json).result(text, document)
+
+
+@store_app.command("show")
+def store_show(
+    key: Annotated[str, typer.Argument(help="A set's key or run's id, or a unique prefix of one.")],
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Show one set or one run."""
+    from linprobe.commands.store_list import show
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    text, document = show(FeatureStore(Surroundings(os.environ).store_path(store, None)), key)
+    open_console(json).result(text, document)
+
+
+@store_app.command("verify")
+def store_verify(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Check what the files say too, and compute some rows again.")
+    ] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Check every file of the store."""
+    from linprobe.commands.store_upkeep import verify
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.errors import ExitCode
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    console = open_console(json)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    text, document, is_sound = verify(opened, deep, surroundings, console)
+    console.result(text, document)
+    if not is_sound:
+        raise typer.Exit(int(ExitCode.IO))
+
+
+@store_app.command("gc")
+def store_gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    grace: Annotated[float, typer.Option(metavar="HOURS", min=0, help="How old what is left over must be.")] = 24,
+    keep_old: Annotated[
+        float, typer.Option("--keep-old", metavar="DAYS", min=0, help="How long a set must have had no name.")
+    ] = 30,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Remove what nothing needs any more."""
+    from linprobe.commands.store_upkeep import collect
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.errors import ExitCode
+    from store import FeatureStore, GarbageRule
+
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    text, document = collect(opened, GarbageRule(grace, keep_old), dry_run, surroundings)
+    open_console(json).result(text, document)
+    if document["hindrances"]:
+        raise typer.Exit(int(ExitCode.IO))
+
+
+@store_app.command("export")
+def store_export(
+    key: Annotated[str, typer.Argument(help="A set's key, or a unique prefix of one.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The file to write.")],
+    export_format: Annotated[str, typer.Option("--format", metavar="F", help="parquet, csv or npz.")] = "parquet",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Write one set to a file for other tools."""
+    from linprobe.commands.store_transfer import export
+    from linprobe.job.environment import Surroundings
+    from store import EXPORT_FORMATS, FeatureStore
+
+    require_choice("--format", export_format, list(EXPORT_FORMATS))
+    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    text, document = export(opened, key, export_format, out)
+    open_console(json).result(text, document)
+
+
+@store_app.command("import")
+def store_import(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.npz", help="features, labels, perhaps class_names, example_ids.")
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the dataset is called.")],
+    extractor: Annotated[str, typer.Option("--extractor", metavar="NAME", help="What made the features.")],
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Take in features that were made elsewhere, as base split `all`."""
+    from linprobe.commands.store_transfer import take_in
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    surroundings = Surroundings(os.environ)
+    path = surroundings.store_path(store, None)
+    require_store_format(path)
+    text, document = take_in(lambda: FeatureStore.create(path), file, name, extractor, surroundings)
+    open_console(json).result(text, document)

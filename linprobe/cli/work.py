@@ -1,0 +1,225 @@
+"""The commands of a day's work: extract, probe, report, compare, and the first three as one night."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from linprobe.cli.app import app
+from linprobe.cli.options import (
+    Config,
+    ConfigRequired,
+    Dataset,
+    ExtractorName,
+    Json,
+    StorePath,
+    finish,
+    open_console,
+    require_choice,
+    require_store_format,
+    require_text,
+)
+from linprobe.job.limits import MOST_VIEWS, MOST_WORKERS
+
+__all__ = ["compare", "extract", "nightly", "probe", "report"]
+
+
+@app.command()
+def extract(
+    config: Config = None,
+    dataset: Dataset = [],
+    extractor: ExtractorName = [],
+    split: Annotated[list[str], typer.Option("--split", metavar="S", help="A base split; all by default.")] = [],
+    engine: Annotated[str | None, typer.Option(metavar="E", help="auto, tensorflow or openvino.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu or gpu.")] = None,
+    max_bad: Annotated[
+        str | None, typer.Option("--max-bad", metavar="N|P%", help="How many pictures may be undecodable.")
+    ] = None,
+    accept_drift: Annotated[
+        bool, typer.Option("--accept-drift", help="Add rows though the canary pictures come out otherwise than before.")
+    ] = False,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Processes side by side; auto is one for each GPU.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Compute only the I-th of N shares, as one job of an array.")
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Seeded crops and flips of each training picture."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Run extractors over datasets, each picture once, and keep the features."""
+    from extract import WHOLE, Share
+    from extract.engines import DEVICES, ENGINES
+    from linprobe.commands.extract import ExtractOptions, extract_all
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.plan import Selection, select
+    from store import FeatureStore
+    from store.opening import remove_empty_store
+
+    if engine is not None:
+        require_choice("--engine", engine, ENGINES)
+    if device is not None:
+        require_choice("--device", device, DEVICES)
+    surroundings = Surroundings(os.environ)
+    job = select(Selection(config, dataset, extractor))
+    path = surroundings.store_path(store, job.store)
+    console = open_console(json)
+
+    def opened() -> FeatureStore:
+        return FeatureStore(path) if dry_run else FeatureStore.create(path)
+
+    has_store = require_store_format(path)
+    if dry_run:
+        console.say("Dry run: no picture is decoded, so one that only decoding shows to be broken counts as a row.")
+    share = Share.parse(shard) if shard is not None else WHOLE
+    options = ExtractOptions(
+        tuple(split), engine, max_bad, dry_run, device, accept_drift, _worker_count(workers), share, views
+    )
+    try:
+        outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
+    finally:
+        if not has_store:
+            # Of a job that failed or was stopped before there was a row, nothing stays.
+            remove_empty_store(path)
+    errors = [failure.row() for failure in outcome.failures]
+    console.result("", {"feature_sets": outcome.rows, "errors": errors})
+    finish(outcome.failures)
+
+
+def _worker_count(text: str | None) -> int | Literal["auto"] | None:
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and 1 <= int(text) <= MOST_WORKERS:
+        return int(text)
+    from linprobe.job.errors import ConfigError
+
+    raise ConfigError(f"--workers {text}: a number from 1 to {MOST_WORKERS}, or auto, expected.")
+
+
+@app.command()
+def probe(
+    config: Config = None,
+    dataset: Dataset = [],
+    extractor: ExtractorName = [],
+    head: Annotated[
+        list[str], typer.Option("--head", metavar="HEAD", help="dense, logistic (the default), ridge or knn.")
+    ] = [],
+    train: Annotated[str | None, typer.Option(metavar="SPLIT", help="Such as train[:80%].")] = None,
+    validation: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
+    test: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N - 1; by default 1, of shots 20, of shares 5.")
+    ] = None,
+    shots: Annotated[
+        str | None, typer.Option(metavar="K,…", help="Training examples per class, such as 1,5,10,all.")
+    ] = None,
+    train_share: Annotated[
+        str | None, typer.Option(metavar="P%,…", help="Shares of train for a learning curve, such as 10%,30%,100%.")
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Train on V views of each training picture too."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="M", help="What selection goes by: accuracy or balanced_accuracy.")
+    ] = None,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Train heads on cached features, and test each once; without CONFIG and --dataset, on all that is cached."""
+    from linprobe.commands.probe import ProbeOptions, all_cached, parse_shares, parse_shots, probe_all
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.plan import Selection, select
+    from probe.metrics import METRICS
+    from store import FeatureStore
+
+    for name, text in (("--train", train), ("--validation", validation), ("--test", test)):
+        require_text(name, text)
+    if metric is not None:
+        require_choice("--metric", metric, METRICS)
+    surroundings = Surroundings(os.environ)
+    selection = Selection(config, dataset, extractor, head)
+    missing: frozenset[tuple[str, str]] = frozenset()
+    if config is None and not dataset:
+        selection, missing = all_cached(FeatureStore(surroundings.store_path(store, None)), selection)
+    job = select(selection, needs_probes=True)
+    opened = FeatureStore(surroundings.store_path(store, job.store))
+    console = open_console(json)
+    options = ProbeOptions(train, validation, test, seeds, parse_shots(shots), parse_shares(train_share), metric, views)
+    outcome = probe_all(job, opened, options, surroundings, console, missing)
+    console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
+    finish(outcome.failures)
+
+
+@app.command()
+def report(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where the site goes; of a table its file, else it is printed."),
+    ] = None,
+    table_format: Annotated[
+        str, typer.Option("--format", metavar="F", help="site, or a table: markdown, csv or json.")
+    ] = "site",
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Write the report of all runs: a site that opens from disk, or a table."""
+    from linprobe.commands.report import TABLE_FORMATS, report_table, write_report
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    require_choice("--format", table_format, ("site", *TABLE_FORMATS))
+    surroundings = Surroundings(os.environ)
+    opened = FeatureStore(surroundings.store_path(store, None))
+    console = open_console(json)
+    if table_format == "site":
+        page = write_report(opened, out or Path("linprobe-report"), surroundings).absolute()
+        console.result(str(page), {"report": str(page)})
+    else:
+        text, rows = report_table(opened, table_format)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(f"{text}\n", encoding="utf-8")
+        console.result(str(out.absolute()) if out else text, {"leaderboard": rows})
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Likewise.")],
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
+    """Compare two runs on the test pictures they share: which is better, by how much, and how sure that is."""
+    from linprobe.commands.compare import compare as compare_runs
+    from linprobe.job.environment import Surroundings
+    from store import FeatureStore
+
+    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    console = open_console(json)
+    console.result(*compare_runs(opened, first, second))
+
+
+@app.command()
+def nightly(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
+    """Extract, probe, report and gate, under one lock."""
+    from linprobe.commands.nightly import run_night
+    from linprobe.job.environment import Surroundings
+    from linprobe.job.plan import Selection, select
+
+    surroundings = Surroundings(os.environ)
+    job = select(Selection(config), needs_probes=True)
+    console = open_console(json)
+    night = run_night(job, surroundings.store_path(store, job.store), surroundings, console)
+    console.result("\n".join(night.lines), night.document)
+    finish(night.failures)

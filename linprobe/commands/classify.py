@@ -1,0 +1,116 @@
+"""`linprobe classify`: pictures through a whole classifier with its own labels, nothing of ours trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extract import Engine, open_engine
+from extract.classifiers import Classifier, open_classifier
+from linprobe.job.console import Console
+from linprobe.job.environment import Surroundings
+from linprobe.job.errors import ConfigError
+from linprobe.job.failures import Failure
+from linprobe.models.image_files import compute_images, find_images
+
+__all__ = ["Classified", "ClassifyOptions", "classify_images"]
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What the command line asks.
+
+    Attributes:
+        labels: a file with a class a line, for a classifier whose labels are not known.
+        top: how many classes are kept of a picture, the likeliest first.
+        engine: as for `extract`.
+    """
+
+    labels: Path | None = None
+    top: int = 5
+    engine: str = "auto"
+
+
+@dataclass
+class Classified:
+    """What became of the pictures.
+
+    Attributes:
+        extractor: the classifier's name.
+        rows: a document per picture, in the order of the arguments.
+        failures: pictures without an answer.
+    """
+
+    extractor: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return what --json prints."""
+        errors = [failure.row() for failure in self.failures]
+        return {"extractor": self.extractor, "predictions": self.rows, "errors": errors}
+
+    def text(self) -> str:
+        """Return a line per picture."""
+        width = max((len(row["image"]) for row in self.rows), default=0)
+        return "\n".join(
+            f"{row['image']:<{width}}  "
+            + "  ".join(f"{name} {share:.1%}" for name, share in row["probabilities"].items())
+            for row in self.rows
+        )
+
+
+def classify_images(
+    extractor: str, images: Sequence[str], options: ClassifyOptions, surroundings: Surroundings, console: Console
+) -> Classified:
+    """Name what a whole classifier sees in pictures; one that cannot be read stops no other.
+
+    Args:
+        extractor: see `extract.classifiers.open_classifier`.
+        images: files, folders and patterns.
+        options: what else was asked.
+        surroundings: where models are kept.
+        console: who is told.
+
+    Raises:
+        UnknownName: there is no such classifier.
+        ModelUnavailable: its weights or its labels cannot be had.
+        ModelMismatch: it gives another number of scores than there are labels.
+    """
+    outcome = Classified(extractor)
+    labels = _read_labels(options.labels) if options.labels else None
+    paths = find_images(images, outcome.failures)
+    surroundings.prepare_frameworks()
+    classifier = open_classifier(extractor, surroundings.caches, labels)
+
+    def opened() -> Engine:
+        return open_engine(classifier.network, options.engine, console.say)
+
+    found = {}
+    for example, scores in compute_images(paths, classifier.network.preprocessing, opened, outcome.failures):
+        found[example.example_id] = _document(example.example_id, scores, classifier, options.top)
+    outcome.rows = [found[str(path)] for path in paths if str(path) in found]
+    for failure in outcome.failures:
+        console.say(str(failure.error))
+    return outcome
+
+
+def _document(name: str, scores: np.ndarray, classifier: Classifier, top: int) -> dict[str, Any]:
+    probabilities, names = classifier.named(scores)
+    ranked = np.argsort(-probabilities, kind="stable")[:top].tolist()
+    return {
+        "image": name,
+        "predicted": names[ranked[0]],
+        "confidence": float(probabilities[ranked[0]]),
+        "probabilities": {names[label]: float(probabilities[label]) for label in ranked},
+    }
+
+
+def _read_labels(path: Path) -> list[str]:
+    try:
+        labels = path.read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--labels {path}: a text file in UTF-8 with a class a line expected.") from error
+    return labels

@@ -1,0 +1,119 @@
+"""`linprobe compare`: two runs on the test pictures that they share."""
+
+import dataclasses
+from typing import Any
+
+from linprobe.models.runs import find_run, name_run
+from probe import Comparison, Difference, compare_runs
+from store import FeatureStore, ProbeResult
+
+__all__ = ["compare"]
+
+_LEVEL = 0.05
+_MOST_CLASSES = 10
+
+
+def compare(store: FeatureStore, first: str, second: str) -> tuple[str, dict[str, Any]]:
+    """Compare two runs; returns text for people, and a document.
+
+    Args:
+        store: holds the runs.
+        first: a run id, a unique prefix, or `DATASET/EXTRACTOR/HEAD` for its newest.
+        second: likewise.
+
+    Raises:
+        RunNotFound: a name answers to no run, or to several.
+        NotComparable: the runs share no test picture, or have different classes.
+    """
+    runs = find_run(store, first), find_run(store, second)
+    found = compare_runs(*runs)
+    document = {
+        "first": _described(runs[0]),
+        "second": _described(runs[1]),
+        **dataclasses.asdict(found),
+        "is_significant": found.p_value < _LEVEL,
+    }
+    return "\n".join(_lines(runs, found)), document
+
+
+def _described(run: ProbeResult) -> dict[str, Any]:
+    names = ("dataset", "extractor", "head", "options", "train", "test", "shots", "train_share", "seed", "metric")
+    return {"run_id": run.run_id, **{name: run.config[name] for name in names}, "views": run.views}
+
+
+def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison) -> list[str]:
+    names = [name_run(run) for run in runs]
+    width = max(map(len, names))
+    lines = [
+        f"{letter}  {name:<{width}}  {accuracy:.2%}  run {run.run_id[:12]}"
+        for letter, name, accuracy, run in zip("AB", names, found.accuracies, runs, strict=True)
+    ]
+    groups = f" in {found.n_groups:,} groups" if found.n_groups is not None else ""
+    tested = f"A was tested on {found.n_first:,}, B on {found.n_second:,}"
+    lines.append(f"on {found.n_pictures:,} equal test pictures{groups} ({tested})")
+    if found.n_relabelled:
+        lines.append(f"left out: {found.n_relabelled:,} equal pictures whose class the runs do not agree on")
+    lines += [
+        "",
+        f"accuracy           A - B = {_in_points(found.accuracy)}",
+        f"balanced accuracy  A - B = {_in_points(found.balanced_accuracy)}",
+        f"NLL                A - B = {_plain(found.nll)}",
+        f"right alone        A on {found.only_first:,}, B on {found.only_second:,} pictures",
+        f"p                  {_p(found.p_value)}, {_test(found)}",
+        f"                   {_conclusion(found)}",
+        _power(found),
+        "",
+        *_class_lines(found),
+    ]
+    return lines
+
+
+def _in_points(difference: Difference) -> str:
+    interval = "no interval of one draw"
+    if difference.low is not None and difference.high is not None:
+        interval = f"95%: {100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
+    return f"{100 * difference.value:+.2f} points ({interval})"
+
+
+def _plain(difference: Difference) -> str:
+    interval = "no interval of one draw"
+    if difference.low is not None and difference.high is not None:
+        interval = f"95%: {difference.low:+.4f} to {difference.high:+.4f}"
+    return f"{difference.value:+.4f} ({interval}); lower is better"
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else f"{value:.1e}"
+
+
+def _test(found: Comparison) -> str:
+    if found.n_groups is None:
+        return "McNemar's exact test"
+    return f"groups exchanged whole (McNemar, which takes members of a group for single draws: {_p(found.mcnemar)})"
+
+
+def _conclusion(found: Comparison) -> str:
+    if found.p_value >= _LEVEL:
+        return "the test cannot tell the two apart"
+    return f"{'A' if found.accuracy.value > 0 else 'B'} is better beyond chance"
+
+
+def _power(found: Comparison) -> str:
+    if found.detectable is None:
+        return "power              too few pictures: no difference could have been shown"
+    return f"power              this test finds a difference of {100 * found.detectable:.2f} points 8 times in 10"
+
+
+def _class_lines(found: Comparison) -> list[str]:
+    count = len(found.classes)
+    differing = sorted((row for row in found.classes if row["p_holm"] < _LEVEL), key=lambda row: row["p_holm"])
+    if not differing:
+        return [f"classes            none of {count} differs, after Holm's correction for {count} tests"]
+    lines = [f"classes            {len(differing)} of {count} differ, after Holm's correction for {count} tests:"]
+    for row in differing[:_MOST_CLASSES]:
+        lines.append(
+            f"  {row['class_name']}: {100 * row['difference']:+.1f} points on {row['n']:,} pictures, "
+            f"p = {_p(row['p_holm'])}"
+        )
+    more = len(differing) - _MOST_CLASSES
+    return [*lines, *([f"  and {more} more; --json lists all"] if more > 0 else [])]

@@ -1,0 +1,226 @@
+"""`linprobe explain`: where in a picture a head finds its evidence, and what layers make of it."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from extract import Example
+from extract.activations import open_layers
+from extract.preprocessing import Crop, Preprocessing
+from linprobe.job.console import Console
+from linprobe.job.environment import Surroundings
+from linprobe.job.errors import ConfigError
+from linprobe.job.failures import Failure
+from linprobe.models.image_files import compute_images, find_images
+from linprobe.models.runs import TrainedHead, open_trained_head
+from probe.evidence import class_maps, is_linear
+from probe.scaling import softmax
+from reports.explanation_page import ExplainedPicture, explanation_page
+from reports.heat_maps import ClassMap, draw_channels, draw_class_maps
+from store import FeatureStore
+from store.commit import publish_file
+
+__all__ = ["ExplainOptions", "Explanations", "explain_images", "layer_names"]
+
+_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What is drawn.
+
+    Attributes:
+        top: how many classes, the likeliest first.
+        layers: these layers' channels instead of maps for classes.
+    """
+
+    top: int = 3
+    layers: tuple[str, ...] = ()
+
+
+@dataclass
+class Explanations:
+    """What became of the pictures.
+
+    Attributes:
+        run_id: whose head was explained.
+        page: where the drawings are listed.
+        rows: a document per picture.
+        failures: pictures that were not explained.
+    """
+
+    run_id: str
+    page: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return what --json prints."""
+        errors = [failure.row() for failure in self.failures]
+        return {"run_id": self.run_id, "page": str(self.page), "explanations": self.rows, "errors": errors}
+
+
+def layer_names(store: FeatureStore, run: str, surroundings: Surroundings) -> list[str]:
+    """Return the layers of a run's network that can be drawn, from the picture to the features."""
+    surroundings.prepare_frameworks()
+    return open_layers(open_trained_head(store, run, surroundings).extractor).names
+
+
+def explain_images(
+    store: FeatureStore,
+    run: str,
+    images: Sequence[str],
+    out: Path,
+    options: ExplainOptions,
+    surroundings: Surroundings,
+    console: Console,
+) -> Explanations:
+    """Draw class activation maps of pictures, or what named layers make of them.
+
+    Args:
+        store: holds the run.
+        run: see `linprobe.models.runs.find_run`.
+        images: files, folders and patterns.
+        out: the folder that gets the drawings and a page that lists them.
+        options: what is drawn.
+        surroundings: where models are kept.
+        console: who is told.
+
+    Raises:
+        ConfigError: the head is not linear.
+        ModelMismatch: the network does not end in global average pooling.
+        UnknownName: there is no such layer.
+    """
+    head = open_trained_head(store, run, surroundings)
+    console.say(head.title)
+    surroundings.prepare_frameworks()
+    explainer: _Explainer = _LayerSheets(head, options) if options.layers else _EvidenceMaps(head, options)
+    outcome = Explanations(head.run.run_id, out.absolute() / "index.html")
+    paths = find_images(images, outcome.failures)
+    pages: dict[str, ExplainedPicture] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    for example, value in compute_images(paths, head.extractor.preprocessing, lambda: explainer, outcome.failures):
+        name = example.example_id
+        stem = _file_stem(paths.index(Path(name)) + 1, Path(name))
+        explained = explainer.explain(example, value)
+        drawings = {f"{stem}{ending}.png": text for ending, (_, text) in explained.drawings.items()}
+        for ending, (data, _) in explained.drawings.items():
+            publish_file(out / f"{stem}{ending}.png", data)
+        pages[name] = ExplainedPicture(name, drawings)
+        rows[name] = {"image": name, "files": list(drawings), **explained.row}
+    order = [str(path) for path in paths if str(path) in rows]
+    outcome.rows = [rows[name] for name in order]
+    for failure in outcome.failures:
+        console.say(str(failure.error))
+    title = " / ".join(head.run.config[part] for part in ("dataset", "extractor", "head"))
+    page = explanation_page(title, explainer.how_to_read, [pages[name] for name in order], surroundings.now())
+    publish_file(outcome.page, page.encode())
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What one picture gave: a document, and ending of a file's name → (PNG bytes, what it shows)."""
+
+    row: dict[str, Any]
+    drawings: dict[str, tuple[bytes, str]]
+
+
+class _Explainer(Protocol):
+    how_to_read: str
+    batch_size: int
+
+    def __call__(self, images: np.ndarray) -> Iterable[Any]: ...
+
+    def explain(self, example: Example, value: Any) -> _Explained: ...
+
+
+class _EvidenceMaps:
+    """Draws where the evidence for the likeliest classes lies."""
+
+    how_to_read = (
+        "A class's logit is exactly the mean of its map plus its intercept. Red places speak for the class, blue ones "
+        "against it; the maps of one picture share one scale. The network's last layer is coarse, so maps are smoothed "
+        "when they are drawn."
+    )
+    batch_size = _BATCH_SIZE
+
+    def __init__(self, head: TrainedHead, options: ExplainOptions) -> None:
+        if not is_linear(head.arrays):
+            raise ConfigError(
+                f"{head.run.run_id[:12]}: a map that adds up to the logit needs a linear head, and this is "
+                f"{head.run.config['head']}, whose logits are not linear in the features; take a run of logistic, "
+                "ridge or dense without a hidden layer, or look at --layers."
+            )
+        self._head, self._top = head, options.top
+        self._before_mean = open_layers(head.extractor).before_mean()
+
+    def __call__(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        return zip(images, self._before_mean(images), strict=True)
+
+    def explain(self, example: Example, value: tuple[np.ndarray, np.ndarray]) -> _Explained:
+        image, activations = value
+        maps, intercepts = class_maps(self._head.arrays, activations)
+        logits = maps.mean(axis=(1, 2)) + intercepts
+        shares = softmax(logits)
+        names = self._head.run.class_names
+        likeliest = np.argsort(-shares, kind="stable")[: self._top].tolist()
+        drawn = [
+            ClassMap(names[k], float(shares[k]), float(logits[k]), float(intercepts[k]), maps[k]) for k in likeliest
+        ]
+        view = np.clip(np.round(image), 0, 255).astype(np.uint8)
+        data = draw_class_maps(view, _aspect(example, self._head.extractor.preprocessing), drawn)
+        text = ", ".join(f"{entry.name} {entry.probability:.1%}" for entry in drawn)
+        classes = [
+            {
+                "class": entry.name,
+                "probability": entry.probability,
+                "logit": entry.logit,
+                "map_mean": entry.logit - entry.intercept,
+                "intercept": entry.intercept,
+            }
+            for entry in drawn
+        ]
+        return _Explained({"classes": classes}, {"": (data, text)})
+
+
+class _LayerSheets:
+    """Draws the channels of named layers."""
+
+    how_to_read = (
+        "Every tile is a channel of the layer, from its own least value (dark) to its greatest (bright); a channel "
+        "that is the same everywhere stays dark."
+    )
+    batch_size = _BATCH_SIZE
+
+    def __init__(self, head: TrainedHead, options: ExplainOptions) -> None:
+        self._layers = list(dict.fromkeys(options.layers))
+        self._activations = open_layers(head.extractor).activations(self._layers)
+
+    def __call__(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, ...]]:
+        return zip(*self._activations(images), strict=True)
+
+    def explain(self, example: Example, value: tuple[np.ndarray, ...]) -> _Explained:
+        sheets, shapes = {}, []
+        for number, (name, activations) in enumerate(zip(self._layers, value, strict=True), 1):
+            height, width, channels = activations.shape
+            text = f"{name}: {channels} channels of {height} x {width}"
+            sheets[f"-layer{number}"] = draw_channels(activations), text
+            shapes.append({"layer": name, "height": height, "width": width, "channels": channels})
+        return _Explained({"layers": shapes}, sheets)
+
+
+def _aspect(example: Example, preprocessing: Preprocessing) -> float:
+    """Return width by height of what the network saw, before it was made a square."""
+    header = example.look().header
+    is_whole = Crop.parse(preprocessing.crop, preprocessing.size).rule in ("none", "fraction")
+    return header.width / header.height if header is not None and is_whole else 1.0
+
+
+def _file_stem(number: int, path: Path) -> str:
+    # A picture's name is anybody's; of a file of ours it may only decide letters that are harmless everywhere.
+    return f"{number:04d}-{re.sub('[^A-Za-z0-9_-]', '_', path.stem)[:60]}"

@@ -1,0 +1,83 @@
+"""`linprobe nightly`: extract, probe, report and gate, under one lock."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from linprobe.commands.extract import ExtractOptions, extract_all
+from linprobe.commands.gate import check_gate, pin_baselines
+from linprobe.commands.probe import ProbeOptions, probe_all
+from linprobe.commands.report import judge, write_report
+from linprobe.job.config import JobConfig
+from linprobe.job.console import Console
+from linprobe.job.environment import Surroundings
+from linprobe.job.errors import sentence
+from linprobe.job.failures import Failure, foreseen
+from reports import NothingToReport, summary_lines
+from store import FeatureStore, ProbeResult
+
+__all__ = ["Night", "run_night"]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What became of a night.
+
+    Attributes:
+        document: what --json prints.
+        lines: the same for people: accuracies, floors, where the report is.
+        failures: parts that failed.
+    """
+
+    document: dict[str, Any]
+    lines: list[str]
+    failures: list[Failure]
+
+
+def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, console: Console) -> Night:
+    """Do a whole night's work; what fails does not stop the rest.
+
+    Args:
+        job: the configuration.
+        store_path: where the store is, or will be.
+        surroundings: where the job runs.
+        console: who is told.
+
+    Raises:
+        StoreBusy: another night runs on this store.
+        RunNotFound: a baseline of the gate is not in the store; nothing has been done then.
+    """
+    store = FeatureStore.create(store_path)
+    with store.lock("nightly", wait=False, holder=surroundings.process):
+        gate = pin_baselines(job.gate, store) if job.gate else None
+        extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), surroundings, console)
+        probed = probe_all(job, store, ProbeOptions(), surroundings, console, frozenset(extracted.failed_pairs))
+        failures = extracted.failures + probed.failures
+        page, lines = None, []
+        try:
+            tonight = [_as_named(store.run(row["run_id"]), row) for row in probed.rows]
+            page = write_report(store, job.report.out, surroundings)
+            lines = [*summary_lines(tonight, judge(tonight)), f"Report: {page.absolute()}"]
+        except foreseen() as error:
+            console.say(f"report: {sentence(error)}")
+            # Where every probe failed, the empty report follows from that, and must not hide why.
+            if not (failures and isinstance(error, NothingToReport)):
+                failures.append(Failure("report", error))
+        if gate:
+            verdict = check_gate(gate, probed.rows, store)
+            failures.extend(verdict.failures)
+            for failure in verdict.failures:
+                console.say(f"{failure.part}: {sentence(failure.error)}")
+            lines.append(verdict.line(gate))
+    document = {
+        "feature_sets": extracted.rows,
+        "runs": probed.rows,
+        "report": str(page.absolute()) if page else None,
+        "errors": [failure.row() for failure in failures],
+    }
+    return Night(document, lines, failures)
+
+
+def _as_named(run: ProbeResult, row: dict[str, Any]) -> ProbeResult:
+    """Return a run under tonight's names: an equal one may have been trained under others."""
+    return replace(run, config={**run.config, "dataset": row["dataset"], "extractor": row["extractor"]})

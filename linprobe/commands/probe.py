@@ -1,0 +1,330 @@
+"""`linprobe probe`: every head on every dataset and extractor, from cached features alone."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from extract.views import split_view_name
+from linprobe.commands.probe_views import find_view_sets
+from linprobe.job.config import DatasetConfig, JobConfig, ProbeConfig, nearest
+from linprobe.job.console import Console
+from linprobe.job.environment import Surroundings
+from linprobe.job.errors import ConfigError
+from linprobe.job.failures import Failure, noted
+from linprobe.job.plan import Selection
+from linprobe.models.runs import name_limits
+from probe import ProbeRequest, find_disagreements, run_id, run_probe
+from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
+
+__all__ = ["ProbeOptions", "ProbeOutcome", "all_cached", "parse_shares", "parse_shots", "probe_all"]
+
+
+# Few-shot results hang on which examples were drawn: as many draws as the field reports. A share of train: as many as
+# scikit-learn's learning_curve.
+_SEEDS_OF_SHOTS = 20
+_SEEDS_OF_SHARES = 5
+# From so many seeds on, a line tells of all of them instead of each.
+_MANY_SEEDS = 5
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What the command line says instead of the job.
+
+    Attributes:
+        train, validation, test: splits.
+        seeds: how many seeds, 0 and on.
+        shots: examples per class, a run for each.
+        train_shares: shares of train, a run for each.
+        metric: what selection goes by.
+        views: how many views of each training picture are trained on.
+    """
+
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    seeds: int | None = None
+    shots: tuple[int | str, ...] | None = None
+    train_shares: tuple[float, ...] | None = None
+    metric: str | None = None
+    views: int | None = None
+
+
+def parse_shots(text: str | None) -> tuple[int | str, ...] | None:
+    """Parse `1,5,10,all`.
+
+    Raises:
+        ConfigError: something in it is neither a number from 1 on nor `all`.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if part != "all" and not (part.isascii() and part.isdigit() and int(part))]
+    if wrong:
+        raise ConfigError(
+            f"--shots {text}: {wrong[0]!r} found, a number from 1 on or 'all' expected: --shots 1,5,10,all."
+        )
+    return tuple(dict.fromkeys(part if part == "all" else int(part) for part in parts))
+
+
+def parse_shares(text: str | None) -> tuple[float, ...] | None:
+    """Parse `0.1,0.3,1` or `10%,30%,100%`.
+
+    Raises:
+        ConfigError: something in it is no share above 0 and up to 1.
+    """
+    if text is None:
+        return None
+    shares = []
+    for part in text.split(","):
+        number, is_percent = part.strip().removesuffix("%"), part.strip().endswith("%")
+        try:
+            share = float(number) / (100 if is_percent else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1:
+            raise ConfigError(
+                f"--train-share {text}: {part!r} found, a share above 0 and up to 1 expected: "
+                "--train-share 10%,30%,100%."
+            )
+        shares.append(share)
+    return tuple(dict.fromkeys(shares))
+
+
+@dataclass
+class ProbeOutcome:
+    """What became of a probe job.
+
+    Attributes:
+        rows: a document per run, in the order of the work.
+        failures: parts that failed.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def probe_all(
+    job: JobConfig,
+    store: FeatureStore,
+    options: ProbeOptions,
+    surroundings: Surroundings,
+    console: Console,
+    skipped: frozenset[tuple[str, str]] = frozenset(),
+) -> ProbeOutcome:
+    """Train and test what a job asks for; an equal run is returned, not trained again.
+
+    Args:
+        job: datasets, extractors, probes.
+        store: the features, and where runs go.
+        options: what the command line adds.
+        surroundings: where the job runs.
+        console: who is told.
+        skipped: (dataset, extractor) pairs to leave out.
+    """
+    outcome = ProbeOutcome()
+    surroundings.prepare_frameworks()
+    for dataset in job.datasets:
+        for extractor in (entry.name for entry in job.extractors if (dataset.name, entry.name) not in skipped):
+            asked = _Asked(store, dataset, extractor, options, surroundings, console)
+            for probe in job.probes:
+                for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
+                    limits = name_limits(shots, share, asked.views(probe))
+                    with noted(f"{dataset.name} / {extractor} / {probe.head}{limits}", outcome.failures, console):
+                        outcome.rows += asked.run_seeds(probe, shots, share)
+            asked.warn_of_disagreements(outcome.rows)
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a job asks of the features of one dataset by one extractor."""
+
+    store: FeatureStore
+    dataset: DatasetConfig
+    extractor: str
+    options: ProbeOptions
+    surroundings: Surroundings
+    console: Console
+
+    @cached_property
+    def sets(self) -> dict[str, FeatureSet]:
+        return _sets(self.store, self.dataset.stored_name, self.extractor)
+
+    def views(self, probe: ProbeConfig) -> int:
+        """Return how many views of each training picture a head is trained on."""
+        return probe.views if self.options.views is None else self.options.views
+
+    def run_seeds(self, probe: ProbeConfig, shots: int | str, share: float) -> list[dict[str, Any]]:
+        """Train a head with every seed, and tell of it."""
+        count = self.options.seeds or probe.seeds or _default_seeds(shots, share)
+        rows = []
+        for seed in range(count):
+            row = _run(self._request(probe, shots, share, seed), self.sets, self.store, self.surroundings, self.console)
+            # An equal run may have been trained under another name.
+            rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})
+            if count < _MANY_SEEDS:
+                self.console.say(_line(rows[-1]))
+            else:
+                self.console.status(_line(rows[-1]).partition("\n")[0])
+        if count >= _MANY_SEEDS:
+            self.console.say(_line_of_many(rows))
+        return rows
+
+    def warn_of_disagreements(self, rows: list[dict[str, Any]]) -> None:
+        """Add to the rows of these features what their heads contradict each other in, and tell of it."""
+        own = [
+            row
+            for row in rows
+            if (row["dataset"], row["extractor"]) == (self.dataset.name, self.extractor)
+            and row["head"] in ("dense", "logistic")
+        ]
+        if len({row["head"] for row in own}) < 2:
+            return
+        found = find_disagreements(self.store.run(row["run_id"]) for row in own)
+        for row in own:
+            if row["run_id"] in found:
+                row["warnings"].append(found[row["run_id"]])
+        for text in dict.fromkeys(found.values()):
+            self.console.say(f"{self.dataset.name} {self.extractor}: {text}")
+
+    def _request(self, probe: ProbeConfig, shots: int | str, share: float, seed: int) -> ProbeRequest:
+        dataset, options = self.dataset, self.options
+        return ProbeRequest(
+            dataset=dataset.stored_name,
+            extractor=self.extractor,
+            head=probe.head,
+            options=probe.options,
+            train=options.train or dataset.train,
+            validation=options.validation or dataset.validation,
+            test=options.test or dataset.test,
+            seed=seed,
+            shots=shots,
+            train_share=share,
+            metric=options.metric or dataset.metric,
+            views=self.views(probe),
+        )
+
+
+def all_cached(store: FeatureStore, selection: Selection) -> tuple[Selection, frozenset[tuple[str, str]]]:
+    """Return a selection of every dataset that is cached, by the extractors named or else by all; and what is missing.
+
+    Args:
+        store: the features.
+        selection: without a dataset.
+
+    Returns:
+        The selection with datasets and extractors, and the pairs of them that have no features.
+
+    Raises:
+        FeatureSetNotFound: nothing is cached.
+        ConfigError: an extractor is named that nothing is cached of.
+    """
+    catalog = store.catalog()
+    sets = catalog[catalog["is_current"]]
+    # Views are for training alone.
+    named = zip(sets["dataset"].astype(str), sets["extractor"].astype(str), strict=True)
+    pairs = {(dataset, extractor) for dataset, extractor in named if not split_view_name(extractor)[1]}
+    if not pairs:
+        raise FeatureSetNotFound(f"{store.path}: no features are cached yet; run 'linprobe extract' first.")
+    known = sorted({extractor for _, extractor in pairs})
+    for name in selection.extractors:
+        if name not in known:
+            raise ConfigError(
+                f"--extractor {name}: no features of it are cached in {store.path}; {nearest(name, known)}."
+            )
+    extractors = list(selection.extractors) or known
+    datasets = sorted({dataset for dataset, extractor in pairs if extractor in extractors})
+    missing = frozenset(set(product(datasets, extractors)) - pairs)
+    return replace(selection, datasets=datasets, extractors=extractors), missing
+
+
+def _default_seeds(shots: int | str, share: float) -> int:
+    if shots != "all":
+        return _SEEDS_OF_SHOTS
+    return _SEEDS_OF_SHARES if share < 1 else 1
+
+
+def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, FeatureSet]:
+    splits = store.splits(dataset, extractor)
+    if not splits:
+        sets = store.catalog()
+        current = sets[sets["is_current"]]
+        known = sorted({f"{row.dataset} by {row.extractor}" for row in current.itertuples()})
+        hint = nearest(f"{dataset} by {extractor}", known) if known else "nothing is there yet"
+        raise FeatureSetNotFound(
+            f"no cached features of {dataset} by {extractor} in {store.path}: {hint}; run 'linprobe extract' with the "
+            "same CONFIG, or --dataset and --extractor, first."
+        )
+    return {split: store.get(dataset, split, extractor) for split in splits}
+
+
+def _run(
+    request: ProbeRequest,
+    sets: dict[str, FeatureSet],
+    store: FeatureStore,
+    surroundings: Surroundings,
+    console: Console,
+) -> dict[str, Any]:
+    view_sets = find_view_sets(store, request, sets)
+    identity = run_id(request, sets, view_sets)
+    if store.has_run(identity):
+        return _row(store.run(identity), "cached")
+    result = run_probe(request, sets, view_sets, created=surroundings.now(), on_progress=console.status)
+    store.publish_run(result)
+    return _row(result, "trained")
+
+
+def _row(result: ProbeResult, status: str) -> dict[str, Any]:
+    named = ("dataset", "extractor", "head", "seed", "shots", "train_share", "train", "validation", "test", "metric")
+    return {
+        "run_id": result.run_id,
+        **{name: result.config[name] for name in named},
+        "views": result.views,
+        "n_train": result.counts["n_train"],
+        "n_train_rows": result.counts.get("n_train_rows", result.counts["n_train"]),
+        "n_test": result.counts["n_test"],
+        **result.metrics,
+        "seconds": round(result.seconds, 3),
+        "converged": bool(result.fit["converged"]),
+        "status": status,
+        "selected": dict(result.selection["selected"]),
+        "warnings": list(result.warnings),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    selected = ", ".join(f"{name} = {value:.3g}" for name, value in row["selected"].items())
+    notes = [text for text in (selected, "" if row["converged"] else "NOT CONVERGED") if text]
+    seed = f" seed {row['seed']}" if row["seed"] else ""
+    took = "cached" if row["status"] == "cached" else f"{row['seconds']:.1f} s"
+    metric = row["metric"]
+    return (
+        f"{_name(row)}{seed}: {metric.replace('_', ' ')} {row[metric]:.1%} "
+        f"[{row[f'{metric}_low']:.1%}, {row[f'{metric}_high']:.1%}] on {row['n_test']:,} test examples"
+        f"{f' ({chr(44).join(notes)})' if notes else ''}, {took}, run {row['run_id'][:12]}"
+        + "".join(f"\n  note: {warning}" for warning in row["warnings"])
+    )
+
+
+def _line_of_many(rows: list[dict[str, Any]]) -> str:
+    first = rows[0]
+    metric = first["metric"]
+    values = np.array([row[metric] for row in rows])
+    unconverged = sum(not row["converged"] for row in rows)
+    warnings = dict.fromkeys(warning for row in rows for warning in row["warnings"])
+    is_varied = len({(row[metric], row["nll"]) for row in rows}) > 1
+    spread = f"± {values.std(ddof=1):.1%} (mean and standard deviation of" if is_varied else "(not varied by"
+    return (
+        f"{_name(first)}: {metric.replace('_', ' ')} {values.mean():.1%} {spread} {len(rows)} seeds), "
+        f"{first['n_train']:,} training examples"
+        f"{f', {unconverged} NOT CONVERGED' if unconverged else ''}" + "".join(f"\n  note: {text}" for text in warnings)
+    )
+
+
+def _name(row: dict[str, Any]) -> str:
+    limits = name_limits(row["shots"], row["train_share"], row["views"])
+    return f"{row['dataset']} {row['extractor']} {row['head']}{limits}"

@@ -1,0 +1,1 @@
+"""What a job is and where it runs: its file, its plan, environment, console and errors."""

