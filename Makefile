@@ -42,7 +42,7 @@ bench: install ## Measure speed as ratios, side by side in one run; see benchmar
 	@sh tests/system-packages.sh
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.device
-	$(BIN)/python -m benchmarks.growth --pictures 1024 4096
+	$(BIN)/python -m benchmarks.growth --images 1024 4096
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.heads

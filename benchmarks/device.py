@@ -1,6 +1,6 @@
 """How busy a device is kept: a simulated one takes a fixed time for a batch, while the CPU decodes for it.
 
-    python -m benchmarks.device [--pictures 2048] [--milliseconds 80] [--batch 64] [--json FILE]
+    python -m benchmarks.device [--images 2048] [--milliseconds 80] [--batch 64] [--json FILE]
 
 The device sleeps: it takes no processor time, as a GPU would not. Busy is its share of the time from the start of the
 second batch to the end of the last.
@@ -19,8 +19,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+from benchmarks.images import write_images
 
-from benchmarks.pictures import write_pictures
 from extract import ModelCaches, Naming, ParameterCounts, extract_features, open_extractor, open_source
 from store import FeatureStore
 
@@ -54,14 +54,14 @@ class SimulatedDevice:
 
 
 def measure(count: int, batch: int, seconds: float, scratch: Path) -> dict[str, Any]:
-    write_pictures(scratch / "pictures", count)
+    write_images(scratch / "images", count)
     extractor = open_extractor("random:mobilenet_v2", ModelCaches(scratch, scratch))
-    source, store = open_source(f"folder:{scratch / 'pictures'}"), FeatureStore.create(scratch / "store")
+    source, store = open_source(f"folder:{scratch / 'images'}"), FeatureStore.create(scratch / "store")
     device = SimulatedDevice(batch, seconds)
     naming = Naming("device", "2000-01-01T00:00:00Z")
     found = extract_features(source, "all", extractor, store, lambda: device, naming)
     return {
-        "pictures": found.forward_passes,
+        "images": found.forward_passes,
         "batches": len(device.spans),
         "seconds": found.seconds,
         "busy": device.busy(),
@@ -72,13 +72,13 @@ def measure(count: int, batch: int, seconds: float, scratch: Path) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how busy a simulated device is kept.")
-    parser.add_argument("--pictures", type=int, default=2048)
+    parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--milliseconds", type=float, default=80.0)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        row = measure(arguments.pictures, arguments.batch, arguments.milliseconds / 1000, Path(scratch))
+        row = measure(arguments.images, arguments.batch, arguments.milliseconds / 1000, Path(scratch))
     print(
         f"A device of {arguments.milliseconds:g} ms a batch of {arguments.batch} "
         f"({row['device_images_per_second']:.0f} images/s): busy {row['busy']:.1%} from the second batch to the last; "

@@ -1,6 +1,6 @@
 """How fast extraction is, beside the lesson, Keras and its own bounds: ratios of one run.
 
-    python -m benchmarks.extraction [--pictures 256] [--rounds 3] [--network mobilenet_v2|inception_v3]
+    python -m benchmarks.extraction [--images 256] [--rounds 3] [--network mobilenet_v2|inception_v3]
 
 Every contestant works on the same JPEG files of 500 x 375 pixels in the same process. Rounds are
 interleaved (A B C, A B C, ...) and medians compared, since the machine's speed drifts.
@@ -22,8 +22,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+from benchmarks.images import CLASSES, write_images
 
-from benchmarks.pictures import CLASSES, write_pictures
 from extract import Engine, Extractor, ModelCaches, Naming, extract_features, open_engine, open_extractor, open_source
 from extract.decoding import read_header
 from extract.pipeline import Pending, stream_batches
@@ -45,14 +45,14 @@ def ours(source: DatasetSource, extractor: Extractor, engine: Engine, scratch: P
 def decode_bound(source: DatasetSource, extractor: Extractor) -> Callable[[], float]:
     """Our reading, decoding and resizing, with nothing behind it."""
 
-    def pictures() -> Iterator[Pending]:
+    def images() -> Iterator[Pending]:
         for ordinal, example in enumerate(source.examples("all")):
             assert isinstance(example.data, bytes)
             yield Pending(ordinal, example, example.content_sha256(), read_header(example.data))
 
     def run() -> float:
         start = time.perf_counter()
-        for _ in stream_batches(pictures(), extractor.preprocessing, 64):
+        for _ in stream_batches(images(), extractor.preprocessing, 64):
             pass
         return time.perf_counter() - start
 
@@ -163,8 +163,8 @@ def interleaved(contestants: Mapping[str, Callable[[], float]], rounds: int) -> 
 
 
 def measure(network: str, count: int, rounds: int, scratch: Path, python: str) -> dict[str, object]:
-    folder = scratch / "pictures"
-    write_pictures(folder, count)
+    folder = scratch / "images"
+    write_images(folder, count)
     source = open_source(f"folder:{folder}")
     extractor = open_extractor(f"random:{network}", ModelCaches(scratch, scratch))
     size = extractor.preprocessing.size
@@ -186,7 +186,7 @@ def measure(network: str, count: int, rounds: int, scratch: Path, python: str) -
     }
     return {
         "network": network,
-        "pictures": count,
+        "images": count,
         "rounds": rounds,
         "cores": os.cpu_count(),
         "matrix_gflops": round(matrix_rate(), 1),
@@ -209,7 +209,7 @@ def table(result: dict[str, object]) -> str:
     assert isinstance(spread, dict)
     assert isinstance(ratios, dict)
     lines = [
-        f"{result['network']}: {result['pictures']} JPEG files, medians of {result['rounds']} interleaved rounds, "
+        f"{result['network']}: {result['images']} JPEG files, medians of {result['rounds']} interleaved rounds, "
         f"{result['cores']} cores, matrix product {result['matrix_gflops']} GFLOP/s",
         f"  {'':30}{'images/s':>9}  slowest/fastest",
         *(f"  {name:30}{speed:9.1f}  {spread[name]:.2f}" for name, speed in speeds.items()),
@@ -220,7 +220,7 @@ def table(result: dict[str, object]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure extraction as ratios of one run.")
-    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", choices=("mobilenet_v2", "inception_v3"), action="append")
     parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch and torchvision")
@@ -228,7 +228,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = []
     for network in arguments.network or ["mobilenet_v2", "inception_v3"]:
-        count = arguments.pictures if network == "mobilenet_v2" else arguments.pictures // 4
+        count = arguments.images if network == "mobilenet_v2" else arguments.images // 4
         with tempfile.TemporaryDirectory() as scratch:
             results.append(measure(network, count, arguments.rounds, Path(scratch), arguments.torch_python))
         print(table(results[-1]), flush=True)

@@ -1,6 +1,6 @@
-"""How the cost of an extraction grows with the number of pictures: time and peak memory.
+"""How the cost of an extraction grows with the number of images: time and peak memory.
 
-    python -m benchmarks.growth [--pictures 1024 4096 16384] [--network mobilenet_v2] [--json FILE]
+    python -m benchmarks.growth [--images 1024 4096 16384] [--network mobilenet_v2] [--json FILE]
 
 Each size runs in a process of its own, so that its peak memory is its own; the files are written before.
 """
@@ -18,7 +18,8 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from benchmarks.pictures import write_pictures
+from benchmarks.images import write_images
+
 from extract import ModelCaches, Naming, extract_features, open_engine, open_extractor, open_source
 from store import FeatureStore
 
@@ -30,7 +31,7 @@ def extract_once(folder: Path, network: str, scratch: Path) -> dict[str, Any]:
     naming = Naming("growth", "2000-01-01T00:00:00Z")
     found = extract_features(source, "all", extractor, store, lambda: engine, naming)
     return {
-        "pictures": found.forward_passes,
+        "images": found.forward_passes,
         "seconds": found.seconds,
         "time": asdict(found.time),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -40,8 +41,8 @@ def extract_once(folder: Path, network: str, scratch: Path) -> dict[str, Any]:
 def measure(sizes: list[int], network: str, scratch: Path) -> list[dict[str, Any]]:
     rows = []
     for size in sizes:
-        folder = scratch / f"pictures-{size}"
-        write_pictures(folder, size)
+        folder = scratch / f"images-{size}"
+        write_images(folder, size)
         command = [sys.executable, "-m", "benchmarks.growth", "--network", network, "--folder", str(folder)]
         found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         rows.append(json.loads(found.stdout.splitlines()[-1]))
@@ -51,14 +52,14 @@ def measure(sizes: list[int], network: str, scratch: Path) -> list[dict[str, Any
 
 def line(row: dict[str, Any]) -> str:
     return (
-        f"  {row['pictures']:7,} pictures: {row['seconds']:7.1f} s, {row['pictures'] / row['seconds']:6.1f} images/s, "
+        f"  {row['images']:7,} images: {row['seconds']:7.1f} s, {row['images'] / row['seconds']:6.1f} images/s, "
         f"peak {row['peak_bytes'] / 2**20:6.0f} MiB"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure time and peak memory against the number of pictures.")
-    parser.add_argument("--pictures", type=int, nargs="+", default=[1024, 4096, 16384])
+    parser = argparse.ArgumentParser(description="Measure time and peak memory against the number of images.")
+    parser.add_argument("--images", type=int, nargs="+", default=[1024, 4096, 16384])
     parser.add_argument("--network", choices=("mobilenet_v2", "inception_v3"), default="mobilenet_v2")
     parser.add_argument("--folder", type=Path, help="extract from this folder once, and print JSON")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
@@ -68,7 +69,7 @@ def main() -> None:
             print(json.dumps(extract_once(arguments.folder, arguments.network, Path(scratch))))
             return
         print(f"{arguments.network}: extraction against the number of JPEG files, a process each")
-        rows = measure(arguments.pictures, arguments.network, Path(scratch))
+        rows = measure(arguments.images, arguments.network, Path(scratch))
     least, most = rows[-2]["peak_bytes"] if len(rows) > 1 else rows[0]["peak_bytes"], rows[-1]["peak_bytes"]
     print(f"  peak memory of the last over the one before: {most / least:.2f} x")
     if arguments.json:

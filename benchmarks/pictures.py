@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["CLASSES", "write_pictures"]
+__all__ = ["CLASSES", "write_images"]
 
 CLASSES = ("a", "b")
-# Files beyond so many show a picture again, under other bytes.
+# Files beyond so many show an image again, under other bytes.
 _DISTINCT = 512
 
 
-def write_pictures(folder: Path, count: int) -> None:
+def write_images(folder: Path, count: int) -> None:
     """Write JPEG files of 500 x 375 pixels, cut from two real photographs; no two have the same bytes."""
     from sklearn.datasets import load_sample_images
 
-    photographs = [np.asarray(picture) for picture in load_sample_images().images]
+    photographs = [np.asarray(image) for image in load_sample_images().images]
     generator = np.random.default_rng(0)
     drawn: list[bytes] = []
     for number in range(count):
@@ -31,7 +31,7 @@ def write_pictures(folder: Path, count: int) -> None:
         target = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         # Two cuts may be one and the same: the comment alone tells them apart for certain.
-        target.write_bytes(_commented(drawn[number % _DISTINCT], f"picture {number}".encode()))
+        target.write_bytes(_commented(drawn[number % _DISTINCT], f"image {number}".encode()))
 
 
 def _commented(jpeg: bytes, text: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """How fast the store is, beside NumPy's own files: ratios of one run.
 
-    python -m benchmarks.store [--rows 60000] [--dim 1280] [--rounds 5] [--sets 1000] [--runs 5000] [--pictures 60000]
+    python -m benchmarks.store [--rows 60000] [--dim 1280] [--rounds 5] [--sets 1000] [--runs 5000] [--images 60000]
 
 Ours and the peer work on the same numbers in the same process. Rounds are interleaved (A B, A B, ...)
 and medians compared, since the machine's speed drifts. What has no peer is held against a bound, in
@@ -129,7 +129,7 @@ def save_synced(path: Path, features: np.ndarray) -> None:
 
 
 def write_in_bulk(store: FeatureStore, features: np.ndarray, contents: list[bytes]) -> None:
-    """Write rows as `store import` does: in large shards, some under way at a time."""
+    """Write rows as `store import` does: in large shards, some in flight at a time."""
     rows = BULK_BYTES // features[0].nbytes
     parts = range(0, len(features), rows)
     store.pool(pool_key("bulk")).add_all((features[at : at + rows], contents[at : at + rows]) for at in parts)
@@ -284,7 +284,7 @@ def measure_results(scratch: Path, runs: int) -> list[Result]:
     ]
 
 
-def write_pictures(folder: Path, count: int) -> None:
+def write_images(folder: Path, count: int) -> None:
     """Write grey PNGs of 28 x 28 pixels in ten classes, as Fashion-MNIST has them."""
     from PIL import Image
 
@@ -301,13 +301,13 @@ def write_pictures(folder: Path, count: int) -> None:
 
 def measure_noop(scratch: Path, count: int, rounds: int) -> Result:
     """The second `linprobe extract` of a complete folder, as a process of its own, and what it imports."""
-    write_pictures(scratch / "pictures", count)
+    write_images(scratch / "images", count)
     command = (
         "import resource, sys; from linprobe.cli import main; code = main(sys.argv[1:]); "
         "used = resource.getrusage(resource.RUSAGE_SELF); "
         "print(code, used.ru_utime + used.ru_stime, 'tensorflow' in sys.modules)"
     )
-    job = ["extract", "--dataset", f"folder:{scratch / 'pictures'}", "--extractor", "pixels", "--store", scratch / "s"]
+    job = ["extract", "--dataset", f"folder:{scratch / 'images'}", "--extractor", "pixels", "--store", scratch / "s"]
     # Compiled once, as an installed package is, also where the environment says not to.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(scratch / "compiled")
@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=5000)
-    parser.add_argument("--pictures", type=int, default=60_000)
+    parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--scratch", type=Path, help="a folder on the disk to measure; else the system's for temps")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     arguments = parser.parse_args()
@@ -360,7 +360,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
         tell(*measure_reading(Path(name), features, arguments.rounds))
         tell(*measure_writing(Path(name), features, arguments.rounds))
-        tell(measure_noop(Path(name), arguments.pictures, arguments.rounds))
+        tell(measure_noop(Path(name), arguments.images, arguments.rounds))
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
         tell(measure_catalog(Path(name), arguments.sets))
         tell(*measure_results(Path(name), arguments.runs))

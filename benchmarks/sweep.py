@@ -53,9 +53,9 @@ PIXELS = Path("/usr/share/datasets/fashion-mnist")
 
 def read_pixels(rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Read Fashion-MNIST from Debian's package dataset-fashion-mnist: (rows, 784) float32, (rows,) int64."""
-    pictures = gzip.decompress((PIXELS / "train-images-idx3-ubyte.gz").read_bytes())
+    images = gzip.decompress((PIXELS / "train-images-idx3-ubyte.gz").read_bytes())
     labels = gzip.decompress((PIXELS / "train-labels-idx1-ubyte.gz").read_bytes())
-    features = np.frombuffer(pictures, np.uint8, offset=16).reshape(-1, 784)[:rows].astype(np.float32)
+    features = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 784)[:rows].astype(np.float32)
     return features, np.frombuffer(labels, np.uint8, offset=8)[:rows].astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Pictures to rows: sources, decoding, preprocessing, extractors, engines, the run of one base split.
+"""Images to rows: sources, decoding, preprocessing, extractors, engines, the run of one base split.
 
 Nothing here imports a framework before a row has to be computed.
 """
@@ -19,7 +19,7 @@ from extract.errors import (
 from extract.extractors import PRECISIONS, PRESETS, Declared, Extractor, ModelCaches, extractor_names, open_extractor
 from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
 from extract.outcome import Contribution, Extraction, Naming, Progress, combine
-from extract.planning import Plan, has_lacking_rows, plan_extraction
+from extract.planning import Plan, has_missing_rows, plan_extraction
 from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
 from extract.run import compute_share, extract_features, publish_if_complete
 from extract.shares import WHOLE, Share
@@ -68,7 +68,7 @@ __all__ = [
     "extract_features",
     "extractor_names",
     "find_lost_splits",
-    "has_lacking_rows",
+    "has_missing_rows",
     "open_engine",
     "open_extractor",
     "open_source",

@@ -33,7 +33,7 @@ def open_layers(extractor: Extractor) -> "NetworkLayers":
 
 
 class NetworkLayers:
-    """The layers of a frozen network that give a picture of channels.
+    """The layers of a frozen network that give an image of channels.
 
     Args:
         name: of the extractor, for messages.
@@ -46,14 +46,14 @@ class NetworkLayers:
 
     @property
     def names(self) -> list[str]:
-        """The layers that can be asked for, from the picture to the features.
+        """The layers that can be asked for, from the image to the features.
 
         For a Keras network these are the names that `model.summary()` shows; else the scopes of the graph.
         """
         return list(self._tensors)
 
     def before_mean(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the function from pictures to what global average pooling makes the features of.
+        """Return the function from images to what global average pooling makes the features of.
 
         Returns:
             (N, H, W, 3), 0 to 255 → (N, h, w, D) float32, whose mean over h and w is the features.
@@ -65,7 +65,7 @@ class NetworkLayers:
         return lambda images: run(images)[0]
 
     def activations(self, names: list[str]) -> Callable[[np.ndarray], list[np.ndarray]]:
-        """Return the function from pictures to what the named layers give, each (N, h, w, C) float32.
+        """Return the function from images to what the named layers give, each (N, h, w, C) float32.
 
         Raises:
             UnknownName: there is no such layer; the nearest is suggested.

@@ -1,4 +1,4 @@
-"""The canary: a few fixed pictures that show, before rows are added to a pool, whether the numbers still come out.
+"""The canary: a few fixed images that show, before rows are added to a pool, whether the numbers still come out.
 
 Hosts, engines and libraries are in no key, since they must not change the numbers; the canary watches that
 they do not. What the pool's first writer saw is kept with the pool, in `canary.json`.
@@ -20,13 +20,13 @@ from extract.engines.engine import Engine
 from extract.errors import CanaryDrift
 from extract.extractors.extractor import Extractor
 from extract.pipeline import decode_plain
-from extract.single_pictures import compute_each
+from extract.single_images import compute_each
 from extract.sources.example import Example
 from store import Pool, keep_canary, read_canary
 
 __all__ = ["CanaryWatch", "Sighting", "sight"]
 
-# Relative L2 of one row. Engines agree within 1e-5 over many rows; a single row, on a picture of hardly
+# Relative L2 of one row. Engines agree within 1e-5 over many rows; a single row, on an image of hardly
 # any contrast, was seen at 1.04e-5. In bfloat16 TensorFlow's kernels and XLA's were 3.2e-2 apart on MobileNetV2.
 _TOLERANCES = {"float32": 2e-5, "tf32": 1e-2, "bfloat16": 1e-1}
 _logger = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sighting:
-    """What became of the canary pictures here.
+    """Result of the canary images here.
 
     Attributes:
-        pixels: picture → SHA-256 of its decoded pixels, (H, W, 3) uint8.
-        vectors: picture → (D,) float32.
+        pixels: image → SHA-256 of its decoded pixels, (H, W, 3) uint8.
+        vectors: image → (D,) float32.
         engine: what ran it.
     """
 
@@ -59,7 +59,7 @@ class Sighting:
 
 
 class CanaryWatch:
-    """Looks at the canary pictures before rows are added to a pool, and once per extraction.
+    """Looks at the canary images before rows are added to a pool, and once per extraction.
 
     Args:
         pool: what rows will be added to.
@@ -67,7 +67,7 @@ class CanaryWatch:
         is_drift_accepted: whether rows are added although the numbers have changed; it is logged.
 
     Attributes:
-        report: what provenance says of it: the pictures with other pixels, the largest difference and its tolerance.
+        report: what provenance says of it: the images with other pixels, the largest difference and its tolerance.
     """
 
     def __init__(self, pool: Pool, extractor: Extractor, is_drift_accepted: bool = False) -> None:
@@ -116,19 +116,19 @@ class CanaryWatch:
 
 
 def sight(extractor: Extractor, engine: Engine) -> Sighting:
-    """Decode the canary pictures and compute their vectors, as an extraction does."""
-    pictures = _pictures()
-    examples = [Example(name, 0, data) for name, data in pictures.items()]
+    """Decode the canary images and compute their vectors, as an extraction does."""
+    images = _images()
+    examples = [Example(name, 0, data) for name, data in images.items()]
     computed = compute_each(examples, extractor.preprocessing, lambda: engine)
     vectors = {one.example.example_id: one.value for one in computed if one.value is not None}
-    pixels = {name: hashlib.sha256(_decoded(data).tobytes()).hexdigest() for name, data in pictures.items()}
+    pixels = {name: hashlib.sha256(_decoded(data).tobytes()).hexdigest() for name, data in images.items()}
     return Sighting(pixels, vectors, engine.name)
 
 
 @cache
-def _pictures() -> Mapping[str, bytes]:
+def _images() -> Mapping[str, bytes]:
     """Return file name → bytes: JPEG in colour and progressive grey, PNG in colour and with a palette."""
-    folder = resources.files("extract") / "canary_pictures"
+    folder = resources.files("extract") / "canary_images"
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir(), key=lambda file: file.name)}
 
 
@@ -147,9 +147,9 @@ def _difference(found: np.ndarray | None, kept: np.ndarray) -> float:
 
 def _sentence(pool: str, report: Mapping[str, Any], begun_by: str, engine: str) -> str:
     if report["pixels_changed"]:
-        what = f"decode drift: {', '.join(report['pixels_changed'])} of the canary pictures have other pixels than"
+        what = f"decode drift: {', '.join(report['pixels_changed'])} of the canary images have other pixels than"
     else:
-        what = "compute drift: the canary pictures have the same pixels as, but other vectors than,"
+        what = "compute drift: the canary images have the same pixels as, but other vectors than,"
     size, allowed = report["largest_difference"], report["tolerance"]
     return (
         f"pool {pool[:12]}: {what} when the pool was begun (engine {begun_by}, here {engine}); "

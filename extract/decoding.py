@@ -1,7 +1,7 @@
 """Encoded bytes to pixels: what a file claims to be, and the careful path for all that is not plain.
 
 Plain 8-bit JPEG and PNG are decoded by TensorFlow in the pipeline. Everything else, and whatever
-fails there, comes here: Pillow under limits. Which path a picture takes depends on its bytes
+fails there, comes here: Pillow under limits. Which path an image takes depends on its bytes
 alone. A change of any rule here changes numbers: raise `DECODING_RULES`.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["DECODING_RULES", "MAX_PIXELS", "Header", "Undecodable", "decode_carefully", "read_header"]
+__all__ = ["DECODING_RULES", "MAX_PIXELS", "DecodeFailure", "Header", "decode_carefully", "read_header"]
 
 DECODING_RULES = 1
 
@@ -42,17 +42,17 @@ _PILLOW_ERRORS = (
     Image.DecompressionBombWarning,
 )
 
-# `warnings.catch_warnings` changes the filters of the whole process, and two threads read pictures.
+# `warnings.catch_warnings` changes the filters of the whole process, and two threads read images.
 _WARNINGS = threading.Lock()
 
 
-class Undecodable(ValueError):
-    """A picture that no decoder makes pixels of; the text is the reason that the ledger keeps."""
+class DecodeFailure(ValueError):
+    """An image that no decoder makes pixels of; the text is the reason that the ledger keeps."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's bytes claim to be.
+    """What an image's bytes claim to be.
 
     Attributes:
         format: such as `JPEG`; `pixels` for raw arrays.
@@ -72,25 +72,25 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """Read what a picture claims to be, without decoding it.
+    """Read what an image claims to be, without decoding it.
 
     Args:
         data: the encoded file.
 
     Raises:
-        Undecodable: no known format, no pixels, or more than `MAX_PIXELS`.
+        DecodeFailure: no known format, no pixels, or more than `MAX_PIXELS`.
     """
     if not data:
-        raise Undecodable("empty file")
+        raise DecodeFailure("empty file")
     with _opened(data) as image:
         header = Header(image.format or "", image.mode, image.width, image.height)
     if not 0 < header.width * header.height <= MAX_PIXELS:
-        raise Undecodable(f"{header.width} x {header.height} pixels, at most {MAX_PIXELS:,} allowed")
+        raise DecodeFailure(f"{header.width} x {header.height} pixels, at most {MAX_PIXELS:,} allowed")
     return header
 
 
 def decode_carefully(data: bytes) -> np.ndarray:
-    """Decode a picture with Pillow.
+    """Decode an image with Pillow.
 
     Rules: the first frame; alpha is dropped; palettes are applied; 16-bit grey is scaled to 8;
     CMYK by Pillow's plain conversion; colour profiles and EXIF orientation are ignored. In a TIFF
@@ -103,7 +103,7 @@ def decode_carefully(data: bytes) -> np.ndarray:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        Undecodable: truncated or broken.
+        DecodeFailure: truncated or broken.
     """
     read_header(data)
     with _opened(data) as image:
@@ -112,7 +112,7 @@ def decode_carefully(data: bytes) -> np.ndarray:
                 image.load()
                 return np.asarray(_to_rgb(image))
         except _PILLOW_ERRORS as error:
-            raise Undecodable(_reason(error)) from error
+            raise DecodeFailure(_reason(error)) from error
 
 
 @contextmanager
@@ -128,9 +128,9 @@ def _opened(data: bytes) -> Image.Image:
         with _quiet_pillow():
             return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise Undecodable("not a picture of a known format") from error
+        raise DecodeFailure("not an image of a known format") from error
     except _PILLOW_ERRORS as error:
-        raise Undecodable(_reason(error)) from error
+        raise DecodeFailure(_reason(error)) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What can go wrong between a picture and its row."""
+"""What can go wrong between an image and its row."""
 
 import difflib
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ class InvalidSetting(ExtractError, ValueError):
 
 
 class SourceUnavailable(ExtractError, OSError):
-    """A dataset cannot be had: it is not there, not prepared, or cannot be downloaded."""
+    """A dataset is unavailable: it is not there, not prepared, or cannot be downloaded."""
 
 
 class BadData(ExtractError, ValueError):
@@ -60,11 +60,11 @@ class BadData(ExtractError, ValueError):
 
 
 class CanaryDrift(BadData):
-    """The canary pictures do not come out as when the pool was begun: rows computed now would not match its rows."""
+    """The canary images do not come out as when the pool was begun: rows computed now would not match its rows."""
 
 
 class ModelUnavailable(ExtractError, OSError):
-    """A model's weights cannot be had."""
+    """A model's weights are unavailable."""
 
 
 class ModelMismatch(ExtractError, ValueError):
@@ -76,4 +76,4 @@ class EngineUnavailable(ExtractError, RuntimeError):
 
 
 class OutOfMemory(ExtractError, MemoryError):
-    """A batch of pictures does not fit into the memory of what runs it."""
+    """A batch of images does not fit into the memory of what runs it."""

@@ -1,4 +1,4 @@
-"""Batches under way: while the engine computes one, the next waits at its door and the one before is written."""
+"""Batches in flight: while the engine computes one, the next waits at its door and the one before is written."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ class Flight:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(engine.in_flight, thread_name_prefix="engine")
-        self._under_way: deque[tuple[Batch, Future[np.ndarray]]] = deque()
+        self._in_flight: deque[tuple[Batch, Future[np.ndarray]]] = deque()
         self._lock = threading.Lock()
         self._computing = 0
         self._busy_since = 0.0
@@ -44,23 +44,23 @@ class Flight:
 
     def launch(self, batch: Batch) -> None:
         """Hand a batch to the engine, without waiting for its rows."""
-        self._under_way.append((batch, self._threads.submit(self._rows, batch)))
+        self._in_flight.append((batch, self._threads.submit(self._rows, batch)))
 
     def land(self, leave: int = 0) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Give back batches with their rows, in their order, until at most so many are left under way.
+        """Give back batches with their rows, in their order, until at most so many are left in flight.
 
         Raises:
             whatever the engine raised for them.
         """
-        while len(self._under_way) > leave:
+        while len(self._in_flight) > leave:
             yield self._landed()
 
     def _landed(self) -> tuple[Batch, np.ndarray]:
-        batch, rows = self._under_way.popleft()
+        batch, rows = self._in_flight.popleft()
         return batch, rows.result()
 
     def _rows(self, batch: Batch) -> np.ndarray:
-        if not batch.pending:  # nothing but broken pictures
+        if not batch.pending:  # nothing but broken images
             return np.empty((0, self._engine.dim), np.float32)
         self._count(1)
         try:

@@ -1,4 +1,4 @@
-"""From a decoded picture of any shape to the square that a network takes: crop and resize, in TensorFlow."""
+"""From a decoded image of any shape to the square that a network takes: crop and resize, in TensorFlow."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["crop_and_resize"]
 
 
 def crop_and_resize(pixels: Any, preprocessing: Preprocessing, window: Any = None) -> Any:
-    """Crop and resize a picture as the preprocessing says.
+    """Crop and resize an image as the preprocessing says.
 
     Args:
         pixels: TensorFlow (H, W, 3) uint8, H and W known or not.

@@ -18,7 +18,7 @@ class LostSplit:
         name: what the dataset is called.
         split: the base split.
         set_key: what the name means until now; empty where a damaged entry hides it.
-        is_import: whether those features were taken in by `store import`.
+        is_import: whether those features were imported by `store import`.
     """
 
     name: str
@@ -38,7 +38,7 @@ def find_lost_splits(
         store: what has the names.
         dataset: what the source is called.
         asked: base splits that somebody asked for by name. Then nobody looked at the others, and only
-            imports end, because features from elsewhere never stand beside those of the pictures.
+            imports end, because features from elsewhere never stand beside those of the images.
     """
     if not source.splits:
         return []

@@ -18,9 +18,9 @@ class Progress:
     Attributes:
         candidates: how many there are, or None where only reading tells.
         read: candidates read and hashed.
-        computed: pictures through the engine.
+        computed: images through the engine.
         reused: rows that the pool had.
-        quarantined: pictures that could not be decoded.
+        quarantined: images that could not be decoded.
     """
 
     candidates: int | None
@@ -53,14 +53,14 @@ class Contribution:
     Attributes:
         candidates: how many were looked at.
         bad: those of them that are undecodable.
-        forward_passes: pictures computed, without canary and padding.
+        forward_passes: images computed, without canary and padding.
         seconds: it took, without loading and compiling the model.
         loading: seconds that the latter took.
         time: where the seconds went.
         engine, device, threads: what ran it; empty, empty and 0 where nothing had to run.
         parameters: of the network, None where nothing had to run.
-        canary: what provenance says of the canary pictures.
-        verdicts: content → reason, of pictures that turned out to be undecodable.
+        canary: what provenance says of the canary images.
+        decode_failures: content → reason, of images that turned out to be undecodable.
     """
 
     candidates: int = 0
@@ -74,7 +74,7 @@ class Contribution:
     threads: int = 0
     parameters: ParameterCounts | None = None
     canary: Mapping[str, Any] = field(default_factory=dict)
-    verdicts: Mapping[bytes, str] = field(default_factory=dict)
+    decode_failures: Mapping[bytes, str] = field(default_factory=dict)
 
     def after(self, others: "Contribution") -> "Contribution":
         """Return this together with what others did before, for candidates that were all looked at here again."""
@@ -104,20 +104,20 @@ def combine(contributions: Sequence[Contribution], seconds: float | None = None)
         threads=ran.threads,
         parameters=ran.parameters,
         canary=ran.canary,
-        verdicts={content: reason for one in contributions for content, reason in one.verdicts.items()},
+        decode_failures={content: reason for one in contributions for content, reason in one.decode_failures.items()},
     )
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What became of one base split.
+    """Result of one base split.
 
     Attributes:
         feature_set: the published set.
         status: `extracted`, or `cached` where the very set was published before.
-        forward_passes: pictures computed for it, without canary and padding.
+        forward_passes: images computed for it, without canary and padding.
         reused: rows that the pool had.
-        ignored: files that are no pictures.
+        ignored: files that are no images.
         seconds: from the first read to the publication, without loading and compiling the model.
         time: where they went.
         engine: what ran it, empty where nothing had to run.

@@ -1,4 +1,4 @@
-"""The stream from encoded pictures to batches of pixels: decode and resize on all cores, in order.
+"""The stream from encoded images to batches of pixels: decode and resize on all cores, in order.
 
 Decoding and resizing are `tf.data`'s; what it cannot decode is taken up again by the careful path.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from extract.decoding import Header, Undecodable, decode_carefully
+from extract.decoding import DecodeFailure, Header, decode_carefully
 from extract.geometry import crop_and_resize
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Example
@@ -30,11 +30,11 @@ _NO_WINDOW = (0, 0, 1, 1, 0)
 
 @dataclass(frozen=True)
 class Pending:
-    """A picture on its way.
+    """An image on its way.
 
     Attributes:
         ordinal: its place among the candidates of the base split.
-        example: the picture.
+        example: the image.
         content: its SHA-256.
         header: what it claims to be.
     """
@@ -47,12 +47,12 @@ class Pending:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures that are ready for an engine, and those that turned out to be none.
+    """Images that are ready for an engine, and those that turned out to be none.
 
     Attributes:
-        pending: the N pictures.
+        pending: the N images.
         images: (N, size, size, 3), 0 to 255, in the preprocessing's pixel type.
-        failed: pictures that no decoder could read, with the reason.
+        failed: images that no decoder could read, with the reason.
         read_seconds: what reading their files cost, where they had not been read before.
         decode_seconds: what decoding and resizing them cost, of all threads together.
     """
@@ -71,20 +71,20 @@ def load_decoder() -> None:
     tf.constant(0)
 
 
-def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
-    """Decode, resize and batch pictures, in their order.
+def stream_batches(images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
+    """Decode, resize and batch images, in their order.
 
     Args:
-        pictures: read by a thread of the pipeline, a few batches ahead.
+        images: read by a thread of the pipeline, a few batches ahead.
         preprocessing: how.
-        batch_size: N of all batches but those with failed pictures and the last.
+        batch_size: N of all batches but those with failed images and the last.
 
     Raises:
-        whatever `pictures` raises.
+        whatever `images` raises.
     """
     import tensorflow as tf
 
-    feed = _Feed(pictures, preprocessing, batch_size)
+    feed = _Feed(images, preprocessing, batch_size)
     signature = (
         tf.TensorSpec((), tf.int64),
         tf.TensorSpec((), tf.int32),
@@ -104,10 +104,10 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
     # AutoGraph would read our source files again, to find nothing to convert.
     traced = tf.autograph.experimental.do_not_convert(to_images)
     dataset = dataset.map(traced, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    # A broken picture drops out here; the gap in the ordinals tells which, below.
+    # A broken image drops out here; the gap in the ordinals tells which, below.
     dataset = dataset.ignore_errors(log_warning=False).batch(batch_size).prefetch(2)
-    for ordinals, images, seconds in dataset.as_numpy_iterator():
-        yield feed.match(ordinals, images, float(seconds.sum()))
+    for ordinals, pixels, seconds in dataset.as_numpy_iterator():
+        yield feed.match(ordinals, pixels, float(seconds.sum()))
     if feed.error is not None:
         raise feed.error
     none = np.empty((0, *_shape(preprocessing)), preprocessing.pixels)
@@ -119,59 +119,59 @@ def stream_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, ba
 class _Feed:
     """What was given to the pipeline and has not come out yet.
 
-    A run of broken pictures fills no batch, and would be read to its end before any verdict. So
-    after many pictures without a batch, a batch of blanks flushes it; blanks have negative ordinals.
+    A run of broken images fills no batch, and would be read to its end before any failure is known. So
+    after many images without a batch, a batch of blanks flushes it; blanks have negative ordinals.
     """
 
-    def __init__(self, pictures: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> None:
-        self._pictures = pictures
+    def __init__(self, images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> None:
+        self._images = images
         self._preprocessing = preprocessing
         self._batch_size = batch_size
         # More than ever are in the buffers of a pipeline that flows.
         self._patience = 8 * batch_size + 256
         self._given = 0
-        self._under_way: deque[Pending] = deque()
+        self._in_flight: deque[Pending] = deque()
         self._refused: dict[int, str] = {}
         self._reading, self._decoding, self._rescuing = Stopwatch(), Stopwatch(), Stopwatch()
         self.error: BaseException | None = None
 
     def elements(self) -> Iterator[_Element]:
         try:
-            for picture in self._pictures:
-                self._under_way.append(picture)
-                element = self._element(picture)
+            for image in self._images:
+                self._in_flight.append(image)
+                element = self._element(image)
                 if element is not None:
                     yield element
                 self._given += 1
                 if self._given >= self._patience:
                     self._given = 0
-                    blank = (-1 - picture.ordinal, _PIXELS, b"\0", (1, 1, 1), _NO_WINDOW)
+                    blank = (-1 - image.ordinal, _PIXELS, b"\0", (1, 1, 1), _NO_WINDOW)
                     yield from repeat(blank, self._batch_size)
         # Handed to the consumer: raised here, it would become a text within a TensorFlow error,
-        # or be ignored like a broken picture.
+        # or be ignored like a broken image.
         except BaseException as error:  # noqa: BLE001
             self.error = error
 
-    def _element(self, picture: Pending) -> _Element | None:
+    def _element(self, image: Pending) -> _Element | None:
         with self._reading.running():
-            data = picture.example.read()
-        if isinstance(data, bytes) and picture.header.is_plain:
-            kind = _JPEG if picture.header.format == "JPEG" else _PNG
-            window = self._window(picture, picture.header.height, picture.header.width)
-            return picture.ordinal, kind, data, (0, 0, 0), window
+            data = image.example.read()
+        if isinstance(data, bytes) and image.header.is_plain:
+            kind = _JPEG if image.header.format == "JPEG" else _PNG
+            window = self._window(image, image.header.height, image.header.width)
+            return image.ordinal, kind, data, (0, 0, 0), window
         try:
             with self._decoding.running():
                 pixels = decode_carefully(data) if isinstance(data, bytes) else data
-        except Undecodable as error:
-            self._refused[picture.ordinal] = str(error)
+        except DecodeFailure as error:
+            self._refused[image.ordinal] = str(error)
             return None
         height, width, channels = pixels.shape
-        window = self._window(picture, height, width)
-        return picture.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels), window
+        window = self._window(image, height, width)
+        return image.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels), window
 
-    def _window(self, picture: Pending, height: int, width: int) -> tuple[int, ...]:
+    def _window(self, image: Pending, height: int, width: int) -> tuple[int, ...]:
         view = self._preprocessing.view
-        return astuple(draw_window(picture.content, view, height, width)) if view else _NO_WINDOW
+        return astuple(draw_window(image.content, view, height, width)) if view else _NO_WINDOW
 
     def match(self, ordinals: np.ndarray, images: np.ndarray, seconds: float, last: bool = False) -> Batch:
         """Pair what came out, and took so long, with what went in; what was skipped takes the careful path."""
@@ -183,30 +183,30 @@ class _Feed:
         if (ordinals < 0).any():
             images, ordinals = images[ordinals >= 0], ordinals[ordinals >= 0]
         ready = dict(zip(ordinals.tolist(), images, strict=True))
-        while self._under_way and (last or self._under_way[0].ordinal <= end):
-            picture = self._under_way.popleft()
-            image = ready.get(picture.ordinal)
-            if image is None:
+        while self._in_flight and (last or self._in_flight[0].ordinal <= end):
+            image = self._in_flight.popleft()
+            pixels = ready.get(image.ordinal)
+            if pixels is None:
                 try:
                     with self._rescuing.running():
-                        image = self._rescue(picture)
-                except Undecodable as error:
-                    failed.append((picture, str(error)))
+                        pixels = self._rescue(image)
+                except DecodeFailure as error:
+                    failed.append((image, str(error)))
                     continue
-            pending.append(picture)
-            rows.append(image)
+            pending.append(image)
+            rows.append(pixels)
         stacked = images if len(rows) == len(images) else np.stack(rows) if rows else images[:0]
         seconds += self._decoding.lap() + self._rescuing.lap()
         return Batch(pending, stacked, failed, self._reading.lap(), seconds)
 
-    def _rescue(self, picture: Pending) -> np.ndarray:
-        reason = self._refused.pop(picture.ordinal, None)
+    def _rescue(self, image: Pending) -> np.ndarray:
+        reason = self._refused.pop(image.ordinal, None)
         if reason is not None:
-            raise Undecodable(reason)
-        data = picture.example.read()
+            raise DecodeFailure(reason)
+        data = image.example.read()
         assert isinstance(data, bytes)  # raw pixels have nothing to fail at
         pixels = decode_carefully(data)
-        window = self._window(picture, *pixels.shape[:2])
+        window = self._window(image, *pixels.shape[:2])
         return np.asarray(resize(pixels, self._preprocessing, window).numpy())
 
 
@@ -239,7 +239,7 @@ def decode(kind: Any, data: Any, shape: Any) -> Any:
 
 
 def decode_plain(data: bytes, header: Header) -> np.ndarray:
-    """Decode one plain picture outside of the stream.
+    """Decode one plain image outside of the stream.
 
     Args:
         data: the encoded file.

@@ -1,4 +1,4 @@
-"""All that turns a decoded picture into a network's input."""
+"""All that turns a decoded image into a network's input."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,11 +36,11 @@ VALUE_RANGES: dict[str, tuple[tuple[float, ...], tuple[float, ...], str]] = {
 
 @dataclass(frozen=True)
 class Crop:
-    """Which part of a picture the network sees.
+    """Which part of an image the network sees.
 
     Attributes:
         rule: `none`: all of it; `fraction`: the middle part of each side; `square`: the middle
-            square; `shorter`: the picture is resized first, then its middle is cut out. Only the
+            square; `shorter`: the image is resized first, then its middle is cut out. Only the
             last two keep the aspect.
         amount: of `fraction`, the part of each side; of `square`, the part of the shorter side;
             of `shorter`, the pixels that the shorter side is resized to.
@@ -90,8 +90,8 @@ class Preprocessing:
             a quarter of the bytes on their way to the device.
         orientation: `ignore`: EXIF orientation is not applied, as TFDS and the lesson do.
         rules: `extract.decoding.DECODING_RULES`.
-        view: which seeded crop and flip of the picture, see `extract.views`; its window takes the place of `crop`.
-            0: the picture itself.
+        view: which seeded crop and flip of the image, see `extract.views`; its window takes the place of `crop`.
+            0: the image itself.
     """
 
     size: int
@@ -118,7 +118,7 @@ class Preprocessing:
                 f"antialias with resize {self.resize}: TensorFlow 1 had none; take {self.resize[:-3]}."
             )
         if not 0 <= self.view <= MAX_VIEWS:
-            raise InvalidSetting(f"view {self.view}: 0 (the picture itself) to {MAX_VIEWS} expected.")
+            raise InvalidSetting(f"view {self.view}: 0 (the image itself) to {MAX_VIEWS} expected.")
         Crop.parse(self.crop, self.size)
 
     def document(self) -> dict[str, Any]:

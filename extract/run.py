@@ -1,7 +1,7 @@
-"""One base split through one extractor: pictures to rows, rows to the pool, the set published.
+"""One base split through one extractor: images to rows, rows to the pool, the set published.
 
 The rows may come from several: each share is brought into the pool by whoever has it, and whoever finds that
-no row lacks publishes the set.
+no row is missing publishes the set.
 """
 
 import time
@@ -20,7 +20,7 @@ from extract.outcome import NOTHING, Contribution, Extraction, Naming, Progress,
 from extract.pipeline import Batch, Pending, load_decoder, stream_batches
 from extract.shares import Share, chunk_of
 from extract.sources.example import DatasetSource
-from extract.survey import STRICT, Budget, Survey, known_verdicts, set_key
+from extract.survey import STRICT, Budget, Survey, known_decode_failures, set_key
 from extract.timing import Stopwatch, TimeSpent
 from store import FeatureStore, Pool, Provenance
 
@@ -40,29 +40,29 @@ def extract_features(
     is_drift_accepted: bool = False,
     contributed: Contribution = NOTHING,
 ) -> Extraction:
-    """Bring one base split's rows into the pool, as far as they lack, and publish its set.
+    """Bring one base split's rows into the pool, as far as they are missing, and publish its set.
 
     Args:
-        source: where the pictures come from.
+        source: where the images come from.
         split: the base split.
         extractor: whose rows.
         store: what has them, or will.
-        open_engine: loads the extractor; called once, and only if a row lacks.
+        open_engine: loads the extractor; called once, and only if a row is missing.
         naming: what the set will be called.
-        budget: how many pictures may be undecodable.
+        budget: how many images may be undecodable.
         on_progress: called now and then.
-        has_canary: whether the canary pictures are looked at before rows are added.
+        has_canary: whether the canary images are looked at before rows are added.
         is_drift_accepted: whether rows are added although they have drifted.
         contributed: what workers have computed for it just now.
 
     Raises:
         CanaryDrift: the numbers do not come out as when the pool was begun. No row is added.
-        BadData: the budget is exceeded, an id stands twice, or nothing is left. No set is published.
+        BadData: the budget is exceeded, an id is duplicated, or nothing is left. No set is published.
     """
     began = time.perf_counter()
     pool = store.pool(extractor.pool_key())
-    verdicts = known_verdicts(store, naming.dataset, split, extractor) | dict(contributed.verdicts)
-    survey = Survey(source, split, pool, verdicts)
+    decode_failures = known_decode_failures(store, naming.dataset, split, extractor) | dict(contributed.decode_failures)
+    survey = Survey(source, split, pool, decode_failures)
     watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
     progress = Progress(source.count(split), computed=contributed.forward_passes)
     own = _Work(survey, pool, extractor, open_engine, progress, budget, on_progress, watch, began).run()
@@ -83,23 +83,23 @@ def compute_share(
     is_drift_accepted: bool = False,
     contributed: Contribution = NOTHING,
 ) -> Contribution:
-    """Bring the rows of one share of a base split into the pool, as far as they lack; publish nothing.
+    """Bring the rows of one share of a base split into the pool, as far as they are missing; publish nothing.
 
     Args:
         source, split, extractor, store, open_engine, on_progress, has_canary, is_drift_accepted, contributed: as for
             `extract_features`.
         share: which chunks.
-        dataset: what the set is called, whose verdicts on broken pictures hold.
-        budget: how many pictures of the whole base split may be undecodable.
+        dataset: what the set is called, whose decode_failures on broken images hold.
+        budget: how many images of the whole base split may be undecodable.
 
     Raises:
         CanaryDrift, BadData: as there.
     """
     began = time.perf_counter()
     pool = store.pool(extractor.pool_key())
-    verdicts = known_verdicts(store, dataset, split, extractor) | dict(contributed.verdicts)
+    decode_failures = known_decode_failures(store, dataset, split, extractor) | dict(contributed.decode_failures)
     total = source.count(split)
-    survey = Survey(source, split, pool, verdicts, share.has_candidate)
+    survey = Survey(source, split, pool, decode_failures, share.has_candidate)
     watch = CanaryWatch(pool, extractor, is_drift_accepted) if has_canary else None
     progress = Progress(share.candidates(total), computed=contributed.forward_passes)
     allowed = budget.for_share(total)
@@ -126,26 +126,26 @@ def publish_if_complete(
     Args:
         source, split, extractor, store, naming: as for `extract_features`.
         share: the one that was computed here.
-        budget: how many pictures of the whole base split may be undecodable.
+        budget: how many images of the whole base split may be undecodable.
         contributed: what was computed for that share.
 
     Returns:
-        None if a row lacks.
+        None if a row is missing.
 
     Raises:
-        BadData: the budget is exceeded, an id stands twice, or nothing is left. No set is published.
+        BadData: the budget is exceeded, an id is duplicated, or nothing is left. No set is published.
     """
     began = time.perf_counter()
     pool = store.pool(extractor.pool_key())
-    verdicts = known_verdicts(store, naming.dataset, split, extractor) | dict(contributed.verdicts)
+    decode_failures = known_decode_failures(store, naming.dataset, split, extractor) | dict(contributed.decode_failures)
     total = source.count(split)
     if total is not None:
         last = chunk_of(total - 1)
-        ends = Survey(source, split, pool, verdicts, lambda ordinal: chunk_of(ordinal) > last - share.count)
+        ends = Survey(source, split, pool, decode_failures, lambda ordinal: chunk_of(ordinal) > last - share.count)
         if not _is_complete(ends, extractor):
             return None
-        verdicts = ends.verdicts
-    survey = Survey(source, split, pool, verdicts)
+        decode_failures = ends.decode_failures
+    survey = Survey(source, split, pool, decode_failures)
     if not _is_complete(survey, extractor):
         return None
     _require_within_budget(survey, budget)
@@ -155,16 +155,16 @@ def publish_if_complete(
 
 
 def _is_complete(survey: Survey, extractor: Extractor) -> bool:
-    """Return whether every picture has a row or cannot be decoded; at the first that lacks reading ends."""
-    lacking = survey.lacking()
-    first = next(lacking, None)
+    """Return whether every image has a row or cannot be decoded; at the first that is missing reading ends."""
+    missing = survey.missing()
+    first = next(missing, None)
     if first is None:
         return True
     load_decoder()
-    # Of a broken picture nobody has left a note that others could read: whoever publishes tries it again.
-    for batch in stream_batches(chain([first], lacking), extractor.preprocessing, 1):
-        for picture, reason in batch.failed:
-            survey.refuse(picture.content, reason)
+    # Of a broken image nobody has left a note that others could read: whoever publishes tries it again.
+    for batch in stream_batches(chain([first], missing), extractor.preprocessing, 1):
+        for image, reason in batch.failed:
+            survey.refuse(image.content, reason)
         if batch.pending:
             return False
     return True
@@ -182,7 +182,7 @@ def _publish(
 ) -> Extraction:
     began = time.perf_counter()
     key = set_key(survey, source, split, pool)
-    # A picture that stands in two shares is computed in both.
+    # An image that stands in two shares is computed in both.
     reused = max(0, len(survey.candidates) - survey.bad - done.forward_passes)
     feature_set = store.find_set(key.digest, pool)
     is_cached = feature_set is not None
@@ -222,7 +222,7 @@ def _publish(
 
 
 class _Work:
-    """The part of an extraction that needs an engine; nothing of it runs where no row lacks."""
+    """The part of an extraction that needs an engine; nothing of it runs where no row is missing."""
 
     def __init__(
         self,
@@ -256,30 +256,30 @@ class _Work:
         self.engine: Engine | None = None
 
     def run(self) -> Contribution:
-        """Compute and commit every row that lacks.
+        """Compute and commit every row that is missing.
 
         Raises:
-            BadData: more pictures are undecodable than the budget allows; what was computed is kept.
+            BadData: more images are undecodable than the budget allows; what was computed is kept.
         """
-        lacking = self._reading.over(self._survey.lacking())
-        first = next(lacking, None)
+        missing = self._reading.over(self._survey.missing())
+        first = next(missing, None)
         if first is not None:
             with self._loading.running():
                 load_decoder()
                 self.engine = self._open_engine()
                 if self._watch:
                     self._watch.look(self.engine)
-            self._compute(chain([first], lacking), self.engine)
+            self._compute(chain([first], missing), self.engine)
         # A share can be held against the total at last, where only reading tells it.
         self.progress = replace(self.progress, candidates=len(self._survey.candidates))
         self._report()
         _require_within_budget(self._survey, self._budget)
         return self._contribution()
 
-    def _compute(self, lacking: Iterator[Pending], engine: Engine) -> None:
+    def _compute(self, missing: Iterator[Pending], engine: Engine) -> None:
         began = time.perf_counter()
         with Flight(engine) as flight:
-            for batch in stream_batches(lacking, self._extractor.preprocessing, engine.batch_size):
+            for batch in stream_batches(missing, self._extractor.preprocessing, engine.batch_size):
                 # Before more is computed, so that a kill costs a chunk and not two.
                 if batch.pending and chunk_of(batch.pending[0].ordinal) != self._chunk:
                     self._take(flight.land())
@@ -297,22 +297,22 @@ class _Work:
     def _take(self, landed: Iterator[tuple[Batch, np.ndarray]]) -> None:
         for batch, features in landed:
             self._time += TimeSpent(read=batch.read_seconds, decode=batch.decode_seconds)
-            for picture, reason in batch.failed:
-                self._survey.refuse(picture.content, reason)
+            for image, reason in batch.failed:
+                self._survey.refuse(image.content, reason)
             if self.engine and batch.pending:
                 _require_finite(features, batch, self.engine)
-            for picture, row in zip(batch.pending, features, strict=True):
-                self._enter_chunk(picture)
+            for image, row in zip(batch.pending, features, strict=True):
+                self._enter_chunk(image)
                 self._rows.append(row)
-                self._contents.append(picture.content)
+                self._contents.append(image.content)
             self.progress = replace(self.progress, computed=self.progress.computed + len(batch.pending))
             self._report()
 
-    def _enter_chunk(self, picture: Pending) -> None:
-        if chunk_of(picture.ordinal) != self._chunk:
-            # Pictures come in order: the chunk before this one is complete.
+    def _enter_chunk(self, image: Pending) -> None:
+        if chunk_of(image.ordinal) != self._chunk:
+            # Images come in order: the chunk before this one is complete.
             self._commit()
-            self._chunk = chunk_of(picture.ordinal)
+            self._chunk = chunk_of(image.ordinal)
 
     def _commit(self) -> None:
         if self._rows:
@@ -342,7 +342,7 @@ class _Work:
             threads=engine.threads if engine else 0,
             parameters=engine.parameters if engine else None,
             canary=self._watch.report if self._watch else {},
-            verdicts=self._survey.verdicts,
+            decode_failures=self._survey.decode_failures,
         )
 
 
@@ -350,9 +350,9 @@ def _require_within_budget(survey: Survey, budget: Budget) -> None:
     if budget.allows(survey.bad, len(survey.candidates)):
         return
     bad = survey.quarantined()
-    shown = "; ".join(f"{c.example_id}: {survey.verdicts[c.known.content]}" for c in bad[:3])
+    shown = "; ".join(f"{c.example_id}: {survey.decode_failures[c.known.content]}" for c in bad[:3])
     raise BadData(
-        f"{len(bad)} of the {len(survey.candidates)} pictures read so far cannot be decoded, more than the "
+        f"{len(bad)} of the {len(survey.candidates)} images read so far cannot be decoded, more than the "
         f"budget allows ({shown}{'; …' if len(bad) > 3 else ''}); mend or remove them, or raise --max-bad. "
         "Rows computed until now are kept."
     )

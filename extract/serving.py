@@ -17,7 +17,7 @@ __all__ = ["convert_to_tflite", "save_encoded_model"]
 def save_encoded_model(
     extractor: Extractor, probabilities: Callable[[Any], Any], class_names: Sequence[str], folder: Path
 ) -> None:
-    """Write a SavedModel from encoded pictures to probabilities; decoding and preprocessing are inside.
+    """Write a SavedModel from encoded images to probabilities; decoding and preprocessing are inside.
 
     Its signature `serving_default` takes `image_bytes`, (N,) strings: JPEG, PNG, GIF or BMP files. It gives
     `probabilities` (N, K) float32, `class` (N,) strings and `class_names` (K,) strings; the names also lie in
@@ -57,7 +57,7 @@ def save_encoded_model(
 
 
 def convert_to_tflite(extractor: Extractor, probabilities: Callable[[Any], Any], pixels: str) -> bytes:
-    """Return a TensorFlow Lite model from one resized picture to probabilities.
+    """Return a TensorFlow Lite model from one resized image to probabilities.
 
     Args:
         extractor: the network.

@@ -75,7 +75,7 @@ WHOLE = Share()
 
 @runtime_checkable
 class PartlyReadSource(Protocol):
-    """A source that need not read the pictures that nobody wants."""
+    """A source that need not read the images that nobody wants."""
 
     def numbered_examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
         """Yield the examples of a base split whose place is wanted, each with its place."""

@@ -17,19 +17,19 @@ from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STRICT", "Budget", "Candidate", "Survey", "known_verdicts", "set_key"]
+__all__ = ["STRICT", "Budget", "Candidate", "Survey", "known_decode_failures", "set_key"]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many pictures may be undecodable before a base split counts as bad data.
+    """How many images may be undecodable before a base split counts as bad data.
 
     Attributes:
-        pictures: an absolute number, or None.
+        images: an absolute number, or None.
         share: of the candidates, 0 to 1, or None.
     """
 
-    pictures: int | None = 0
+    images: int | None = 0
     share: float | None = None
 
     @classmethod
@@ -48,21 +48,21 @@ class Budget:
                 return cls(int(text))
         except ValueError:
             pass
-        raise ValueError(f"{text!r}: a number of pictures (12) or a share (0.5%) expected.")
+        raise ValueError(f"{text!r}: a number of images (12) or a share (0.5%) expected.")
 
     def allows(self, bad: int, candidates: int | None) -> bool:
-        """Return whether so many bad pictures are within the budget; a share needs the total."""
-        if self.pictures is not None:
-            return bad <= self.pictures
-        return candidates is None or bad <= self._pictures_of(candidates)
+        """Return whether so many bad images are within the budget; a share needs the total."""
+        if self.images is not None:
+            return bad <= self.images
+        return candidates is None or bad <= self._images_of(candidates)
 
     def for_share(self, candidates: int | None) -> "Budget":
-        """Return what a share of the candidates is held against: all bad pictures of the whole may lie in it."""
-        if self.pictures is not None:
+        """Return what a share of the candidates is held against: all bad images of the whole may lie in it."""
+        if self.images is not None:
             return self
-        return Budget(None, 1.0) if candidates is None else Budget(int(self._pictures_of(candidates)))
+        return Budget(None, 1.0) if candidates is None else Budget(int(self._images_of(candidates)))
 
-    def _pictures_of(self, candidates: int) -> float:
+    def _images_of(self, candidates: int) -> float:
         # A little more, because 0.29 * 100 is less than 29 in floating point.
         return (self.share or 0.0) * candidates + 1e-6
 
@@ -72,7 +72,7 @@ STRICT = Budget()
 
 @dataclass(slots=True)
 class Candidate:
-    """What is remembered of a picture: enough for the ledger, and never its bytes."""
+    """What is remembered of an image: enough for the ledger, and never its bytes."""
 
     example_id: str
     label: int
@@ -86,15 +86,15 @@ class Survey:
     A thread of the pipeline reads while another takes what came of it.
 
     Args:
-        source: where the pictures come from.
+        source: where the images come from.
         split: the base split.
         pool: whose rows are known.
-        verdicts: content → reason, of pictures that are known to be undecodable.
+        decode_failures: content → reason, of images that are known to be undecodable.
         is_wanted: whether the candidate at a place, from 0, is looked at; all are by default.
 
     Attributes:
         candidates: those read until now.
-        verdicts: as given, and what is found since.
+        decode_failures: as given, and what is found since.
         reused: candidates that needed no computation, until now.
         bad: candidates read until now that are undecodable.
     """
@@ -104,7 +104,7 @@ class Survey:
         source: DatasetSource,
         split: str,
         pool: Pool,
-        verdicts: Mapping[bytes, str],
+        decode_failures: Mapping[bytes, str],
         is_wanted: Callable[[int], bool] = lambda ordinal: True,
     ) -> None:
         self._source = source
@@ -115,12 +115,12 @@ class Survey:
         self._times: Counter[bytes] = Counter()
         self._lock = threading.Lock()
         self.candidates: list[Candidate] = []
-        self.verdicts = dict(verdicts)
+        self.decode_failures = dict(decode_failures)
         self.reused = 0
         self.bad = 0
 
-    def lacking(self) -> Iterator[Pending]:
-        """Yield the pictures whose rows have to be computed, each content once."""
+    def missing(self) -> Iterator[Pending]:
+        """Yield the images whose rows have to be computed, each content once."""
         for ordinal, example in numbered_examples(self._source, self._split, self._is_wanted):
             known = example.look()
             if self._remember(example, known) and known.header is not None:
@@ -133,8 +133,8 @@ class Survey:
             self.candidates.append(Candidate(example.example_id, example.label, example.group, known))
             self._times[content] += 1
             if known.reason:
-                self.verdicts.setdefault(content, known.reason)
-            if content in self.verdicts:
+                self.decode_failures.setdefault(content, known.reason)
+            if content in self.decode_failures:
                 self.bad += 1
                 return False
             if content in self._known or content in self._scheduled:
@@ -144,22 +144,27 @@ class Survey:
             return True
 
     def refuse(self, content: bytes, reason: str) -> None:
-        """Remember that a picture that was passed on turned out to be undecodable, and so all its equals."""
+        """Remember that an image that was passed on turned out to be undecodable, and so all its equals."""
         with self._lock:
-            self.verdicts[content] = reason
+            self.decode_failures[content] = reason
             self.bad += self._times[content]
             self.reused -= self._times[content] - 1
 
     def quarantined(self) -> list[Candidate]:
         """Return the candidates read until now that are undecodable."""
         with self._lock:
-            return [candidate for candidate in self.candidates if candidate.known.content in self.verdicts]
+            return [candidate for candidate in self.candidates if candidate.known.content in self.decode_failures]
 
     def rows(self) -> list[tuple[str, str, int, str]]:
         """Return id, content, label and status of each candidate, as `store.rows_digest` takes them."""
-        verdicts = self.verdicts
+        decode_failures = self.decode_failures
         return [
-            (c.example_id, c.known.content.hex(), c.label, "quarantined" if c.known.content in verdicts else "ok")
+            (
+                c.example_id,
+                c.known.content.hex(),
+                c.label,
+                "quarantined" if c.known.content in decode_failures else "ok",
+            )
             for c in self.candidates
         ]
 
@@ -169,14 +174,14 @@ class Survey:
 
         rows = []
         for candidate, (example_id, content, label, status) in zip(self.candidates, self.rows(), strict=True):
-            known, reason = candidate.known, self.verdicts.get(candidate.known.content, "")
+            known, reason = candidate.known, self.decode_failures.get(candidate.known.content, "")
             header = known.header or Header("", "", 0, 0)
             looks = (header.format, header.mode, header.width, header.height, known.size)
             rows.append((example_id, label, candidate.group, status, reason, content, *looks))
         return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
 
 
-def known_verdicts(store: FeatureStore, dataset: str, split: str, extractor: Extractor) -> dict[bytes, str]:
+def known_decode_failures(store: FeatureStore, dataset: str, split: str, extractor: Extractor) -> dict[bytes, str]:
     """Return what the current set of this name found undecodable: a function of the same bytes and rules."""
     try:
         current = store.get(dataset, split, extractor.name)
@@ -184,7 +189,7 @@ def known_verdicts(store: FeatureStore, dataset: str, split: str, extractor: Ext
             return {}
         ledger = current.ledger()
     except (FeatureSetNotFound, DamagedStore):
-        # Without the old verdicts the pictures are decoded again; a damaged set is published anew.
+        # Without the old decode_failures the images are decoded again; a damaged set is published anew.
         return {}
     bad = ledger[ledger["status"] == "quarantined"]
     return {
@@ -196,7 +201,7 @@ def set_key(survey: Survey, source: DatasetSource, split: str, pool: Pool) -> Se
     """Return the identity of the set that a finished survey describes.
 
     Raises:
-        BadData: it holds nothing, an id stands twice, or no picture can be decoded.
+        BadData: it holds nothing, an id is duplicated, or no image can be decoded.
     """
     rows = survey.rows()
     _require_sound(rows, survey, f"{source.name} {split}")
@@ -215,7 +220,7 @@ def _require_sound(rows: Sequence[tuple[str, str, int, str]], survey: Survey, wh
         raise BadData(f"{where}: holds no example.")
     if len({example_id for example_id, _, _, _ in rows}) != len(rows):
         (twice, _), *_ = Counter(example_id for example_id, _, _, _ in rows).most_common(1)
-        raise BadData(f"{where}: the example id {twice!r} stands twice.")
+        raise BadData(f"{where}: the example id {twice!r} is duplicated.")
     if all(status == "quarantined" for _, _, _, status in rows):
-        reason = survey.verdicts[survey.candidates[0].known.content]
-        raise BadData(f"{where}: none of its {len(rows)} pictures can be decoded ({reason}).")
+        reason = survey.decode_failures[survey.candidates[0].known.content]
+        raise BadData(f"{where}: none of its {len(rows)} images can be decoded ({reason}).")

@@ -20,11 +20,11 @@ class TimeSpent:
     first batch being asked for to the last rows being committed, without loading the model.
 
     Attributes:
-        read: reading, hashing and looking up pictures, in one thread.
+        read: reading, hashing and looking up images, in one thread.
         decode: decoding and resizing, of all threads together.
         forward: the engine had a batch to compute, or several.
         write: shards and the set were built, hashed and made durable.
-        waiting: the engine had none: pictures were not ready yet, or a shard was being written.
+        waiting: the engine had none: images were not ready yet, or a shard was being written.
     """
 
     read: float = 0.0

@@ -1,6 +1,6 @@
-"""Views: seeded crops and flips of a picture, on which heads may train beside the picture itself.
+"""Views: seeded crops and flips of an image, on which heads may train beside the image itself.
 
-View v of a picture is a function of its bytes and of v alone, so rows of views lie in pools as all others do: batch,
+View v of an image is a function of its bytes and of v alone, so rows of views lie in pools as all others do: batch,
 worker, host and order change nothing.
 """
 
@@ -29,7 +29,7 @@ _MARK = "@view"
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a picture that a view shows, in pixels of the decoded picture.
+    """The part of an image that a view shows, in pixels of the decoded image.
 
     Attributes:
         top, left: of its first row and column.
@@ -45,12 +45,12 @@ class Window:
 
 
 def draw_window(content: bytes, view: int, height: int, width: int) -> Window:
-    """Draw what a view shows of a picture.
+    """Draw what a view shows of an image.
 
     Args:
-        content: SHA-256 of the picture's bytes.
+        content: SHA-256 of the image's bytes.
         view: its number, from 1 on.
-        height, width: of the decoded picture.
+        height, width: of the decoded image.
 
     Source: torchvision.transforms.RandomResizedCrop.get_params, and RandomHorizontalFlip.
     """
@@ -63,7 +63,7 @@ def draw_window(content: bytes, view: int, height: int, width: int) -> Window:
         down, right = next(numbers), next(numbers)
         if 0 < tall <= height and 0 < wide <= width:
             return Window(int(down * (height - tall + 1)), int(right * (width - wide + 1)), tall, wide, is_flipped)
-    # A picture that is far wider than high, or higher than wide: its middle, as little as the ratio allows cut off.
+    # An image that is far wider than high, or higher than wide: its middle, as little as the ratio allows cut off.
     wide = min(width, max(1, round(height * _RATIO[1])))
     tall = min(height, max(1, round(width / _RATIO[0])))
     return Window((height - tall) // 2, (width - wide) // 2, tall, wide, is_flipped)

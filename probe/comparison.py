@@ -1,4 +1,4 @@
-"""Two runs on equal pictures: is one better, by how much, and what could this test have shown at all?"""
+"""Two runs on equal images: is one better, by how much, and what could this test have shown at all?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ __all__ = ["Comparison", "Difference", "Pairs", "compare_runs", "pair_prediction
 
 @dataclass(frozen=True)
 class Pairs:
-    """What two runs say of equal pictures, a row for each picture.
+    """What two runs say of equal images, a row for each image.
 
     Attributes:
         class_names: K, in the order of `labels`.
         labels: (N,) int.
         is_first, is_second: (N,) bool: whether the first, the second run is right.
         first_nll, second_nll: (N,) -log p(label).
-        units: (N,) int, 0 … U-1: a unit is a group, or a picture that is in none.
-        has_groups: whether some pictures are in groups.
-        relabelled: pictures that were left out because the runs do not agree on what they show.
+        units: (N,) int, 0 … U-1: a unit is a group, or an image that is in none.
+        has_groups: whether some images are in groups.
+        relabelled: images that were left out because the runs do not agree on what they show.
     """
 
     class_names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Pairs:
         return np.asarray(self.is_first.astype(np.float64) - self.is_second)
 
     def weights(self, metric: str) -> np.ndarray:
-        """Return what a right picture adds to a metric, (N,)."""
+        """Return what a right image adds to a metric, (N,)."""
         if metric == "accuracy":
             return np.full(len(self.labels), 1 / len(self.labels))
         totals = np.bincount(self.labels, minlength=len(self.class_names))
@@ -66,9 +66,9 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference, first less second, with its 95% interval from resampling pictures, or groups.
+    """A difference, first less second, with its 95% interval from resampling images, or groups.
 
-    One picture, or one group, gives no interval.
+    One image, or one group, gives no interval.
     """
 
     value: float
@@ -81,14 +81,14 @@ class Comparison:
     """What can be said of two runs; differences are first less second.
 
     Attributes:
-        n_pictures: equal test pictures, each counted once; everything below is about them.
-        n_relabelled: equal pictures that were left out: the runs disagree on their class.
-        n_first, n_second: how many pictures each run was tested on.
-        n_groups: groups of the pictures, one that is in none counted as one; None without groups.
+        n_pictures: equal test images, each counted once; everything below is about them.
+        n_relabelled: equal images that were left out: the runs disagree on their class.
+        n_first, n_second: how many images each run was tested on.
+        n_groups: groups of the images, one that is in none counted as one; None without groups.
         accuracies: of the first and the second run.
         accuracy, balanced_accuracy, nll: differences.
-        only_first, only_second: pictures that one run alone has right.
-        mcnemar: p-value of the exact test; it takes every picture for a draw of its own.
+        only_first, only_second: images that one run alone has right.
+        mcnemar: p-value of the exact test; it takes every image for a draw of its own.
         p_value: of the difference in accuracy: by group where there are groups, else McNemar's.
         detectable: the least difference in accuracy that this test finds with 80% power; None if none.
         classes: a record per class: `class_name`, `n`, `difference`, `p_value`, `p_holm`.
@@ -112,12 +112,12 @@ class Comparison:
 
 
 def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
-    """Pair two runs' predictions by the pictures' bytes.
+    """Pair two runs' predictions by the images' bytes.
 
-    A picture that stands in a test part several times counts once: one head says the same of it each time.
+    An image that stands in a test part several times counts once: one head says the same of it each time.
 
     Raises:
-        NotComparable: the classes differ, or no picture is shared, or none with an equal label.
+        NotComparable: the classes differ, or no image is shared, or none with an equal label.
     """
     names = first.class_names
     if set(names) != set(second.class_names):
@@ -128,7 +128,7 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
     joined = _keyed(first).merge(_keyed(second), on="content_sha256", suffixes=("_first", "_second"))
     if joined.empty:
         raise NotComparable(
-            f"{_name(first)} and {_name(second)} share no test picture: they were tested on "
+            f"{_name(first)} and {_name(second)} share no test image: they were tested on "
             f"{first.config['dataset']} {first.config['test']!r} and {second.config['dataset']} "
             f"{second.config['test']!r}; compare runs with a common test part."
         )
@@ -137,7 +137,7 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
     is_agreed = joined["label_first"].to_numpy() == place[joined["label_second"].to_numpy()]
     agreed = joined[is_agreed]
     if agreed.empty:
-        raise NotComparable(f"{_name(first)} and {_name(second)} agree on the class of no shared picture.")
+        raise NotComparable(f"{_name(first)} and {_name(second)} agree on the class of no shared image.")
     groups = agreed["group_first"].astype(str).tolist()
     return Pairs(
         class_names=names,
@@ -153,7 +153,7 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
 
 
 def compare_runs(first: ProbeResult, second: ProbeResult) -> Comparison:
-    """Compare two runs on the test pictures they share.
+    """Compare two runs on the test images they share.
 
     Raises:
         NotComparable: see `pair_predictions`.

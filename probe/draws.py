@@ -1,8 +1,8 @@
 """Draws that never part what belongs together, and that stay put when a dataset grows.
 
-Where a seed decides, a salted hash of each picture's content, or of its group, gives a position in
-[0, 1). Equal pictures and members of a group share one position, so no draw parts them; and as the
-position depends on nothing else, new pictures move no old one from train to test.
+Where a seed decides, a salted hash of each image's content, or of its group, gives a position in
+[0, 1). Equal images and members of a group share one position, so no draw parts them; and as the
+position depends on nothing else, new images move no old one from train to test.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ __all__ = ["draw_positions", "draw_share", "draw_shots", "draw_validation", "uni
 def units_of(contents: Sequence[str], groups: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """Find the units that no draw may part.
 
-    Two rows belong to one unit if their pictures are equal, if they are of one group, or if a
+    Two rows belong to one unit if their images are equal, if they are of one group, or if a
     chain of such rows connects them.
 
     Args:
@@ -33,7 +33,7 @@ def units_of(contents: Sequence[str], groups: Sequence[str]) -> tuple[np.ndarray
     units = of_content.astype(np.int64)
     while len(grouped):
         before = units
-        # The least unit spreads over each group, then over equal pictures, until nothing moves.
+        # The least unit spreads over each group, then over equal images, until nothing moves.
         least = np.full(int(of_group.max()) + 1, len(units), np.int64)
         np.minimum.at(least, of_group[grouped], units[grouped])
         units = units.copy()
@@ -111,14 +111,14 @@ def draw_share(units: np.ndarray, tokens: Sequence[str], share: float, seed: int
 
 
 def draw_shots(labels: np.ndarray, contents: Sequence[str], shots: int, seed: int) -> np.ndarray:
-    """Draw so many pictures of every class; fewer shots of one seed lie within more.
+    """Draw so many images of every class; fewer shots of one seed lie within more.
 
-    Equal pictures of a class count once, as the first of them.
+    Equal images of a class count once, as the first of them.
 
     Args:
         labels: (N,) int.
         contents: N content hashes.
-        shots: pictures per class; a class that has fewer gives what it has.
+        shots: images per class; a class that has fewer gives what it has.
         seed: salts the hash.
 
     Returns:
@@ -128,7 +128,7 @@ def draw_shots(labels: np.ndarray, contents: Sequence[str], shots: int, seed: in
     kept = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        # Equal pictures have equal positions: `unique` keeps the first row of each, in the order of positions.
+        # Equal images have equal positions: `unique` keeps the first row of each, in the order of positions.
         _, first = np.unique(positions[rows], return_index=True)
         kept.append(rows[first[:shots]])
     return np.sort(np.concatenate(kept))

@@ -29,7 +29,7 @@ class LabelError(ProbeError, ValueError):
 
 
 class ViewMissing(ProbeError, LookupError):
-    """A view of a training picture that was asked for is not at hand."""
+    """A view of a training image that was asked for is not at hand."""
 
 
 class FeatureError(ProbeError, ValueError):

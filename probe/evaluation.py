@@ -27,7 +27,7 @@ def evaluate(parts: Sequence[Part], probabilities: np.ndarray, held_out: HeldOut
 
     Returns:
         The metrics of `compute_metrics`, intervals by group where the test part has groups;
-        `accuracy_without_duplicates` where some but not all test pictures stand in train or validation too;
+        `accuracy_without_duplicates` where some but not all test images stand in train or validation too;
         `temperature`, and `nll_calibrated` and `ece_calibrated` with logits divided by it, where there are held-out
         predictions.
     """

@@ -1,4 +1,4 @@
-"""Where in a picture a linear head finds its evidence: class activation maps."""
+"""Where in an image a linear head finds its evidence: class activation maps."""
 
 from collections.abc import Mapping
 
@@ -15,11 +15,11 @@ def is_linear(head: Mapping[str, np.ndarray]) -> bool:
 
 
 def class_maps(head: Mapping[str, np.ndarray], activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share a picture's logits out over the places of a network's last layer.
+    """Share an image's logits out over the places of a network's last layer.
 
     The features are the mean of the activations over all places, and the logits of a linear head are linear in them.
     So every place has a share, and a class's logit is exactly the mean of its map plus its intercept. The scaling is
-    applied to each place: with z-scores a map says what speaks for the class there, compared with the average picture.
+    applied to each place: with z-scores a map says what speaks for the class there, compared with the average image.
 
     Source: B. Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016.
 

@@ -1,4 +1,4 @@
-"""Tests of a difference between two heads on equal pictures.
+"""Tests of a difference between two heads on equal images.
 
 SciPy and statsmodels are imported where they are used: the name of a run must be found without them.
 """
@@ -19,8 +19,8 @@ def exact_mcnemar(only_first: int, only_second: int) -> float:
     """Return the p-value, two-sided, that two heads are right equally often.
 
     Args:
-        only_first: pictures that only the first head has right.
-        only_second: pictures that only the second head has right.
+        only_first: images that only the first head has right.
+        only_second: images that only the second head has right.
 
     Source: McNemar 1947, Psychometrika 12, in the exact (binomial) form.
     """
@@ -73,7 +73,7 @@ def design_effect(differences: np.ndarray, units: np.ndarray) -> float:
     """Return how many rows count as one because they come in units: at least 1.
 
     Args:
-        differences: (N,) of each picture.
+        differences: (N,) of each image.
         units: (N,) int, 0 … U-1.
 
     Source: Kish 1965, Survey Sampling: the variance of a mean of clusters over that of as many single rows.
@@ -90,19 +90,19 @@ def design_effect(differences: np.ndarray, units: np.ndarray) -> float:
 def minimum_detectable_difference(
     rows: float, discordant: float, level: float = 0.05, power: float = 0.8
 ) -> float | None:
-    """Return the least difference of accuracies that a paired test of so many pictures finds with this power.
+    """Return the least difference of accuracies that a paired test of so many images finds with this power.
 
-    It solves rows · δ² = (z(1 - level/2) √ψ + z(power) √(ψ - δ²))² for δ, ψ being the share of pictures on which only
+    It solves rows · δ² = (z(1 - level/2) √ψ + z(power) √(ψ - δ²))² for δ, ψ being the share of images on which only
     one head is right: the observed one, or δ itself where that is larger.
 
     Args:
-        rows: pictures; with groups, divided by the design effect.
-        discordant: the observed share of pictures on which only one of the two heads is right.
+        rows: images; with groups, divided by the design effect.
+        discordant: the observed share of images on which only one of the two heads is right.
         level: of the test, two-sided.
         power: the chance to find the difference.
 
     Returns:
-        None if the pictures are too few for any difference.
+        None if the images are too few for any difference.
 
     Source: Connor 1987, Sample size for testing differences in proportions for the paired-sample design, Biometrics 43.
     """

@@ -68,7 +68,7 @@ class Part:
         example_ids: N names.
         contents: N content hashes in hexadecimal.
         groups: N groups; empty where there is none.
-        quarantined: how many pictures the part would have besides.
+        quarantined: how many images the part would have besides.
     """
 
     name: str
@@ -175,18 +175,18 @@ def select_part(name: str, spec: str, terms: Sequence[Slice], tables: Mapping[st
 
 
 def limit_part(part: Part, shots: int | None, share: float, seed: int, class_names: Sequence[str]) -> Part:
-    """Return what training may use of a part: a share of its units, then so many pictures of every class.
+    """Return what training may use of a part: a share of its units, then so many images of every class.
 
     Args:
         part: train.
-        shots: pictures per class, or None for all.
+        shots: images per class, or None for all.
         share: in (0, 1].
         seed: of the draws.
         class_names: in label order.
 
     Raises:
         SplitError: the share holds nothing.
-        LabelError: a class has fewer pictures than shots.
+        LabelError: a class has fewer images than shots.
     """
     if share < 1:
         units, tokens = units_of(part.contents, part.groups)
@@ -201,7 +201,7 @@ def limit_part(part: Part, shots: int | None, share: float, seed: int, class_nam
     short = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < shots).tolist()]
     if short:
         raise LabelError(
-            f"shots = {shots}: train has fewer different pictures of {_listed(short)}; ask for fewer shots, or give "
+            f"shots = {shots}: train has fewer different images of {_listed(short)}; ask for fewer shots, or give "
             "train a split that holds more."
         )
     return part.take(rows)
@@ -276,20 +276,20 @@ def _slice_hint(part: Part) -> str:
 
 
 def shared_warnings(parts: Sequence[Part]) -> list[str]:
-    """Say what a reader must know of the parts: pictures and groups that straddle them, pictures that are missing."""
+    """Say what a reader must know of the parts: images and groups that straddle them, images that are missing."""
     test = parts[-1]
     shared = int(stand_before(parts).sum())
-    warnings = [f"{shared} of {len(test)} test pictures stand in train or validation too"] if shared else []
+    warnings = [f"{shared} of {len(test)} test images stand in train or validation too"] if shared else []
     seen_groups = {group for part in parts[:-1] for group in part.groups if group}
     straddling = {group for group in test.groups if group} & seen_groups
     if straddling:
         warnings.append(f"{len(straddling)} groups stand on both sides, such as {min(straddling)!r}")
-    warnings += [f"{part.name} lacks {part.quarantined} quarantined pictures" for part in parts if part.quarantined]
+    warnings += [f"{part.name} lacks {part.quarantined} quarantined images" for part in parts if part.quarantined]
     return warnings
 
 
 def stand_before(parts: Sequence[Part]) -> np.ndarray:
-    """Tell which test pictures stand in train or validation too, byte for byte: (N,) bool."""
+    """Tell which test images stand in train or validation too, byte for byte: (N,) bool."""
     seen = {content for part in parts[:-1] for content in part.contents}
     return np.array([content in seen for content in parts[-1].contents], bool)
 

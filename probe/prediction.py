@@ -19,15 +19,15 @@ One with a hidden layer (dense with `hidden`) predicts softmax(max(0, x @ hidden
     bias           (K,)
 
 One of neighbours (knn) predicts what `probe.neighbours.vote` says of the most similar training rows. It names them by
-the content of their pictures; the rows themselves stay in the store, and `restore_head` fetches them:
+the content of their images; the rows themselves stay in the store, and `restore_head` fetches them:
 
     neighbour_count        ()  int64          k
     neighbour_weights      ()  str            softmax | uniform
     neighbour_temperature  ()  float64        of softmax weights
     neighbour_classes      ()  int64          K
     neighbour_labels       (N,) int64
-    neighbour_contents     (N, 32) uint8      SHA-256 of the pictures' bytes
-    neighbour_views        (N,) int64         which view of the picture, 0 for itself; only where there are views
+    neighbour_contents     (N, 32) uint8      SHA-256 of the images' bytes
+    neighbour_views        (N,) int64         which view of the image, 0 for itself; only where there are views
     neighbour_rows         (N, D)             as extracted, not scaled; only in memory
 """
 
@@ -77,13 +77,13 @@ def neighbour_arrays(
 
     Args:
         scaler: what is done to the features first.
-        rows: (N, D) floating, not scaled: M pictures, then views of them.
+        rows: (N, D) floating, not scaled: M images, then views of them.
         labels: (N,) int in 0 … K-1.
         contents: M content hashes in hexadecimal.
         classes: K.
         count: k, how many neighbours vote.
         weights, temperature: see `probe.neighbours.vote`.
-        view_of: (N - M,) int: the picture that each view shows.
+        view_of: (N - M,) int: the image that each view shows.
         view_numbers: (N - M,) int: which of its views, from 1 on.
     """
     hashes = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32)
@@ -117,7 +117,7 @@ def restore_head(
 
     Args:
         head: as a run keeps it; of any kind.
-        sets: the run's sets (`config["sets"]`): one extractor's, so that equal pictures have equal rows.
+        sets: the run's sets (`config["sets"]`): one extractor's, so that equal images have equal rows.
         view_sets: likewise of view 1, view 2, … (`config["view_sets"]`), where the run has views.
 
     Raises:
@@ -139,7 +139,7 @@ def restore_head(
     if is_missing.any():
         raise FeatureError(
             f"{is_missing.sum()} of the head's {len(wanted)} training rows are in none of its sets, the first is "
-            f"picture {wanted[int(np.argmax(is_missing))].hex()}; train the head again."
+            f"image {wanted[int(np.argmax(is_missing))].hex()}; train the head again."
         )
     return {**head, _ONLY_IN_MEMORY: rows}
 

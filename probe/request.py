@@ -34,7 +34,7 @@ class ProbeRequest:
         shots: training examples per class, or `"all"`. Fewer shots are among the more of the same seed.
         train_share: the share of train to use, above 0 and up to 1. Smaller shares lie within larger ones.
         metric: what selection goes by, one of `probe.metrics.METRICS`.
-        views: how many views of each training picture are trained on beside it.
+        views: how many views of each training image are trained on beside it.
     """
 
     dataset: str
@@ -133,7 +133,7 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
 
 
 def training_splits(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[str]:
-    """Return the base splits whose pictures a request trains on: those that need views, where there are any.
+    """Return the base splits whose images a request trains on: those that need views, where there are any.
 
     Raises:
         SplitError: the base splits leave open what to train on.

@@ -55,8 +55,8 @@ def run_probe(
     Raises:
         SplitError: a split cannot be read, selects nothing or overlaps another.
         LabelError: one class only, labels out of range, a class that train or test lacks, or of which train has
-            fewer pictures than shots.
-        ViewMissing: a view of a training picture is not there.
+            fewer images than shots.
+        ViewMissing: a view of a training image is not there.
         FeatureError: features that are not finite, or differ in dim.
         HeadNotFound, OptionError: there is no such head, or option.
     """
@@ -80,7 +80,7 @@ def run_probe(
         run_id=plan.run_id,
         config=_config(request, plan),
         counts={
-            "n_train": data.pictures,
+            "n_train": data.images,
             **({"n_train_rows": len(data.labels)} if request.views else {}),
             "n_validation": trained.n_validation,
             "n_test": len(test),

@@ -92,7 +92,7 @@ class Folds:
         return self.criterion.repeat_of.count(0) or len(self.pairs)
 
     def held_out_rows(self) -> np.ndarray:
-        """Return the rows that the folds of the first repeat hold out, fold after fold; none stands twice."""
+        """Return the rows that the folds of the first repeat hold out, fold after fold; none is duplicated."""
         return np.concatenate([held_out for _, held_out in self.pairs[: self.first_repeat]])
 
 
@@ -139,7 +139,7 @@ def make_folds(data: TrainingData, rule: str = RULES[0]) -> Folds | None:
     """Decide on which rows a head is selected.
 
     An official validation part; else, from 5,000 rows on, a drawn tenth; else repeated stratified 5-fold
-    cross-validation that keeps groups and equal pictures together.
+    cross-validation that keeps groups and equal images together.
 
     Args:
         data: what may be seen.
@@ -151,16 +151,16 @@ def make_folds(data: TrainingData, rule: str = RULES[0]) -> Folds | None:
     if data.shots is not None and data.shots <= FIXED_UP_TO_SHOTS:
         return None
     word = data.metric.replace("_", " ")
-    if data.official_validation or data.pictures >= CROSS_VALIDATION_BELOW:
+    if data.official_validation or data.images >= CROSS_VALIDATION_BELOW:
         train, validation, origin = data.holdout()
         criterion = Criterion(data.metric, rule=rule)
         return _usable(Folds(((train, validation),), f"{word} on {origin}", len(validation), criterion), data.labels)
-    folds = min(FOLDS, int(np.bincount(data.picture_labels).max()), len(data.tokens))
+    folds = min(FOLDS, int(np.bincount(data.image_labels).max()), len(data.tokens))
     if folds < 2:
         return None
-    repeats = min(_MOST_REPEATS, max(2, _REPEATED_ROWS // data.pictures))
+    repeats = min(_MOST_REPEATS, max(2, _REPEATED_ROWS // data.images))
     pairs, repeat_of = _stratified(data, folds, repeats)
-    kept = ", groups and equal pictures kept together" if data.has_shared_units else ""
+    kept = ", groups and equal images kept together" if data.has_shared_units else ""
     method = f"{word} in stratified {folds}-fold cross-validation, {repeats} times{kept}"
     return _usable(Folds(pairs, method, 0, Criterion(data.metric, repeat_of, rule)), data.labels)
 
@@ -193,7 +193,7 @@ def _stratified(
         with warnings.catch_warnings():
             # It warns of classes thinner than the folds; the run warns of thin classes itself.
             warnings.simplefilter("ignore", UserWarning)
-            found = splitter.split(np.zeros((data.pictures, 1)), data.picture_labels, data.units)
+            found = splitter.split(np.zeros((data.images, 1)), data.image_labels, data.units)
             # Few groups may leave a fold without any row to score on.
             usable = [(data.with_views(train), held_out) for train, held_out in found if len(held_out)]
         pairs += usable

@@ -8,7 +8,7 @@
     all/seed0[:80%]                 80% of a base split, drawn by seed 0; see `probe.draws`
     all/seed0[80%:]                 the other 20%
 
-Positions are positions in the source, quarantined pictures included: a picture that cannot be
+Positions are positions in the source, quarantined images included: an image that cannot be
 decoded leaves a hole and shifts nothing.
 """
 
@@ -58,7 +58,7 @@ def parse_split(spec: str, candidates: Mapping[str, int]) -> tuple[Slice, ...]:
 
     Args:
         spec: the split as text.
-        candidates: base split → how many pictures it has, quarantined ones included.
+        candidates: base split → how many images it has, quarantined ones included.
 
     Returns:
         The terms of the sum, in order; neighbouring ranges that continue each other are joined, so
@@ -81,7 +81,7 @@ def parse_split(spec: str, candidates: Mapping[str, int]) -> tuple[Slice, ...]:
 
 
 def base_splits(spec: str, names: Sequence[str]) -> list[str]:
-    """Return the base splits that a split draws on, without knowing how many pictures they have.
+    """Return the base splits that a split draws on, without knowing how many images they have.
 
     Args:
         spec: the split as text.

@@ -23,7 +23,7 @@ class Verdict:
     Attributes:
         is_best: whether it is the best of its dataset, metric, shots and share of train.
         p_best: p-value that it equals the best one, by a paired test, adjusted by Holm for all that are compared with
-            it; None for the best itself, and where no picture is shared with it.
+            it; None for the best itself, and where no image is shared with it.
         disagreement: what to be warned of where another head on the same features gives another answer; or "".
     """
 

@@ -1,4 +1,4 @@
-"""The views of a training part: rows of crops and flips of its pictures, found by the pictures' content."""
+"""The views of a training part: rows of crops and flips of its images, found by the images' content."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ def require_view_sets(views: int, splits: Sequence[str], view_sets: ViewSets) ->
 
 
 def view_part(train: Part, number: int, sets: Mapping[str, FeatureSet]) -> Part:
-    """Return the part that has the same pictures, labels and order as train, and the rows of a view.
+    """Return the part that has the same images, labels and order as train, and the rows of a view.
 
     Args:
         train: the training part.
@@ -43,7 +43,7 @@ def view_part(train: Part, number: int, sets: Mapping[str, FeatureSet]) -> Part:
         sets: base split → the view's set.
 
     Raises:
-        ViewMissing: the view's set lacks a picture of train.
+        ViewMissing: the view's set lacks an image of train.
     """
     pieces = []
     start = 0
@@ -54,7 +54,7 @@ def view_part(train: Part, number: int, sets: Mapping[str, FeatureSet]) -> Part:
         missing = [at for at, content in enumerate(contents) if content not in row_of]
         if missing:
             raise ViewMissing(
-                f"view {number} of {features.split!r} lacks {len(missing)} of the {len(rows)} training pictures, such "
+                f"view {number} of {features.split!r} lacks {len(missing)} of the {len(rows)} training images, such "
                 f"as {train.example_ids[start + missing[0]]!r}; they were added since: run 'linprobe extract' with its "
                 "views again."
             )

@@ -8,14 +8,14 @@ from reports.examples import grid_examples
 from reports.leaderboard import leaderboard
 from reports.site import write_site
 from reports.tables import summary_lines, to_csv, to_json, to_markdown
-from reports.thumbnails import PictureLookup
+from reports.thumbnails import ImageLookup
 
 __all__ = [
     "DuplicateRun",
+    "ImageLookup",
     "InvalidRun",
     "NotAReport",
     "NothingToReport",
-    "PictureLookup",
     "ReportError",
     "grid_examples",
     "leaderboard",

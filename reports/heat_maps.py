@@ -1,4 +1,4 @@
-"""What a network sees in a picture, drawn: evidence for classes, and the channels of a layer."""
+"""What a network sees in an image, drawn: evidence for classes, and the channels of a layer."""
 
 import io
 import math
@@ -24,7 +24,7 @@ class ClassMap:
         name: of the class.
         probability: of the class, 0 to 1.
         logit: of the class: the mean of `places` plus the intercept.
-        intercept: what the class has without any picture.
+        intercept: what the class has without any image.
         places: (h, w) floating: shares of the logit.
     """
 
@@ -36,7 +36,7 @@ class ClassMap:
 
 
 def draw_class_maps(view: np.ndarray, aspect: float, maps: Sequence[ClassMap]) -> bytes:
-    """Draw a picture, and beside it where the evidence for each class lies.
+    """Draw an image, and beside it where the evidence for each class lies.
 
     Red places speak for the class, blue ones against it; all maps share one scale, so that they can be compared.
 
@@ -65,12 +65,12 @@ def draw_class_maps(view: np.ndarray, aspect: float, maps: Sequence[ClassMap]) -
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.04))
         panels = figure.subplots(1, len(maps) + 1, squeeze=False).ravel()
         panels[0].imshow(view, extent=box)
-        panels[0].set_title("picture\n", fontsize=10)
+        panels[0].set_title("image\n", fontsize=10)
         grey = np.asarray(view, np.float64).mean(axis=2)
         for panel, entry in zip(panels[1:], maps, strict=True):
             panel.imshow(grey, extent=box, cmap="gray", vmin=0, vmax=255)
             places = _enlarged(entry.places, view.shape[:2])
-            # Where there is no evidence, the picture stays as it is.
+            # Where there is no evidence, the image stays as it is.
             strength = np.minimum(np.abs(places) / limit * 1.5, 0.85)
             panel.imshow(places, extent=box, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=strength)
             mean = entry.logit - entry.intercept
@@ -98,7 +98,7 @@ def _enlarged(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def draw_channels(activations: np.ndarray) -> bytes:
     """Draw every channel of a layer as a tile, row by row, each from its own least value (dark) to its greatest.
 
-    A channel that is the same everywhere says nothing about this picture, and stays dark.
+    A channel that is the same everywhere says nothing about this image, and stays dark.
 
     Args:
         activations: (h, w, C) floating.

@@ -61,7 +61,7 @@ def leaderboard(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | N
     """Return a row per question, answered by its newest run.
 
     A question is dataset, extractor, head with its options, splits, shots and views. Sets, protocol and
-    seed are not part of it: a new night's pictures answer the old question anew. Of a question's
+    seed are not part of it: a new night's images answer the old question anew. Of a question's
     newest sets the row shows the run of the smallest seed (never the best one, which would be
     picking), and beside it how many seeds ran on equal sets, mean and standard deviation of their metric.
 
@@ -71,7 +71,7 @@ def leaderboard(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | N
 
     Returns:
         Columns `COLUMNS`; by dataset, then by the metric that was asked for, the best first. `options` is JSON text.
-        `floor` names extractor/head of the best floor with the same training question and the same test pictures
+        `floor` names extractor/head of the best floor with the same training question and the same test images
         (and the same head, where there is one), `above_floor` is the difference of the metric; both are missing on
         floors. `seed_mean` and `seed_sd` are missing where nothing varied: where one seed ran, or all gave the same.
         `is_best`, `is_indistinguishable`, `p_best` and `disagreement` are those of the verdicts; without them no row is
@@ -127,12 +127,12 @@ def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dic
         "warnings": len(run.warnings),
         "created": run.created,
         "run_id": run.run_id,
-        "pictures": _pictures(run),
+        "pictures": _images(run),
     }
 
 
-def _pictures(run: ProbeResult) -> str:
-    """Return a digest of the pictures that a run was tested on, whatever their order."""
+def _images(run: ProbeResult) -> str:
+    """Return a digest of the images that a run was tested on, whatever their order."""
     return hashlib.sha256("".join(sorted(run.predictions["content_sha256"])).encode()).hexdigest()
 
 
@@ -159,7 +159,7 @@ def _with_floors(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _best_floor(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the best floor that was tested on the same pictures, with the same head where there is one."""
+    """Return the best floor that was tested on the same images, with the same head where there is one."""
     question = [row[name] for name in _COMPARED]
     floors = [other for other in rows if other["is_floor"] and [other[name] for name in _COMPARED] == question]
     same_head = [other for other in floors if other["head"] == row["head"]]

@@ -1,4 +1,4 @@
-"""Pictures with what a head says of them, on one sheet."""
+"""Images with what a head says of them, on one sheet."""
 
 import io
 import math
@@ -16,23 +16,23 @@ _COLUMNS = 6
 
 @dataclass(frozen=True)
 class GridCell:
-    """A picture of the grid.
+    """An image of the grid.
 
     Attributes:
-        picture: PNG bytes.
+        image: PNG bytes.
         predicted: the class.
         confidence: its probability, 0 to 1.
         label: the true class, or None where nobody knows.
     """
 
-    picture: bytes
+    image: bytes
     predicted: str
     confidence: float
     label: str | None = None
 
 
 def draw_prediction_grid(cells: Sequence[GridCell]) -> bytes:
-    """Draw pictures with their predictions, six in a row.
+    """Draw images with their predictions, six in a row.
 
     As in the lesson, a right prediction is blue and a wrong one red, then with the true class in brackets; where no
     label is known it is black.
@@ -53,9 +53,9 @@ def draw_prediction_grid(cells: Sequence[GridCell]) -> bytes:
         figure = Figure(figsize=(1.9 * _COLUMNS, 2.2 * rows), layout="constrained")
         panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for panel, cell in zip(panels, cells, strict=False):
-            image = Image.open(io.BytesIO(cell.picture))
-            # Small pictures are enlarged without smoothing: their pixels are what the network saw.
-            panel.imshow(image, interpolation="nearest" if max(image.size) <= 64 else "antialiased")
+            shown = Image.open(io.BytesIO(cell.image))
+            # Small images are enlarged without smoothing: their pixels are what the network saw.
+            panel.imshow(shown, interpolation="nearest" if max(shown.size) <= 64 else "antialiased")
             colour = INK if cell.label is None else BLUE if cell.label == cell.predicted else RED
             panel.set_title(_title(cell), fontsize=9, color=colour)
         for panel in panels:

@@ -28,7 +28,7 @@ _MEANINGS = {
     "temperature": ("Temperature", "Fitted on rows that the head was not trained on; above 1: it was too sure."),
     "accuracy_without_duplicates": (
         "Accuracy without duplicates",
-        "Accuracy on the test pictures that do not stand in train or validation too, byte for byte.",
+        "Accuracy on the test images that do not stand in train or validation too, byte for byte.",
     ),
 }
 _INTERVAL_ENDS = ("accuracy_low", "accuracy_high", "balanced_accuracy_low", "balanced_accuracy_high")
@@ -36,13 +36,13 @@ _RESULTS_OF_CANDIDATES = frozenset({"accuracy", "balanced_accuracy", "standard_e
 _PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
 
 
-def run_page(run: ProbeResult, frame: pd.DataFrame, pictures: Mapping[str, Thumbnail], created: str) -> Page:
+def run_page(run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbnail], created: str) -> Page:
     """Build the page of a run.
 
     Args:
         run: the run.
         frame: the leaderboard of the site, which knows the floor to compare with.
-        pictures: example id → thumbnail, for those that are at hand.
+        images: example id → thumbnail, for those that are at hand.
         created: when, as the page shall say it.
     """
     rows = frame[frame["run_id"] == run.run_id].to_dict("records")
@@ -73,8 +73,8 @@ def run_page(run: ProbeResult, frame: pd.DataFrame, pictures: Mapping[str, Thumb
         fit={name: value for name, value in run.fit.items() if name not in _PARAMETER_COUNTS},
         classes=class_rows(run),
         pairs=confused_pairs(run),
-        grid=_tiles(run, grid_examples(run), pictures),
-        mistakes=_tiles(run, confident_mistakes(run), pictures),
+        grid=_tiles(run, grid_examples(run), images),
+        mistakes=_tiles(run, confident_mistakes(run), images),
         created=created,
     )
     return Page(html, figures)
@@ -166,7 +166,7 @@ def _size(count: int) -> str:
     return f"{size:.2f} GB"
 
 
-def _tiles(run: ProbeResult, names: Sequence[str], pictures: Mapping[str, Thumbnail]) -> list[dict[str, Any]]:
+def _tiles(run: ProbeResult, names: Sequence[str], images: Mapping[str, Thumbnail]) -> list[dict[str, Any]]:
     rows = {str(row["example_id"]): row for row in run.predictions.to_dict("records")}
     tiles = []
     for name in names:
@@ -174,7 +174,7 @@ def _tiles(run: ProbeResult, names: Sequence[str], pictures: Mapping[str, Thumbn
         tiles.append(
             {
                 "name": name,
-                "picture": pictures.get(name),
+                "image": images.get(name),
                 "is_right": bool(row["is_correct"]),
                 "predicted": run.class_names[int(row["predicted"])],
                 "label": run.class_names[int(row["label"])],

@@ -4,7 +4,7 @@ OUT/index.html                      the leaderboard
     leaderboard.csv, .md, .json     the same numbers
     runs/<run id, 12 digits>.html   a page per run
     figures/*.svg                   its charts
-    thumbnails/<hash>.png           its pictures
+    thumbnails/<hash>.png           its images
     linprobe-report.json            the marker, see `reports.folder`
 """
 
@@ -18,7 +18,7 @@ from reports.examples import confident_mistakes, grid_examples
 from reports.folder import replace_report
 from reports.leaderboard import Verdict, leaderboard
 from reports.tables import to_csv, to_json, to_markdown
-from reports.thumbnails import PictureLookup, Thumbnail, Thumbnails
+from reports.thumbnails import ImageLookup, Thumbnail, Thumbnails
 from store import ProbeResult
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["write_site"]
 def write_site(
     runs: Sequence[ProbeResult],
     out: Path,
-    pictures: PictureLookup,
+    images: ImageLookup,
     created: str,
     verdicts: Mapping[str, Verdict] | None = None,
 ) -> Path:
@@ -42,7 +42,7 @@ def write_site(
         runs: the runs to show; the leaderboard takes the newest of each question, and every run
             gets a page.
         out: the site's folder: missing, empty, or a report of ours, which is replaced.
-        pictures: finds the pictures of a run's test examples; those that are not at hand get a
+        images: finds the images of a run's test examples; those that are not at hand get a
             tile that says so.
         created: when, as the pages shall say it.
         verdicts: run id → verdict, see `reports.leaderboard`.
@@ -68,7 +68,7 @@ def write_site(
             (folder / name).mkdir()
         thumbnails = Thumbnails(folder / "thumbnails")
         for run in unique:
-            page = run_page(run, frame, _pictures_of(run, pictures, thumbnails), created)
+            page = run_page(run, frame, _images_of(run, images, thumbnails), created)
             _write_page(folder, f"runs/{run.run_id[:12]}.html", page)
         _write(folder / "leaderboard.csv", to_csv(frame))
         _write(folder / "leaderboard.md", to_markdown(frame))
@@ -77,9 +77,9 @@ def write_site(
     return out / "index.html"
 
 
-def _pictures_of(run: ProbeResult, pictures: PictureLookup, thumbnails: Thumbnails) -> dict[str, Thumbnail]:
+def _images_of(run: ProbeResult, images: ImageLookup, thumbnails: Thumbnails) -> dict[str, Thumbnail]:
     wanted = list(dict.fromkeys([*grid_examples(run), *confident_mistakes(run)]))
-    found = pictures(run, wanted)
+    found = images(run, wanted)
     added = {name: thumbnails.add(found[name]) for name in wanted if name in found}
     return {name: thumbnail for name, thumbnail in added.items() if thumbnail is not None}
 

@@ -1,4 +1,4 @@
-"""Pictures for the grids, as files named by their own bytes.
+"""Images for the grids, as files named by their own bytes.
 
 Nothing that a dataset calls its examples ever becomes part of a path.
 """
@@ -15,10 +15,10 @@ from PIL import Image
 
 from store import ProbeResult
 
-__all__ = ["PictureLookup", "Thumbnail", "Thumbnails"]
+__all__ = ["ImageLookup", "Thumbnail", "Thumbnails"]
 
-PictureLookup: TypeAlias = Callable[[ProbeResult, Sequence[str]], Mapping[str, bytes]]
-"""Finds pictures: (run, example ids) to example id → PNG bytes; ids not at hand are left out."""
+ImageLookup: TypeAlias = Callable[[ProbeResult, Sequence[str]], Mapping[str, bytes]]
+"""Finds images: (run, example ids) to example id → PNG bytes; ids not at hand are left out."""
 
 _LONGEST = 224
 _TINY = 64
@@ -27,7 +27,7 @@ _RESIZABLE = frozenset({"L", "LA", "RGB", "RGBA"})
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture of a site.
+    """An image of a site.
 
     Attributes:
         file: its name in the site's folder of thumbnails.
@@ -43,7 +43,7 @@ class Thumbnail:
 
 
 class Thumbnails:
-    """Writes pictures into one folder, each only once.
+    """Writes images into one folder, each only once.
 
     Args:
         folder: an existing folder.
@@ -53,28 +53,28 @@ class Thumbnails:
         self._folder = folder
         self._known: dict[str, Thumbnail | None] = {}
 
-    def add(self, picture: bytes) -> Thumbnail | None:
-        """Write a picture, reduced to at most 224 pixels a side.
+    def add(self, image: bytes) -> Thumbnail | None:
+        """Write an image, reduced to at most 224 pixels a side.
 
         Args:
-            picture: PNG bytes.
+            image: PNG bytes.
 
         Returns:
-            The thumbnail, or None if the bytes are no PNG picture that can be decoded.
+            The thumbnail, or None if the bytes are no PNG image that can be decoded.
         """
-        name = hashlib.sha256(picture).hexdigest()
+        name = hashlib.sha256(image).hexdigest()
         if name not in self._known:
-            self._known[name] = self._write(name, picture)
+            self._known[name] = self._write(name, image)
         return self._known[name]
 
-    def _write(self, name: str, picture: bytes) -> Thumbnail | None:
+    def _write(self, name: str, image: bytes) -> Thumbnail | None:
         try:
-            # A picture past Pillow's limit of pixels is not worth a thumbnail either.
+            # An image past Pillow's limit of pixels is not worth a thumbnail either.
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
-                    image.load()
-                    data, (width, height) = _reduced(image, picture)
+                with Image.open(io.BytesIO(image), formats=["PNG"]) as opened:
+                    opened.load()
+                    data, (width, height) = _reduced(opened, image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
             return None
         file = f"{name[:32]}.png"
@@ -82,11 +82,11 @@ class Thumbnails:
         return Thumbnail(file, width, height, is_tiny=max(width, height) <= _TINY)
 
 
-def _reduced(image: Image.Image, picture: bytes) -> tuple[bytes, tuple[int, int]]:
+def _reduced(opened: Image.Image, image: bytes) -> tuple[bytes, tuple[int, int]]:
     # Modes that resizing would distort (palettes, 16 bits) keep their bytes: browsers show them.
-    if max(image.size) <= _LONGEST or image.mode not in _RESIZABLE:
-        return picture, image.size
-    small = image.copy()
+    if max(opened.size) <= _LONGEST or opened.mode not in _RESIZABLE:
+        return image, opened.size
+    small = opened.copy()
     small.thumbnail((_LONGEST, _LONGEST), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "PNG")

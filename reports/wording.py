@@ -90,7 +90,7 @@ def training(row: Mapping[Any, Any]) -> str:
 
 
 def views(row: Mapping[Any, Any]) -> str:
-    """Return how many views of each picture a head was trained on: `4 views`, or nothing."""
+    """Return how many views of each image a head was trained on: `4 views`, or nothing."""
     count = row["views"]
     return f"{count} view{'s' * (count > 1)}" if count else ""
 

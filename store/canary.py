@@ -1,4 +1,4 @@
-"""What a pool's first writer saw of the canary pictures, for those who add rows later to compare with.
+"""What a pool's first writer saw of the canary images, for those who add rows later to compare with.
 
 pools/<pool-key>/canary.json   a sealed document; in no key, and written once
 """

@@ -1,4 +1,4 @@
-"""Which picture's row lies where in a pool, in memory and in a disposable file, so that no shard is read to know it.
+"""Which image's row lies where in a pool, in memory and in a disposable file, so that no shard is read to know it.
 
 cache/contents/<pool-key>   line 1: the SHA-256 of the layout and of all that follows
                             line 2: JSON, for each shard: name, stamp of its file, rows; and the drift that was met
@@ -92,13 +92,13 @@ class ContentIndex(Mapping[bytes, RowAddress]):
             contents: (n * 32) bytes: the content hashes of its rows.
 
         Returns:
-            Other shard → the pictures that it has a row for too: content, row there, row here. Of
+            Other shard → the images that it has a row for too: content, row there, row here. Of
             several others only the one that counts until now.
         """
         base = len(self._names) << _ROW_BITS
         self._names.append(name)
         keys = [contents[at : at + CONTENT_BYTES] for at in range(0, len(contents), CONTENT_BYTES)]
-        # Backwards: of a picture that stands twice in one shard the first row counts.
+        # Backwards: of an image that is duplicated in one shard the first row counts.
         new = dict(zip(reversed(keys), range(base + len(keys) - 1, base - 1, -1), strict=True))
         common: dict[str, list[tuple[bytes, int, int]]] = {}
         for content in new.keys() & self._rows.keys():
@@ -119,7 +119,7 @@ class KeptShards:
 
     Attributes:
         shards: name → what was known of it.
-        drifts: pairs of shards whose rows for one picture differ.
+        drifts: pairs of shards whose rows for one image differ.
     """
 
     shards: Mapping[str, KnownShard]

@@ -1,4 +1,4 @@
-"""Golden vectors: a few stored rows, computed again from their pictures, show whether the numbers still come out.
+"""Golden vectors: a few stored rows, computed again from their images, show whether the numbers still come out.
 
 This package knows no extractor: whoever does hands in the function that computes.
 """
@@ -15,7 +15,7 @@ from store.writer_drift import TOLERANCE, relative_differences
 
 __all__ = ["Drift", "Recompute", "drift_of"]
 
-# Given a set and some of its example ids: the example ids whose pictures are still the same → their
+# Given a set and some of its example ids: the example ids whose images are still the same → their
 # rows, (D,) float32, computed now. Raises RowsUnavailable, with the reason, if none can be computed.
 Recompute = Callable[[FeatureSet, Sequence[str]], Mapping[str, np.ndarray]]
 
@@ -52,17 +52,17 @@ class Drift:
 
 
 def drift_of(features: FeatureSet, recompute: Recompute) -> Drift:
-    """Compute the rows of the pictures with the smallest content hashes again, and compare.
+    """Compute the rows of the images with the smallest content hashes again, and compare.
 
     Raises:
-        RowsUnavailable: extractor or pictures are not at hand.
+        RowsUnavailable: extractor or images are not at hand.
     """
     contents = features.content_sha256
     chosen = heapq.nsmallest(_GOLDEN_ROWS, range(len(contents)), key=lambda row: (contents[row].tobytes(), row))
     rows = {str(features.example_ids[row]): row for row in chosen}
     found = recompute(features, list(rows))
     if not found:
-        raise RowsUnavailable("its pictures are gone or have changed.")
+        raise RowsUnavailable("its images are gone or have changed.")
     differences = {}
     for example_id, computed in found.items():
         stored = features.features[rows[example_id]]

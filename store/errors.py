@@ -47,7 +47,7 @@ class RunNotFound(StoreError, LookupError):
 
 
 class RowsUnavailable(StoreError, LookupError):
-    """Rows cannot be computed again here: the extractor or the pictures are not at hand."""
+    """Rows cannot be computed again here: the extractor or the images are not at hand."""
 
 
 class InvalidFeatures(StoreError, ValueError):

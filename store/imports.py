@@ -1,6 +1,6 @@
 """Features that were made elsewhere: one npz file becomes a set like any other, to probe and compare.
 
-There are no pictures, so what a row is a function of is the file itself: its numbers are in the pool's
+There are no images, so what a row is a function of is the file itself: its numbers are in the pool's
 key, and two files never share a pool, whatever they are called.
 """
 
@@ -29,7 +29,7 @@ SPLIT = "all"
 IMPORTED = "imported"
 _KNOWN = ("features", "labels", "class_names", "example_ids", "content_sha256")
 # Of one shard. Larger than an extraction's, which are small because a crash costs the rows of one; and
-# small enough that several can be under way.
+# small enough that several can be in flight.
 _SHARD_BYTES = 16 * 2**20
 # Without names, so many classes are made from the labels at most, or as many as there are rows.
 _UNNAMED_CLASSES = 10_000
@@ -44,7 +44,7 @@ class ImportedFeatures:
         labels: (N,) int64, 0 to K - 1.
         class_names: the K names.
         example_ids: N distinct ids.
-        contents: (N, 32) uint8: SHA-256 of the pictures, as the file says, or else of the rows.
+        contents: (N, 32) uint8: SHA-256 of the images, as the file says, or else of the rows.
     """
 
     features: np.ndarray
@@ -107,7 +107,7 @@ def import_features(
     rows = zip(ledger["example_id"], ledger["content_sha256"], ledger["label"].tolist(), ledger["status"], strict=True)
     key = SetKey(pool_key.digest, SPLIT, imported.class_names, len(ledger), rows_digest(rows))
     pool = store.pool(pool_key)
-    _add_lacking(pool, imported)
+    _add_missing(pool, imported)
     known = store.find_set(key.digest)
     provenance = Provenance(created, name, source, extractor, IMPORTED, host=host)
     found = known or store.publish_set(key, ledger, pool, provenance)
@@ -115,7 +115,7 @@ def import_features(
     return found, known is None
 
 
-def _add_lacking(pool: Pool, imported: ImportedFeatures) -> None:
+def _add_missing(pool: Pool, imported: ImportedFeatures) -> None:
     known = pool.index()
     first = {content.tobytes(): at for at, content in reversed(list(enumerate(imported.contents)))}
     chosen = sorted(at for content, at in first.items() if content not in known)
@@ -198,7 +198,7 @@ def _example_ids(array: np.ndarray | None, rows: int) -> tuple[str, ...]:
 
 def _contents(array: np.ndarray | None, features: np.ndarray) -> np.ndarray:
     if array is None:
-        # Equal rows count as equal pictures, so that splits never part them.
+        # Equal rows count as equal images, so that splits never part them.
         hashes = [hashlib.sha256(b"imported features\n" + row.tobytes()).digest() for row in features]
         return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, CONTENT_BYTES)
     expected = (len(features), CONTENT_BYTES)
@@ -209,6 +209,6 @@ def _contents(array: np.ndarray | None, features: np.ndarray) -> np.ndarray:
         other = first.setdefault(content.tobytes(), row)
         if not np.array_equal(features[other], features[row]):
             raise InvalidFeatures(
-                f"content_sha256: equal rows for one picture expected, others in {other} and {row} found."
+                f"content_sha256: equal rows for one image expected, others in {other} and {row} found."
             )
     return np.ascontiguousarray(array)

@@ -43,11 +43,11 @@ def shard_faults(path: Path, dtype: np.dtype | None, dim: int | None) -> Iterato
         is_finite = np.isfinite(features[begin : begin + _ROWS]).all(axis=1)
         if not is_finite.all():
             row = begin + int(np.argmin(is_finite))
-            yield f"finite features expected, found others in row {row} (picture {contents[row].tobytes().hex()})"
+            yield f"finite features expected, found others in row {row} (image {contents[row].tobytes().hex()})"
             break
     distinct = len(np.unique(contents, axis=0))
     if distinct != len(contents):
-        yield f"a row per picture expected, {len(contents)} rows for {distinct} pictures found"
+        yield f"a row per image expected, {len(contents)} rows for {distinct} images found"
 
 
 def set_faults(features: FeatureSet) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _segment_faults(features: FeatureSet, segments: Sequence[Segment]) -> Iterat
         contents = features.content_sha256[begin : begin + s.rows]
         if not np.array_equal(known[s.shard][s.first : s.first + s.rows], contents):
             yield (
-                f"shard {s.shard}: rows {s.first} to {s.first + s.rows - 1} of the pictures in rows {begin} to "
+                f"shard {s.shard}: rows {s.first} to {s.first + s.rows - 1} of the images in rows {begin} to "
                 f"{begin + s.rows - 1} of the set expected, rows of others found"
             )
         begin += s.rows

@@ -16,7 +16,7 @@ _spelled = json.encoder.encode_basestring
 
 @dataclass(frozen=True)
 class PoolKey:
-    """Everything that a row of features is a function of, besides the picture.
+    """Everything that a row of features is a function of, besides the image.
 
     Host, engine, batch size and library versions are not in it: they must not change the numbers.
 
@@ -24,7 +24,7 @@ class PoolKey:
         architecture: the network's name, such as `keras.applications/MobileNetV2`.
         weights_sha256: digest of its weights (of nothing, for a floor without weights).
         output: which tensor of the network the features are.
-        preprocessing: how a picture becomes the network's input; see `extract.Preprocessing`.
+        preprocessing: how an image becomes the network's input; see `extract.Preprocessing`.
         dtype: how the features are stored, `float32` or `float16`.
         precision: what the network computes in, `float32`, `tf32` or `bfloat16`.
     """
@@ -61,7 +61,7 @@ class SetKey:
         pool: digest of the `PoolKey`.
         split: the base split.
         class_names: in label order.
-        candidates: how many pictures the base split has, quarantined ones included.
+        candidates: how many images the base split has, quarantined ones included.
         rows_sha256: see `rows_digest`.
         origin: what else names the data: for TFDS name, config, version and label key; else empty.
     """
@@ -122,7 +122,7 @@ class Provenance:
     Attributes:
         created: UTC, ISO 8601 to the second.
         dataset: what the set is called: a name of the configuration, or the source.
-        source: where the pictures came from, such as `folder:/data/flowers`.
+        source: where the images came from, such as `folder:/data/flowers`.
         extractor: what the extractor is called.
         engine: what ran it.
         host: the machine's name.
@@ -132,9 +132,9 @@ class Provenance:
         commit: the commit of this software, if it is known.
         canary: what the canary batch measured before the pool was added to.
         seconds: from the first read to the publication.
-        forward_passes: pictures computed for this set.
+        forward_passes: images computed for this set.
         reused: rows that the pool had already.
-        ignored: files of the source that are no pictures.
+        ignored: files of the source that are no images.
     """
 
     created: str

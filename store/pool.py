@@ -1,4 +1,4 @@
-"""The pool of one extractor: rows of features, found by the SHA-256 of the picture's bytes.
+"""The pool of one extractor: rows of features, found by the SHA-256 of the image's bytes.
 
 pools/<pool-key>/pool.json            the document whose SHA-256 is <pool-key>
                  shards/<sha256>.h5   features (n, D), content_sha256 (n, 32): immutable
@@ -78,7 +78,7 @@ class Pool:
     Attributes:
         dtype: of the features, as the key says.
         damaged: shard name → what is wrong with it.
-        drifts: pairs of shards whose rows for one picture differ beyond the tolerance.
+        drifts: pairs of shards whose rows for one image differ beyond the tolerance.
     """
 
     def __init__(self, folder: Path, key: PoolKey) -> None:
@@ -99,7 +99,7 @@ class Pool:
     def index(self) -> ContentIndex:
         """Return content hash (32 bytes) → address of every row, shards of other writers included.
 
-        Where two shards hold a row for one picture, the first by name counts, for every reader; if
+        Where two shards hold a row for one image, the first by name counts, for every reader; if
         the two rows differ beyond the tolerance, that is drift: logged, and kept in `drifts`. A
         damaged shard is left out, logged and kept in `damaged`: its rows count as not computed, and
         `add` replaces it when they are computed again. A shard whose file is the very one that was
@@ -143,7 +143,7 @@ class Pool:
         Args:
             features: (n, D), n ≥ 1, D ≥ 1, finite, in the dtype of the pool's key; float32 for a
                 key of float16 too, which is rounded to the nearest.
-            contents: the n SHA-256 digests of the pictures, 32 bytes each.
+            contents: the n SHA-256 digests of the images, 32 bytes each.
 
         Returns:
             The shard's name. When this returns, the rows survive a crash.
@@ -164,13 +164,13 @@ class Pool:
         Args:
             parts: features and contents of each shard, see `add`.
         """
-        under_way: deque[Future[tuple[str, np.ndarray]]] = deque()
+        in_flight: deque[Future[tuple[str, np.ndarray]]] = deque()
         with ThreadPoolExecutor(_WRITERS) as writers:
             for features, contents in parts:
-                under_way.append(writers.submit(self._committed, features, contents, is_settled=False))
-                while len(under_way) > _WRITERS:
-                    self._remember(*under_way.popleft().result())
-            for done in under_way:
+                in_flight.append(writers.submit(self._committed, features, contents, is_settled=False))
+                while len(in_flight) > _WRITERS:
+                    self._remember(*in_flight.popleft().result())
+            for done in in_flight:
                 self._remember(*done.result())
         if self._shards:
             self.settle()
@@ -179,7 +179,7 @@ class Pool:
         self, features: np.ndarray, contents: list[bytes], is_settled: bool = True
     ) -> tuple[str, np.ndarray]:
         if features.ndim != 2 or len(contents) != len(features) or not features.size:
-            raise ValueError(f"(n, D) features for n pictures expected, {features.shape} for {len(contents)} found.")
+            raise ValueError(f"(n, D) features for n images expected, {features.shape} for {len(contents)} found.")
         is_rounded = self.dtype == np.float16 and features.dtype == np.float32
         if not is_rounded and features.dtype != self.dtype:
             raise ValueError(f"{self.dtype} features expected by the pool's key, {features.dtype} found.")

@@ -183,7 +183,7 @@ def _virtual_features(
     """Create `features` with one mapping for each run of segments that rises through one shard.
 
     h5py's own VirtualLayout has one per segment: slow to build, and to read, where a set uses
-    rows here and there, as after pictures were removed.
+    rows here and there, as after images were removed.
     """
     dim = next(iter(shapes.values()))[1]
     open_runs: dict[str, list[list[tuple[int, Segment]]]] = {}

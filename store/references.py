@@ -67,7 +67,7 @@ def _made(folder: Path) -> float:
         created = _seconds(FeatureSet(folder).provenance.created)
         return max(created, (folder / "manifest.json").stat().st_mtime)
     except DamagedStore:
-        return float("inf")  # nobody can tell, and it may be all there is: it stays until it is mended
+        return float("inf")  # nobody can tell, and it may be all there is: it stays until it is fixed
 
 
 def _follow_names(root: Path, since: float, found: SetReferences) -> None:

@@ -43,8 +43,8 @@ class ProbeResult:
         run_id: digest of sets, splits, head configuration, seed and protocol version.
         config: what was asked: `dataset`, `extractor`, `head`, `options`, `train`, `validation`,
             `test`, `seed`, `shots`, `sets` (base split → set key), `protocol`; and where heads were trained
-            on views of their pictures, `views` (how many) and `view_sets` (one after another, as `sets`).
-        counts: `n_train`, `n_validation`, `n_test`, `dim`, `classes`; `n_train` counts pictures, and
+            on views of their images, `views` (how many) and `view_sets` (one after another, as `sets`).
+        counts: `n_train`, `n_validation`, `n_test`, `dim`, `classes`; `n_train` counts images, and
             `n_train_rows`, where there are views, their rows and those of their views.
         selection: `method`, `selected` (option → value), `table` (a record per candidate tried),
             `notes`.
@@ -77,7 +77,7 @@ class ProbeResult:
 
     @property
     def views(self) -> int:
-        """How many views of each training picture it was trained on; 0 where its configuration does not say."""
+        """How many views of each training image it was trained on; 0 where its configuration does not say."""
         return int(self.config.get("views", _NO_VIEWS))
 
 

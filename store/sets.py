@@ -109,7 +109,7 @@ class FeatureSet:
 
     @property
     def candidates(self) -> int:
-        """How many pictures the base split has, quarantined ones included."""
+        """How many images the base split has, quarantined ones included."""
         return self._identity.candidates
 
     @property
@@ -156,7 +156,7 @@ class FeatureSet:
 
     @cached_property
     def content_sha256(self) -> np.ndarray:
-        """(N, 32) uint8: SHA-256 of each picture's bytes."""
+        """(N, 32) uint8: SHA-256 of each image's bytes."""
         return self._table["content_sha256"]
 
     def ledger(self) -> "pd.DataFrame":

@@ -82,7 +82,7 @@ class Shard:
 
     @cached_property
     def content_sha256(self) -> np.ndarray:
-        """(n, 32) uint8, likewise: the content hash of each row's picture."""
+        """(n, 32) uint8, likewise: the content hash of each row's image."""
         shape = (self.layout.rows, CONTENT_BYTES)
         return self._mapped(self.layout.contents_at, math.prod(shape), np.dtype(np.uint8), shape)
 

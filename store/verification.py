@@ -129,7 +129,7 @@ class _Verifier:
             forget_contents(folder)
 
     def _writers(self, folder: Path, shards: Sequence[str]) -> None:
-        """Compare the rows of pictures that several shards hold."""
+        """Compare the rows of images that several shards hold."""
         index = ContentIndex()
 
         def opened(name: str) -> Shard:

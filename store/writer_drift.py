@@ -1,4 +1,4 @@
-"""Rows that two writers made of one picture: equal within a tolerance, or drift."""
+"""Rows that two writers made of one image: equal within a tolerance, or drift."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ _ROWS = 4096
 
 @dataclass(frozen=True)
 class WriterDrift:
-    """Two shards whose rows for the same pictures differ beyond the tolerance.
+    """Two shards whose rows for the same images differ beyond the tolerance.
 
     Attributes:
         first: name of the shard whose rows count, the first by name.
         second: name of the other.
-        pictures: how many of their common pictures have rows beyond the tolerance.
-        common: how many pictures have a row in both.
-        content: the picture with the largest difference, its SHA-256 in hexadecimal.
-        difference: that picture's, L2 norm of the difference, divided by that of the first row.
+        images: how many of their common images have rows beyond the tolerance.
+        common: how many images have a row in both.
+        content: the image with the largest difference, its SHA-256 in hexadecimal.
+        difference: that image's, L2 norm of the difference, divided by that of the first row.
         tolerance: what counts as equal.
     """
 
     first: str
     second: str
-    pictures: int
+    images: int
     common: int
     content: str
     difference: float
@@ -38,9 +38,9 @@ class WriterDrift:
     def sentence(self) -> str:
         """Say which, expected, found and what to do."""
         return (
-            f"shards {self.first} and {self.second} hold rows of {self.common:,} same pictures: a relative L2 "
-            f"difference of at most {self.tolerance:g} expected, {self.difference:.3g} found for picture {self.content}"
-            f" (beyond it: {self.pictures:,}). Two machines or versions computed different numbers; the rows of "
+            f"shards {self.first} and {self.second} hold rows of {self.common:,} same images: a relative L2 "
+            f"difference of at most {self.tolerance:g} expected, {self.difference:.3g} found for image {self.content}"
+            f" (beyond it: {self.images:,}). Two machines or versions computed different numbers; the rows of "
             f"{self.first[:12]} count. Compare the 'provenance' of the sets ('linprobe store show KEY') and 'linprobe "
             "doctor' on the machines that wrote them, and extract into another store before trusting either."
         )
@@ -66,7 +66,7 @@ def relative_differences(stored: np.ndarray, others: np.ndarray) -> np.ndarray:
 def compare_writers(
     names: tuple[str, str], rows: Sequence[tuple[bytes, int, int]], open_features: Callable[[str], np.ndarray]
 ) -> WriterDrift | None:
-    """Compare the rows of two shards for the pictures that both have.
+    """Compare the rows of two shards for the images that both have.
 
     Args:
         names: of two shards, in either order.

@@ -19,8 +19,8 @@ import store.hdf5
 import store.pool
 import store.run_table
 from extract import open_source
-from linprobe.job.environment import Surroundings
-from linprobe.models.thumbnails import StorePictures
+from linprobe.job.environment import Environment
+from linprobe.models.thumbnails import StoreImages
 from store import FeatureStore, ProbeResult, StoreError
 
 REFUSED, LEFT_OUT = "refused", "left out"
@@ -73,14 +73,14 @@ def warnings_of_the_store() -> Iterator[list[str]]:
 class _Reader:
     """Reads a store; `names`, `sets`, `pools` and `runs` say what there is to be read."""
 
-    def __init__(self, path: Path, pictures: Path, there_is: dict[str, list[Any]]) -> None:
+    def __init__(self, path: Path, images: Path, there_is: dict[str, list[Any]]) -> None:
         self._path = path
-        self._pictures = pictures
+        self._images = images
         self._there_is = there_is
         self.reads: Reads = {}
 
     def read(self) -> Reads:
-        self._try("pictures", self._known_files)
+        self._try("images", self._known_files)
         try:
             fs = FeatureStore(self._path)
         except StoreError:
@@ -128,8 +128,8 @@ class _Reader:
 
     def _thumbnail(self, fs: FeatureStore, run: ProbeResult) -> str:
         first = run.predictions["example_id"][0]
-        found = StorePictures(fs, Surroundings({}))(run, [first])
-        # Without a picture the report shows a placeholder.
+        found = StoreImages(fs, Environment({}))(run, [first])
+        # Without an image the report shows a placeholder.
         return digest_of(np.asarray(Image.open(io.BytesIO(found[first])))) if found else LEFT_OUT
 
     def _rows(self, fs: FeatureStore, name: str) -> None:
@@ -168,13 +168,13 @@ class _Reader:
             self.reads[f"{what} {name} naming"] = LEFT_OUT if warnings else named
 
     def _known_files(self) -> list[Any]:
-        source = open_source(f"folder:{self._pictures}", None, (self._path / "cache" / "stat", 2**62))
+        source = open_source(f"folder:{self._images}", None, (self._path / "cache" / "stat", 2**62))
         return [(example.example_id, example.label, example.look()) for example in source.examples("all")]
 
 
-def read_everything(path: Path, pictures: Path, there_is: dict[str, list[Any]]) -> Reads:
+def read_everything(path: Path, images: Path, there_is: dict[str, list[Any]]) -> Reads:
     """Read all there is; a name → its digest, `refused` or `left out`."""
-    return _Reader(path, pictures, there_is).read()
+    return _Reader(path, images, there_is).read()
 
 
 def what_there_is(path: Path, names: list[Any]) -> dict[str, list[Any]]:
@@ -192,10 +192,10 @@ def what_there_is(path: Path, names: list[Any]) -> dict[str, list[Any]]:
     return found
 
 
-def read_anew(path: Path, pictures: Path, there_is: dict[str, list[Any]], out: Path) -> None:
+def read_anew(path: Path, images: Path, there_is: dict[str, list[Any]], out: Path) -> None:
     """Read all there is in this process, which has read nothing yet, and write it down."""
     ignore_ctime()
     logging.getLogger("store").setLevel(logging.WARNING)
     logging.getLogger("store").propagate = False
-    reads = read_everything(path, pictures, there_is)
+    reads = read_everything(path, images, there_is)
     out.write_text("".join(f"{name}\t{read}\n" for name, read in reads.items()))

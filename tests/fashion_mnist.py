@@ -20,12 +20,12 @@ _FILES = {"train": "train", "test": "t10k"}
 
 
 def prepare(data_dir: Path, train: int, test: int, idx_folder: Path = IDX_FOLDER) -> None:
-    """Write `data_dir/fashion_mnist/3.0.1` with the first pictures of each split, in the files' order.
+    """Write `data_dir/fashion_mnist/3.0.1` with the first images of each split, in the files' order.
 
     Args:
         data_dir: TFDS's data folder.
-        train: how many of the 60,000 training pictures.
-        test: how many of the 10,000 test pictures.
+        train: how many of the 60,000 training images.
+        test: how many of the 10,000 test images.
         idx_folder: where the idx files lie.
 
     Raises:
@@ -59,7 +59,7 @@ def prepare(data_dir: Path, train: int, test: int, idx_folder: Path = IDX_FOLDER
 
 
 def read_idx(split: str, count: int, idx_folder: Path = IDX_FOLDER) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first pictures of a split, (count, 28, 28, 1) uint8, and their labels, (count,) uint8.
+    """Return the first images of a split, (count, 28, 28, 1) uint8, and their labels, (count,) uint8.
 
     Raises:
         FileNotFoundError: the idx files are not there.

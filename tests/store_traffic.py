@@ -26,7 +26,7 @@ RULE = GarbageRule(grace_hours=0.5, keep_old_days=0)
 
 
 def version(name: str, number: int) -> stub.Dataset:
-    """Return a dataset as it is at a time: pictures come and go, and some old states come back."""
+    """Return a dataset as it is at a time: images come and go, and some old states come back."""
     generator = random.Random(f"{name} {number % 7}")
     return stub.dataset(name, generator.sample(range(120), generator.randrange(20, 60)))
 

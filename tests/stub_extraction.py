@@ -1,6 +1,6 @@
 """Extractions that cost nothing but the store's work, each in a process of its own that can be killed.
 
-Survey, chunks, pool, set and name are the real ones. Pictures are four numbers that need no decoding,
+Survey, chunks, pool, set and name are the real ones. Images are four numbers that need no decoding,
 and the engine is a formula, so that what is right can be worked out without a store.
 
 The processes are forked, by Python's forkserver, from one that has imported everything and done nothing:
@@ -43,13 +43,13 @@ class Dataset:
 
     Attributes:
         name: what it is called.
-        pictures: picture number and label of each example, in order; its id is `<number>.png` plus its suffix.
+        images: image number and label of each example, in order; its id is `<number>.png` plus its suffix.
         suffix: of the ids.
         origin: nothing.
     """
 
     name: str
-    pictures: tuple[tuple[int, int], ...]
+    images: tuple[tuple[int, int], ...]
     suffix: str = ""
 
     version = "1"
@@ -61,46 +61,46 @@ class Dataset:
         return {}
 
     def examples(self, split: str) -> Iterator[Example]:
-        for number, label in self.pictures:
-            yield Example(f"{number}.png{self.suffix}", label, picture(number))
+        for number, label in self.images:
+            yield Example(f"{number}.png{self.suffix}", label, image(number))
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
         return (example for example in self.examples(split) if example.example_id in example_ids)
 
     def count(self, split: str) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def ignored(self, split: str) -> int:
         return 0
 
 
 def dataset(name: str, numbers: Iterable[int], labels: int = len(CLASSES)) -> Dataset:
-    """Return a dataset of the pictures of these numbers, labelled by the remainder."""
+    """Return a dataset of the images of these numbers, labelled by the remainder."""
     return Dataset(name, tuple((number, number % labels) for number in numbers))
 
 
-def picture(number: int) -> np.ndarray:
-    """Return the (1, 1, 3) uint8 pixels of a picture: its number, below 2**24."""
+def image(number: int) -> np.ndarray:
+    """Return the (1, 1, 3) uint8 pixels of an image: its number, below 2**24."""
     return np.array([number >> 16, number >> 8 & 255, number & 255], np.uint8).reshape(1, 1, 3)
 
 
 def content(number: int) -> bytes:
-    """Return the 32 bytes by which the pool finds a picture's row."""
-    return Example("", 0, picture(number)).content_sha256()
+    """Return the 32 bytes by which the pool finds an image's row."""
+    return Example("", 0, image(number)).content_sha256()
 
 
 def features(numbers: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Return the (n, DIM) float32 rows of pictures."""
+    """Return the (n, DIM) float32 rows of images."""
     columns = np.arange(1, DIM + 1)
     return np.sin(np.asarray(numbers, np.float64)[:, None] / columns).astype(np.float32)
 
 
 class StubEngine:
-    """Computes the rows of pictures, and keeps in a log which ones it has computed.
+    """Computes the rows of images, and keeps in a log which ones it has computed.
 
     Args:
         log: a file; the contents' hashes are appended, with the batch's write done before its rows are given out.
-        batch_size: how many pictures it takes at once.
+        batch_size: how many images it takes at once.
     """
 
     name = "stub"
@@ -129,10 +129,10 @@ def computed(log: Path) -> list[bytes]:
     return [data[at : at + _CONTENT_BYTES] for at in range(0, len(data), _CONTENT_BYTES)]
 
 
-def undecoded_batches(pictures: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
+def undecoded_batches(images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
     """Stand in for `extract.pipeline.stream_batches`: the pixels are what they are."""
     pending: list[Pending] = []
-    for one in pictures:
+    for one in images:
         pending.append(one)
         if len(pending) == batch_size:
             yield Batch(pending, np.stack([p.example.data for p in pending]), [])
@@ -143,7 +143,7 @@ def undecoded_batches(pictures: Iterator[Pending], preprocessing: Preprocessing,
 
 @contextlib.contextmanager
 def stubbed(chunk: int) -> Iterator[None]:
-    """Let `extract.run` take pictures undecoded, and so many candidates be a chunk."""
+    """Let `extract.run` take images undecoded, and so many candidates be a chunk."""
     stubs = {
         (extract.run, "stream_batches"): undecoded_batches,
         (extract.run, "load_decoder"): lambda: None,
@@ -164,7 +164,7 @@ def extract_stub(store: Path, source: Dataset, log: Path | None = None, chunk: i
     naming = Naming(source.name, CREATED)
     opened = FeatureStore.create(store)
     with stubbed(chunk):
-        # Without canary: its pictures would have to be decoded.
+        # Without canary: its images would have to be decoded.
         return extract.run.extract_features(
             source, "all", TOY, opened, lambda: StubEngine(log, min(64, chunk)), naming, has_canary=False
         )
@@ -214,11 +214,11 @@ def committed(store: Path) -> dict[bytes, bytes]:
 def check_set(store: Path, source: Dataset) -> None:
     """Read what a dataset's name means, and compare it with what it must be."""
     found = FeatureStore(store).get(source.name, "all", "toy")
-    numbers = [number for number, _ in source.pictures]
+    numbers = [number for number, _ in source.images]
     ids = [f"{number}.png{source.suffix}" for number in numbers]
     np.testing.assert_array_equal(np.asarray(found.features), features(numbers))
     assert found.example_ids.tolist() == ids
-    assert found.labels.tolist() == [label for _, label in source.pictures]
+    assert found.labels.tolist() == [label for _, label in source.images]
     assert found.content_sha256.tobytes() == b"".join(map(content, numbers))
     ledger = found.ledger()
     assert ledger["example_id"].tolist() == ids

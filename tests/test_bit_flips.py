@@ -29,8 +29,8 @@ NAMES = [
 class Flipped:
     """A store in which one bit at a time is flipped; the files' times stay, and all is put back."""
 
-    def __init__(self, path, pictures):
-        self.path, self.pictures = path, pictures
+    def __init__(self, path, images):
+        self.path, self.images = path, images
         self.there_is = everything_read.what_there_is(path, NAMES)
         self._whole = {p: (p.read_bytes(), p.stat()) for p in sorted(path.rglob("*")) if p.is_file()}
         self.files = [p for p, (data, _) in self._whole.items() if data]
@@ -39,11 +39,11 @@ class Flipped:
 
     def read(self):
         everything_read.forget()
-        return everything_read.read_everything(self.path, self.pictures, self.there_is)
+        return everything_read.read_everything(self.path, self.images, self.there_is)
 
     def read_in_a_new_process(self):
         out = self.path.parent / "reads"
-        stub.finish(everything_read.read_anew, self.path, self.pictures, self.there_is, out)
+        stub.finish(everything_read.read_anew, self.path, self.images, self.there_is, out)
         return dict(line.split("\t") for line in out.read_text().splitlines())
 
     def draw(self, generator):
@@ -75,14 +75,14 @@ class Flipped:
 
 @pytest.fixture
 def flipped(tmp_path, monkeypatch):
-    path, pictures = tmp_path / "store", tmp_path / "pictures"
+    path, images = tmp_path / "store", tmp_path / "images"
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(path, filter="data")
     for number in range(3):
-        picture = pictures / f"class{number}" / f"{number}.png"
-        picture.parent.mkdir(parents=True)
-        Image.fromarray(np.full((4, 4, 3), 80 * number, np.uint8)).save(picture)
-        os.utime(picture, (1e9, 1e9))
+        image = images / f"class{number}" / f"{number}.png"
+        image.parent.mkdir(parents=True)
+        Image.fromarray(np.full((4, 4, 3), 80 * number, np.uint8)).save(image)
+        os.utime(image, (1e9, 1e9))
     # What is logged is looked at where it is read; kept by thousands, with all it refers to, it would slow HDF5 down.
     monkeypatch.setattr(logging.getLogger("store"), "propagate", False)
     # Set to what they are, so that they are put back.
@@ -91,21 +91,21 @@ def flipped(tmp_path, monkeypatch):
     everything_read.ignore_ctime()
     with monkeypatch.context() as patch:
         patch.setattr(store.run_table, "_FRESH", 0)
-        make_caches(path, pictures)
-    found = Flipped(path, pictures)
+        make_caches(path, images)
+    found = Flipped(path, images)
     assert not {REFUSED, LEFT_OUT, "lost unseen"} & set(found.truth.values())
     kinds = {p.relative_to(path).parts[1] for p in found.files if "cache" in p.parts}
     assert kinds == {"contents", "results.jsonl", "stat", "thumbnails"}
     return found
 
 
-def make_caches(path, pictures):
+def make_caches(path, images):
     """Read all, in another process as it were, so that every cache is there."""
     there_is = everything_read.what_there_is(path, NAMES)
     content = everything_read.FeatureStore(path).run(there_is["runs"][0]).predictions["content_sha256"][0]
     (path / "cache" / "thumbnails").mkdir(parents=True)
-    shutil.copy(pictures / "class1" / "1.png", path / "cache" / "thumbnails" / f"{content}.png")
-    everything_read.read_everything(path, pictures, there_is)
+    shutil.copy(images / "class1" / "1.png", path / "cache" / "thumbnails" / f"{content}.png")
+    everything_read.read_everything(path, images, there_is)
 
 
 def judge(flipped, reads, where):

@@ -13,7 +13,7 @@ CHUNK = 16
 
 
 def draw_jobs(generator, count):
-    """Jobs over datasets that share pictures; some jobs are over the very same dataset."""
+    """Jobs over datasets that share images; some jobs are over the very same dataset."""
     sources = [
         stub.dataset(f"d{at}", generator.sample(range(150), generator.randrange(40, 90)))
         for at in range(count * 2 // 3)

@@ -57,7 +57,7 @@ def test_the_readme_states_what_the_demo_reaches(demo):
     found = accuracies(demo[1])
     assert set(stated) == set(found)
     for question, accuracy in found.items():
-        # Another processor may round a few of 360 pictures to the other side.
+        # Another processor may round a few of 360 images to the other side.
         assert stated[question] == pytest.approx(accuracy, abs=0.02), question
 
 

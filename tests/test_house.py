@@ -66,7 +66,7 @@ PUBLIC = {
         "ExtractError", "Extraction", "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch",
         "ModelUnavailable", "Naming", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "Share",
         "SourceUnavailable", "TimeSpent", "UnknownName", "combine", "compute_share", "end_lost_splits",
-        "extract_features", "extractor_names", "find_lost_splits", "has_lacking_rows", "open_engine",
+        "extract_features", "extractor_names", "find_lost_splits", "has_missing_rows", "open_engine",
         "open_extractor", "open_source", "plan_extraction", "publish_if_complete",
     },
     "probe": {
@@ -76,7 +76,7 @@ PUBLIC = {
         "compare_runs", "default_options", "find_disagreements", "judge_runs", "predict_proba", "resolve", "restore_head", "run_id", "run_probe",
     },
     "reports": {
-        "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "PictureLookup", "ReportError", "grid_examples",
+        "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "ImageLookup", "ReportError", "grid_examples",
         "leaderboard", "summary_lines", "to_csv", "to_json", "to_markdown", "write_site",
     },
 }  # fmt: skip

@@ -17,22 +17,22 @@ from store import FeatureStore
 from store.shards import open_shard
 
 LINPROBE = Path(sys.executable).parent / "linprobe"
-PICTURES = 2 * CHUNK + 300
+IMAGES = 2 * CHUNK + 300
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         path = folder / f"class{number % 3}" / f"{number:05d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8)).save(path, compress_level=1)
     return folder
 
 
-def command(pictures, store):
-    return [LINPROBE, "extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--store", store, "--json"]
+def command(images, store):
+    return [LINPROBE, "extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--store", store, "--json"]
 
 
 def committed(store):
@@ -45,22 +45,22 @@ def committed(store):
     return rows
 
 
-def finish(pictures, store):
-    found = subprocess.run(command(pictures, store), capture_output=True, text=True, check=True)
+def finish(images, store):
+    found = subprocess.run(command(images, store), capture_output=True, text=True, check=True)
     return json.loads(found.stdout)["feature_sets"][0]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pictures, tmp_path_factory):
+def undisturbed(images, tmp_path_factory):
     store = tmp_path_factory.mktemp("undisturbed") / "store"
-    row = finish(pictures, store)
-    assert row["forward_passes"] == PICTURES
+    row = finish(images, store)
+    assert row["forward_passes"] == IMAGES
     return row["key"], np.asarray(FeatureStore(store).get(key=row["key"]).features)
 
 
-def kill_while_it_works(pictures, store, instant):
+def kill_while_it_works(images, store, instant):
     """Start an extraction, wait until it computes, and kill it after `instant` seconds more."""
-    process = subprocess.Popen(command(pictures, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(images, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     before = len(list(Path(store).glob("pools/*/shards/*.h5")))
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -72,29 +72,29 @@ def kill_while_it_works(pictures, store, instant):
     process.wait()
 
 
-def check_kills(pictures, undisturbed, store, kills, seed):
+def check_kills(images, undisturbed, store, kills, seed):
     generator = random.Random(seed)
     kept: dict[bytes, np.ndarray] = {}
     for number in range(kills):
         # The first kill comes with the first shard, the others anywhere in the chunks that follow.
-        kill_while_it_works(pictures, store, generator.uniform(0, 0.8) if number else 0.0)
+        kill_while_it_works(images, store, generator.uniform(0, 0.8) if number else 0.0)
         now = committed(store)
         assert set(kept) <= set(now), "a committed row was lost"
         kept = now
-    row = finish(pictures, store)
+    row = finish(images, store)
     key, features = undisturbed
     # What was committed before the last run is not computed again: at most a chunk per kill was lost.
-    assert row["forward_passes"] == PICTURES - len(kept)
+    assert row["forward_passes"] == IMAGES - len(kept)
     assert row["key"] == key
     np.testing.assert_array_equal(np.asarray(FeatureStore(store).get(key=key).features), features)
-    print(f"\n{kills} kills, {len(kept)} of {PICTURES} rows committed before the last run, 0 lost")
+    print(f"\n{kills} kills, {len(kept)} of {IMAGES} rows committed before the last run, 0 lost")
 
 
-def test_killed_extractions_lose_no_committed_row_and_end_with_the_undisturbed_set(pictures, undisturbed, tmp_path):
-    check_kills(pictures, undisturbed, tmp_path / "store", kills=2, seed=0)
+def test_killed_extractions_lose_no_committed_row_and_end_with_the_undisturbed_set(images, undisturbed, tmp_path):
+    check_kills(images, undisturbed, tmp_path / "store", kills=2, seed=0)
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", range(50))
-def test_a_hundred_killed_extractions(pictures, undisturbed, tmp_path, seed):
-    check_kills(pictures, undisturbed, tmp_path / "store", kills=2, seed=100 + seed)
+def test_a_hundred_killed_extractions(images, undisturbed, tmp_path, seed):
+    check_kills(images, undisturbed, tmp_path / "store", kills=2, seed=100 + seed)

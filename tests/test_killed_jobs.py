@@ -17,7 +17,7 @@ from store import FeatureStore, verify_store
 CHUNK = 64
 # Five chunks and a part of one.
 SOURCE = stub.dataset("flowers", range(5 * CHUNK + 20))
-ROWS = {stub.content(number): stub.features([number])[0].tobytes() for number, _ in SOURCE.pictures}
+ROWS = {stub.content(number): stub.features([number])[0].tobytes() for number, _ in SOURCE.images}
 PUBLISHED = ("set.json", "features.h5", "ledger.parquet")
 
 
@@ -95,7 +95,7 @@ OLD, NEW = stub.dataset("old", range(5)), stub.dataset("new", range(3, 9))
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
-    """A store with one set, of which the job to come shares two pictures."""
+    """A store with one set, of which the job to come shares two images."""
     path = tmp_path_factory.mktemp("before") / "store"
     stub.finish(stub.extract_stub, path, OLD, None, 4)
     return path

@@ -67,7 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def lose(self, data):
         known = self._known(data)
-        self._extract(stub.Dataset(known.name, known.pictures[: (len(known.pictures) + 1) // 2]))
+        self._extract(stub.Dataset(known.name, known.images[: (len(known.images) + 1) // 2]))
 
     @precondition(lambda self: self.meaning)
     @rule(data=st.data(), by=st.integers(1, 2))
@@ -113,8 +113,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.meaning[name] = [self._read(name, possible)] if possible else []
         for key, source in self.published.items():
             found = FeatureStore(self.path).get(key=key)
-            assert found.example_ids.tolist() == [f"{number}.png" for number, _ in source.pictures]
-            assert found.labels.tolist() == [label for _, label in source.pictures]
+            assert found.example_ids.tolist() == [f"{number}.png" for number, _ in source.images]
+            assert found.labels.tolist() == [label for _, label in source.images]
         if (self.path / "FORMAT").exists():
             assert verify_store(self.path, is_deep=True).problems == []
 
@@ -139,20 +139,20 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _grown(self, data, numbers):
         known = self._known(data)
-        new = [number for number in numbers if number not in {number for number, _ in known.pictures}]
-        return stub.Dataset(known.name, (*known.pictures, *((number, number % 3) for number in new)))
+        new = [number for number in numbers if number not in {number for number, _ in known.images}]
+        return stub.Dataset(known.name, (*known.images, *((number, number % 3) for number in new)))
 
     def _relabelled(self, data, by):
         known = self._known(data)
-        return stub.Dataset(known.name, tuple((number, (label + by) % 3) for number, label in known.pictures))
+        return stub.Dataset(known.name, tuple((number, (label + by) % 3) for number, label in known.images))
 
     def _extract(self, source):
         """Extract, as a new process; exactly what the pool lacks is computed."""
         everything_read.forget()
-        lacking = {stub.content(number) for number, _ in source.pictures} - set(stub.committed(self.path))
+        missing = {stub.content(number) for number, _ in source.images} - set(stub.committed(self.path))
         before = len(stub.computed(self.log))
         done = stub.extract_stub(self.path, source, self.log, CHUNK)
-        assert sorted(stub.computed(self.log)[before:]) == sorted(lacking)
+        assert sorted(stub.computed(self.log)[before:]) == sorted(missing)
         self.meaning[source.name] = [source]
         self.published[done.feature_set.key] = source
         if self.unfinished and self.unfinished.name == source.name:

@@ -22,13 +22,13 @@ class ParameterCounts:
 
 
 class Engine(Protocol):
-    """A loaded extractor: pictures in, rows out.
+    """A loaded extractor: images in, rows out.
 
     Attributes:
         name: such as `tensorflow`.
         device: what it runs on.
         threads: how many it uses, 0 where the framework decides.
-        batch_size: how many pictures it likes at once.
+        batch_size: how many images it likes at once.
         in_flight: how many batches may be handed to it side by side.
         dim: D.
         parameters: of the frozen network.
@@ -49,5 +49,5 @@ class Engine(Protocol):
             images: (N, H, W, 3), RGB, 0 to 255, in the preprocessing's pixel type, N ≥ 1.
 
         Returns:
-            (N, D) float32; a row depends on its picture alone.
+            (N, D) float32; a row depends on its image alone.
         """

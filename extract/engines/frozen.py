@@ -31,7 +31,7 @@ def freeze(extractor: Extractor) -> FrozenGraph:
     """Load an extractor's network and freeze it, with the value scaling inside.
 
     Raises:
-        ModelMismatch: it does not give one vector per picture, or not of the declared length.
+        ModelMismatch: it does not give one vector per image, or not of the declared length.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -48,13 +48,13 @@ def freeze(extractor: Extractor) -> FrozenGraph:
             values = tf.reverse(values, axis=[-1])
         return network(values * tf.constant(scale) + tf.constant(offset))
 
-    pictures = tf.TensorSpec((None, size, size, 3), extractor.preprocessing.pixels, name="images")
+    spec = tf.TensorSpec((None, size, size, 3), extractor.preprocessing.pixels, name="images")
     # Without autograph, which wraps an error of ours into a page of text about its source code.
-    concrete = tf.function(features, autograph=False).get_concrete_function(pictures)
+    concrete = tf.function(features, autograph=False).get_concrete_function(spec)
     frozen = convert_variables_to_constants_v2(concrete)
     shape = frozen.outputs[0].shape
     if shape.rank != 2 or shape[1] is None:
-        raise ModelMismatch(f"{extractor.name}: a vector of fixed length per picture expected, shape {shape} found.")
+        raise ModelMismatch(f"{extractor.name}: a vector of fixed length per image expected, shape {shape} found.")
     dim = int(shape[1])
     if extractor.dim is not None and dim != extractor.dim:
         raise ModelMismatch(

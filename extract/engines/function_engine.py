@@ -16,7 +16,7 @@ class FunctionEngine:
         extractor: one that has a `pixel_function`.
 
     Raises:
-        ModelMismatch: it does not give one vector per picture, or not of the declared length.
+        ModelMismatch: it does not give one vector per image, or not of the declared length.
     """
 
     device = "CPU"
@@ -47,6 +47,6 @@ class FunctionEngine:
         shape = self._function(blanks).shape
         if len(shape) != 2 or shape[0] != len(blanks) or not shape[1]:
             raise ModelMismatch(
-                f"{self._extractor.name}: a vector per picture expected, shape {shape} found for {len(blanks)} of them."
+                f"{self._extractor.name}: a vector per image expected, shape {shape} found for {len(blanks)} of them."
             )
         return int(shape[1])

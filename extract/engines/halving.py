@@ -33,7 +33,7 @@ class HalvingEngine:
         """Compute features; see `Engine`.
 
         Raises:
-            EngineUnavailable: not even one picture fits.
+            EngineUnavailable: not even one image fits.
         """
         rows, at = [], 0
         while at < len(images):
@@ -48,13 +48,13 @@ class HalvingEngine:
     def _shrink(self, size: int, error: MemoryError) -> None:
         if size == 1:
             raise EngineUnavailable(
-                f"{self.name}: not even one picture fits into the memory of {self.device} ({str(error)[:200]}); "
+                f"{self.name}: not even one image fits into the memory of {self.device} ({str(error)[:200]}); "
                 "end what else uses it, or take --device cpu."
             ) from error
         # Another batch in flight may have lowered it already.
         smaller = min(self._engine.batch_size, size // 2)
         self._engine.batch_size = smaller
         self._notify(
-            f"{self.name}: a batch of {size} pictures does not fit into the memory of {self.device}; "
+            f"{self.name}: a batch of {size} images does not fit into the memory of {self.device}; "
             f"going on with batches of {smaller}."
         )

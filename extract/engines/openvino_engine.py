@@ -7,7 +7,7 @@ from extract.errors import EngineUnavailable, OutOfMemory
 
 __all__ = ["OpenVinoEngine"]
 
-# Requests of 8 pictures keep the caches warm; two of them in flight keep the cores busy.
+# Requests of 8 images keep the caches warm; two of them in flight keep the cores busy.
 _REQUEST = 8
 
 

@@ -59,7 +59,7 @@ def read_onnx(extractor: Extractor) -> OpenVinoModel:
     Raises:
         EngineUnavailable: OpenVINO is not installed or cannot read the file.
         UnknownName: it has no such output.
-        ModelMismatch: it does not map pictures of the declared size to vectors of the declared length.
+        ModelMismatch: it does not map images of the declared size to vectors of the declared length.
     """
     name, size = str(extractor.onnx), extractor.preprocessing.size
     with _reading(name, ", and nothing else here runs ONNX") as ov:
@@ -68,7 +68,7 @@ def read_onnx(extractor: Extractor) -> OpenVinoModel:
         frozen = sum(op.data.size for op in constants if op.get_element_type().get_type_name() in _REAL)
     model = _with_output(ov, model, extractor.output, name)
     layout = _layout(model, size, name)
-    with _reading(name, f"; a batch of any length and pictures of size {size} expected"):
+    with _reading(name, f"; a batch of any length and images of size {size} expected"):
         model.reshape([-1, 3, size, size] if layout == "NCHW" else [-1, size, size, 3])
     dim = _dim(model, extractor)
     return OpenVinoModel(_with_pixels(ov, model, layout, extractor), dim, ParameterCounts(frozen, 0))
@@ -131,32 +131,30 @@ def _with_output(ov: Any, model: Any, asked: str, name: str) -> Any:
 
 
 def _layout(model: Any, size: int, name: str) -> str:
-    """Return `NCHW` or `NHWC`, once the input is one for pictures of this size."""
+    """Return `NCHW` or `NHWC`, once the input is one for images of this size."""
     if len(model.inputs) != 1:
         raise ModelMismatch(f"{name}: one input expected, {[port.get_any_name() for port in model.inputs]} found.")
     kind = model.inputs[0].get_element_type().get_type_name()
     if kind not in _REAL:
-        raise ModelMismatch(f"{name}: takes {kind} pictures, f32 expected.")
+        raise ModelMismatch(f"{name}: takes {kind} images, f32 expected.")
     shape = model.inputs[0].get_partial_shape()
     sides = [None if side.is_dynamic else side.get_length() for side in shape] if shape.rank.is_static else []
     if len(sides) != 4 or 3 not in (sides[1], sides[3]):
-        raise ModelMismatch(f"{name}: takes {shape}; pictures (N, 3, H, W) or (N, H, W, 3) expected.")
+        raise ModelMismatch(f"{name}: takes {shape}; images (N, 3, H, W) or (N, H, W, 3) expected.")
     layout = "NCHW" if sides[1] == 3 else "NHWC"
     height, width = sides[2:] if layout == "NCHW" else sides[1:3]
     if height not in (None, size) or width not in (None, size):
-        raise ModelMismatch(
-            f"{name}: takes pictures of {height} x {width}, size {size} was declared; declare its size."
-        )
+        raise ModelMismatch(f"{name}: takes images of {height} x {width}, size {size} was declared; declare its size.")
     return layout
 
 
 def _dim(model: Any, extractor: Extractor) -> int:
     shape = model.outputs[0].get_partial_shape()
     if shape.rank.is_dynamic or len(shape) != 2 or shape[1].is_dynamic:
-        raise ModelMismatch(f"{extractor.name}: a vector of fixed length per picture expected, shape {shape} found.")
+        raise ModelMismatch(f"{extractor.name}: a vector of fixed length per image expected, shape {shape} found.")
     if shape[0].is_static:
         raise ModelMismatch(
-            f"{extractor.name}: a row per picture expected, {shape} found for any number of them; export it with a "
+            f"{extractor.name}: a row per image expected, {shape} found for any number of them; export it with a "
             "dynamic batch axis."
         )
     dim = int(shape[1].get_length())

@@ -17,7 +17,7 @@ class Placement:
 
     Attributes:
         device: TensorFlow's name of it.
-        batch_size: pictures at once.
+        batch_size: images at once.
         is_compiled: whether XLA compiles the network.
         in_flight: batches that are handed over before the first one's rows are taken.
     """
@@ -28,7 +28,7 @@ class Placement:
     in_flight: int
 
 
-# Measured on two AVX2 cores: small batches stay in the caches (90 pictures/s at 8, 47 at 64), and
+# Measured on two AVX2 cores: small batches stay in the caches (90 images/s at 8, 47 at 64), and
 # XLA is ten times slower for MobileNetV2.
 ON_CPU = Placement("/CPU:0", 8, is_compiled=False, in_flight=1)
 # Two in flight: while the device computes one batch, the next is copied to it.
@@ -66,7 +66,7 @@ class TensorFlowEngine:
     """Runs a frozen graph, with batches of one fixed shape: the last one is padded.
 
     A fixed shape lets XLA compile once, and keeps the low bits of a row from depending on how many
-    pictures came with it.
+    images came with it.
 
     Args:
         graph: the frozen network.

@@ -97,7 +97,7 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
     Raises:
         UnknownName: nothing has this name; the nearest is suggested.
         InvalidSetting: a setting that this extractor cannot have.
-        ModelUnavailable: its weights cannot be had.
+        ModelUnavailable: its weights are unavailable.
         ModelMismatch: a registered model is declared to be something else.
     """
     plain, view = split_view_name(name)

@@ -30,14 +30,14 @@ class Extractor:
         architecture: what kind of network it is, part of the pool's key.
         weights_sha256: digest of its weights, part of the pool's key.
         output: which tensor the features are, part of the pool's key.
-        preprocessing: how pictures become its input, part of the pool's key.
+        preprocessing: how images become its input, part of the pool's key.
         dim: D, or None where only loading tells.
         load: loads the network into TensorFlow; None where that cannot run it.
         onnx: the ONNX file, which OpenVINO reads, for a model that TensorFlow cannot run.
         pixel_function: NumPy (N, H, W, 3), 0 to 255 → (N, D), for a floor or a model in plain Python.
         precision: what the network multiplies in, part of the pool's key: `float32`, `tf32` or `bfloat16`.
         dtype: how its rows are stored, part of the pool's key: `float32` or `float16`.
-        evaluation: how its authors prepared pictures, None where that is not known.
+        evaluation: how its authors prepared images, None where that is not known.
         is_floor: whether it is a yardstick rather than a candidate.
         about: one line for people.
     """
@@ -68,7 +68,7 @@ class Extractor:
         return PoolKey(self.architecture, self.weights_sha256, self.output, document, self.dtype, self.precision)
 
     def view(self, number: int) -> "Extractor":
-        """Return the extractor of a view of each picture, see `extract.views`; of the picture itself for 0."""
+        """Return the extractor of a view of each image, see `extract.views`; of the image itself for 0."""
         seen = replace(self.preprocessing, view=number)
         return replace(self, name=view_name(split_view_name(self.name)[0], number), preprocessing=seen)
 

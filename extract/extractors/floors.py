@@ -21,19 +21,19 @@ RANDOM_NETWORKS = {"mobilenet_v2": "MobileNetV2", "inception_v3": "InceptionV3"}
 
 
 def pixels_floor() -> Extractor:
-    """Return the floor `pixels`: the picture itself, 16 by 16 RGB in [0, 1], 768 numbers."""
+    """Return the floor `pixels`: the image itself, 16 by 16 RGB in [0, 1], 768 numbers."""
     return Extractor(
         name="pixels",
         architecture="pixels",
         weights_sha256=arrays_sha256([]),
         output="flattened",
-        # Antialiased: without it a large picture's 256 numbers would be a lottery of single pixels.
+        # Antialiased: without it a large image's 256 numbers would be a lottery of single pixels.
         preprocessing=Preprocessing(_PIXELS_SIZE, "0..1", antialias=True),
         dim=_PIXELS_SIZE * _PIXELS_SIZE * 3,
         pixel_function=_flatten,
         evaluation=Evaluation("none", "bilinear", True, "here"),
         is_floor=True,
-        about="the picture itself at 16 x 16",
+        about="the image itself at 16 x 16",
     )
 
 

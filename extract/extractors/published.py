@@ -1,4 +1,4 @@
-"""How the authors of a network prepared pictures when they measured the accuracy that they published.
+"""How the authors of a network prepared images when they measured the accuracy that they published.
 
 A preset has crop, resize method and antialias; size and range are the network's own in any case.
 Where no recipe was published there is none here, and asking for it says so.

@@ -34,14 +34,14 @@ class PythonModel(Protocol):
             images: (N, size, size, 3) float32 in the model's range and channel order, N ≥ 1.
 
         Returns:
-            (N, D) numbers; a row depends on its picture alone.
+            (N, D) numbers; a row depends on its image alone.
         """
 
 
 def python_extractor(spec: str, name: str) -> Extractor:
     """Return the extractor of a model that a Python function returns.
 
-    The function is called for every job, even where no row lacks: it should return at once, and
+    The function is called for every job, even where no row is missing: it should return at once, and
     leave loading to the first call of what it returns.
 
     Args:

@@ -1,4 +1,4 @@
-"""`savedmodel:PATH` and `hub:HANDLE`: any TensorFlow SavedModel that maps pictures to vectors."""
+"""`savedmodel:PATH` and `hub:HANDLE`: any TensorFlow SavedModel that maps images to vectors."""
 
 import hashlib
 from collections.abc import Mapping
@@ -172,7 +172,7 @@ def _load(path: Path, size: int, output: str | None) -> Network:
             found = call(images)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
             raise ModelMismatch(
-                f"{path}: does not take float32 ({size}, {size}, 3) pictures: {str(error)[:300]}"
+                f"{path}: does not take float32 ({size}, {size}, 3) images: {str(error)[:300]}"
             ) from error
         outputs = _named_outputs(found)
         if output is None and len(outputs) > 1:
@@ -191,12 +191,12 @@ def _require_input(path: Path, signature: Any, size: int) -> None:
         raise ModelMismatch(f"{path}: one input expected, {[spec.name for spec in specs]} found.")
     shape = specs[0].shape
     if specs[0].dtype.name != "float32":
-        raise ModelMismatch(f"{path}: takes {specs[0].dtype.name} pictures, float32 expected.")
+        raise ModelMismatch(f"{path}: takes {specs[0].dtype.name} images, float32 expected.")
     if shape.rank is None:
         return
     if shape.rank != 4 or shape[1] not in (None, size) or shape[2] not in (None, size) or shape[3] not in (None, 3):
         raise ModelMismatch(
-            f"{path}: takes pictures of shape {tuple(shape)[1:]}, size {size} was declared; declare its size."
+            f"{path}: takes images of shape {tuple(shape)[1:]}, size {size} was declared; declare its size."
         )
 
 

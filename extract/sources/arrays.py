@@ -1,4 +1,4 @@
-"""`npz:FILE`: pictures that are arrays already, as NumPy keeps them and MedMNIST publishes them.
+"""`npz:FILE`: images that are arrays already, as NumPy keeps them and MedMNIST publishes them.
 
 images (N, H, W) or (N, H, W, 1 or 3) uint8, labels (N,) or (N, 1) integer     one base split, `all`
 train_images, train_labels, val_images, …                                      `train`, `validation`, `test`
@@ -14,7 +14,7 @@ import numpy as np
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
-from extract.sources.picture_files import SPLIT_NAMES
+from extract.sources.image_files import SPLIT_NAMES
 from store.npz import read_npz, texts_of
 
 __all__ = ["ArraysSource"]
@@ -25,7 +25,7 @@ _UNNAMED_CLASSES = 10_000
 
 
 class ArraysSource:
-    """Pictures in the order of the arrays, held in memory; nothing pickled is ever loaded.
+    """Images in the order of the arrays, held in memory; nothing pickled is ever loaded.
 
     Args:
         path: the npz file.
@@ -53,21 +53,21 @@ class ArraysSource:
         self.splits = tuple(self._parts)
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Yield the pictures of a base split."""
+        """Yield the images of a base split."""
         part = self._of(split)
         rows = zip(part.ids, part.labels.tolist(), part.images, part.groups, strict=True)
         return (Example(example_id, label, image, group) for example_id, label, image, group in rows)
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
-        """Yield the pictures of these ids."""
+        """Yield the images of these ids."""
         return (example for example in self.examples(split) if example.example_id in example_ids)
 
     def count(self, split: str) -> int:
-        """Return how many pictures a base split has."""
+        """Return how many images a base split has."""
         return len(self._of(split).ids)
 
     def ignored(self, split: str) -> int:
-        """Return 0: every row is a picture."""
+        """Return 0: every row is an image."""
         self._of(split)
         return 0
 

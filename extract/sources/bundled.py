@@ -27,8 +27,8 @@ class BundledDigits:
     """1,797 handwritten digits, 8 by 8 grey pixels, 10 classes.
 
     Base splits `train` (1,437) and `test` (360) are fixed and stratified: of each class, its share
-    of the test split are the pictures with the smallest SHA-256, which neither depends on a
-    library's random numbers nor parts equal pictures.
+    of the test split are the images with the smallest SHA-256, which neither depends on a
+    library's random numbers nor parts equal images.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998, as
     in `sklearn.datasets.load_digits`.
@@ -82,7 +82,7 @@ class BundledDigits:
         quota = np.floor(share).astype(int)
         # Largest remainders first, so that the quotas add up.
         quota[np.argsort(quota - share, kind="stable")[: _TEST_EXAMPLES - quota.sum()]] += 1
-        order = np.argsort([hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels], kind="stable")
+        order = np.argsort([hashlib.sha256(image.tobytes()).hexdigest() for image in pixels], kind="stable")
         is_test = np.zeros(len(labels), bool)
         for label in range(len(self.class_names)):
             is_test[order[labels[order] == label][: quota[label]]] = True

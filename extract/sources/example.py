@@ -8,18 +8,18 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from extract.decoding import Header, Undecodable, read_header
+from extract.decoding import DecodeFailure, Header, read_header
 from extract.errors import BadData
 
 __all__ = ["DatasetSource", "Example", "Known", "UnreadFile"]
 
 
 class Known(NamedTuple):
-    """What a picture's bytes are, once somebody has looked.
+    """What an image's bytes are, once somebody has looked.
 
     Attributes:
-        content: SHA-256, the 32 bytes by which the pool finds the picture's row.
-        header: what it claims to be, or None where it cannot be a picture.
+        content: SHA-256, the 32 bytes by which the pool finds the image's row.
+        header: what it claims to be, or None where it cannot be an image.
         reason: why it cannot, or empty.
         size: in bytes.
     """
@@ -35,7 +35,7 @@ class Known(NamedTuple):
         content = hashlib.sha256(data).digest()
         try:
             return cls(content, read_header(data), "", len(data))
-        except Undecodable as error:
+        except DecodeFailure as error:
             return cls(content, None, str(error), len(data))
 
     @classmethod
@@ -81,7 +81,7 @@ class UnreadFile:
 
 @dataclass(frozen=True)
 class Example:
-    """One picture of a dataset.
+    """One image of a dataset.
 
     Attributes:
         example_id: unique in its base split, relative to the source, stable over time.
@@ -100,13 +100,13 @@ class Example:
         return self.data.read() if isinstance(self.data, UnreadFile) else self.data
 
     def look(self) -> Known:
-        """Return what the picture's bytes are, reading them only if nobody has."""
+        """Return what the image's bytes are, reading them only if nobody has."""
         if isinstance(self.data, UnreadFile):
             return self.data.known
         return Known.of_file(self.data) if isinstance(self.data, bytes) else Known.of_pixels(self.data)
 
     def content_sha256(self) -> bytes:
-        """Return the 32 bytes by which the pool finds this picture's row."""
+        """Return the 32 bytes by which the pool finds this image's row."""
         return self.look().content
 
 
@@ -143,4 +143,4 @@ class DatasetSource(Protocol):
         """Return how many examples a base split has, or None where only reading tells."""
 
     def ignored(self, split: str) -> int:
-        """Return how many files of a base split are no pictures."""
+        """Return how many files of a base split are no images."""

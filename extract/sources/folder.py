@@ -1,4 +1,4 @@
-"""`folder:PATH`: pictures in class folders.
+"""`folder:PATH`: images in class folders.
 
 PATH/daisy/a.jpg          one base split, `all`
      roses/2019/b.jpg     recursive below a class
@@ -15,21 +15,21 @@ from typing import Any, NamedTuple
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
-from extract.sources.picture_files import SPLIT_NAMES, open_picture
+from extract.sources.image_files import SPLIT_NAMES, open_image
 from extract.sources.stat_index import StatIndex
 
-__all__ = ["PICTURE_SUFFIXES", "FolderSource"]
+__all__ = ["IMAGE_SUFFIXES", "FolderSource"]
 
-PICTURE_SUFFIXES = (
+IMAGE_SUFFIXES = (
     ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
     ".tif", ".tiff", ".webp",
 )  # fmt: skip
 
 
 class FolderSource:
-    """Class folders of pictures, read in the order of their sorted relative paths.
+    """Class folders of images, read in the order of their sorted relative paths.
 
-    Hidden files, files in hidden folders, files without a picture's suffix and, below a class, links
+    Hidden files, files in hidden folders, files without an image's suffix and, below a class, links
     to folders are ignored, and counted.
 
     Args:
@@ -38,7 +38,7 @@ class FolderSource:
 
     Raises:
         SourceUnavailable: the folder is not there.
-        BadData: it has no class folders, a class has no picture, or a name is not UTF-8.
+        BadData: it has no class folders, a class has no image, or a name is not UTF-8.
     """
 
     version = ""
@@ -49,48 +49,48 @@ class FolderSource:
         self.name = f"folder:{self.path}"
         self._index = index
         if not self.path.is_dir():
-            raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/picture.jpg.")
+            raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/image.jpg.")
         self._roots = self._split_roots()
         self.splits = tuple(self._roots)
         self.class_names = tuple(sorted({name for root in self._roots.values() for name in _folders(root)}))
         self._labels = {name: label for label, name in enumerate(self.class_names)}
         if not self.class_names:
             found = "it is empty" if not any(self.path.iterdir()) else "it holds no folders"
-            raise BadData(f"{self.path}: class folders expected (PATH/CLASS/picture.jpg), but {found}.")
+            raise BadData(f"{self.path}: class folders expected (PATH/CLASS/image.jpg), but {found}.")
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Yield the pictures of a base split, in the order of their relative paths."""
+        """Yield the images of a base split, in the order of their relative paths."""
         return (example for _, example in self.numbered_examples(split, lambda ordinal: True))
 
     def numbered_examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
-        """Yield the pictures whose place is wanted, each with its place; no other file is read."""
+        """Yield the images whose place is wanted, each with its place; no other file is read."""
         self._root(split)
         return self._examples(split, is_wanted)
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
-        """Yield the pictures of these ids; no other file is read, and none outside the folder."""
+        """Yield the images of these ids; no other file is read, and none outside the folder."""
         self._root(split)
-        for name, label in self._files[split].pictures:
+        for name, label in self._files[split].images:
             if name in example_ids:
                 yield Example(name, label, (self.path / name).read_bytes())
 
     def _examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
         # Paths as text: pathlib would take longer over a large folder than all the rest.
         folder = f"{self.path}{os.sep}"
-        for ordinal, (name, label) in enumerate(self._files[split].pictures):
+        for ordinal, (name, label) in enumerate(self._files[split].images):
             if not is_wanted(ordinal):
                 continue
-            yield ordinal, open_picture(folder + name, name, label, self._index)
+            yield ordinal, open_image(folder + name, name, label, self._index)
         if self._index is not None:
             self._index.save()
 
     def count(self, split: str) -> int:
-        """Return how many pictures a base split has."""
+        """Return how many images a base split has."""
         self._root(split)
-        return len(self._files[split].pictures)
+        return len(self._files[split].images)
 
     def ignored(self, split: str) -> int:
-        """Return how many files below a base split are no pictures by their name."""
+        """Return how many files below a base split are no images by their name."""
         self._root(split)
         return self._files[split].ignored
 
@@ -111,7 +111,7 @@ class FolderSource:
     def _refuse_half_split(self, folders: Sequence[str], others: Sequence[str]) -> None:
         """Refuse a folder that is split but for a misspelt name: its parts would silently become the classes.
 
-        A class may be called `train`; but then there are pictures in it, and not classes alone.
+        A class may be called `train`; but then there are images in it, and not classes alone.
         """
         if len(others) == len(folders) or not all(_holds_folders_alone(self.path / name) for name in folders):
             return
@@ -132,31 +132,31 @@ class FolderSource:
 
     def _walk(self, root: Path) -> "_Files":
         prefix = "" if root == self.path else f"{root.name}/"
-        pictures: list[tuple[str, int]] = []
+        images: list[tuple[str, int]] = []
         ignored = sum(1 for entry in root.iterdir() if not entry.is_dir())
         for class_name in _folders(root):
-            found, others = _pictures_below(root / class_name)
+            found, others = _images_below(root / class_name)
             ignored += others
             if not found:
                 raise BadData(
-                    f"{root / class_name}: a class with no picture; add some ({', '.join(PICTURE_SUFFIXES)}) "
+                    f"{root / class_name}: a class with no image; add some ({', '.join(IMAGE_SUFFIXES)}) "
                     "or remove the folder."
                 )
             label = self._labels[class_name]
-            pictures += [(f"{prefix}{class_name}/{name}", label) for name in found]
-        return _Files(sorted(pictures), ignored)
+            images += [(f"{prefix}{class_name}/{name}", label) for name in found]
+        return _Files(sorted(images), ignored)
 
 
 class _Files(NamedTuple):
     """What a base split holds: relative paths with their labels, sorted, and how many files are none of them."""
 
-    pictures: list[tuple[str, int]]
+    images: list[tuple[str, int]]
     ignored: int
 
 
-def _pictures_below(root: Path) -> tuple[list[str], int]:
-    """Return the paths of the pictures below a class, relative to it, and how many other files there are."""
-    pictures: list[str] = []
+def _images_below(root: Path) -> tuple[list[str], int]:
+    """Return the paths of the images below a class, relative to it, and how many other files there are."""
+    images: list[str] = []
     ignored = 0
     for folder, folders, names in os.walk(root, onerror=_raise):
         # A link to a folder is not followed, for it may lead back here.
@@ -166,11 +166,11 @@ def _pictures_below(root: Path) -> tuple[list[str], int]:
             ignored += len(names)
             continue
         begin = f"{below}/" if below else ""
-        found = [name for name in names if not name.startswith(".") and name.lower().endswith(PICTURE_SUFFIXES)]
+        found = [name for name in names if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)]
         ignored += len(names) - len(found)
-        pictures += [begin + name for name in found]
-    _require_utf8(root, pictures)
-    return pictures, ignored
+        images += [begin + name for name in found]
+    _require_utf8(root, images)
+    return images, ignored
 
 
 def _holds_folders_alone(root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`table:FILE`: pictures that a table lists, a row for each; CSV, TSV or Parquet.
+"""`table:FILE`: images that a table lists, a row for each; CSV, TSV or Parquet.
 
 path,label,split,group,example_id
 scans/0001.png,benign,train,patient-7,0001
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
-from extract.sources.picture_files import SPLIT_NAMES, open_picture
+from extract.sources.image_files import SPLIT_NAMES, open_image
 from extract.sources.stat_index import StatIndex
 
 __all__ = ["TABLE_SUFFIXES", "TableSource"]
@@ -28,10 +28,10 @@ _SHOWN = 3
 
 
 class TableSource:
-    """Pictures in the order of a table's rows.
+    """Images in the order of a table's rows.
 
     Classes are the distinct labels: text in the order of its code points, whole numbers in theirs. Of the columns
-    only `path`, `label`, `split`, `group` and `example_id` are read. A picture that is not there is a candidate
+    only `path`, `label`, `split`, `group` and `example_id` are read. An image that is not there is a candidate
     that could not be read, like one that is damaged.
 
     Args:
@@ -61,27 +61,27 @@ class TableSource:
         self.splits = tuple(order)
         self._rows: dict[str, list[_Row]] = {name: [] for name in self.splits}
         ids, groups = columns.get("example_id", columns["path"]), columns.get("group", [""] * count)
-        for split, example_id, picture, label, group in zip(splits, ids, columns["path"], labels, groups, strict=True):
-            self._rows[split].append(_Row(example_id, picture, numbers[label], group))
+        for split, example_id, image, label, group in zip(splits, ids, columns["path"], labels, groups, strict=True):
+            self._rows[split].append(_Row(example_id, image, numbers[label], group))
         for split, rows in self._rows.items():
             _require_distinct(self.path, split, [row.example_id for row in rows])
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Yield the pictures of a base split, in the order of the table."""
+        """Yield the images of a base split, in the order of the table."""
         return (example for _, example in self.numbered_examples(split, lambda ordinal: True))
 
     def numbered_examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
-        """Yield the pictures whose place is wanted, each with its place; no other file is read."""
+        """Yield the images whose place is wanted, each with its place; no other file is read."""
         return self._examples(self._of(split), is_wanted)
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
-        """Yield the pictures of these ids; no other file is read."""
+        """Yield the images of these ids; no other file is read."""
         for row in self._of(split):
             if row.example_id in example_ids:
                 yield Example(row.example_id, row.label, (self.path.parent / row.path).read_bytes(), row.group)
 
     def count(self, split: str) -> int:
-        """Return how many pictures a base split has."""
+        """Return how many images a base split has."""
         return len(self._of(split))
 
     def ignored(self, split: str) -> int:
@@ -98,13 +98,13 @@ class TableSource:
         for ordinal, row in enumerate(rows):
             if is_wanted(ordinal):
                 path = str(self.path.parent / row.path)
-                yield ordinal, open_picture(path, row.example_id, row.label, self._index, row.group)
+                yield ordinal, open_image(path, row.example_id, row.label, self._index, row.group)
         if self._index is not None:
             self._index.save()
 
 
 class _Row(NamedTuple):
-    """What a table says of a picture; `label` is the number of its class."""
+    """What a table says of an image; `label` is the number of its class."""
 
     example_id: str
     path: str
@@ -125,11 +125,11 @@ def _read(path: Path) -> dict[str, list[str]]:
     except (ValueError, OSError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadData(f"{path}: cannot be read as a table ({reason}).") from error
-    lacking = [name for name in _REQUIRED if name not in names]
-    if lacking:
+    missing = [name for name in _REQUIRED if name not in names]
+    if missing:
         found = ", ".join(names) or "none"
         raise BadData(
-            f"{path}: the columns {' and '.join(_REQUIRED)} expected, {' and '.join(lacking)} missing; found: {found}."
+            f"{path}: the columns {' and '.join(_REQUIRED)} expected, {' and '.join(missing)} missing; found: {found}."
         )
     if not rows:
         raise BadData(f"{path}: a table without rows.")
@@ -196,7 +196,7 @@ def _require_distinct(path: Path, split: str, ids: Sequence[str]) -> None:
     for example_id in ids:
         if example_id in seen:
             raise BadData(
-                f"{path}: {example_id} stands twice in the base split {split!r}; keep one of its rows, or tell them "
+                f"{path}: {example_id} is duplicated in the base split {split!r}; keep one of its rows, or tell them "
                 "apart by a column example_id."
             )
         seen.add(example_id)

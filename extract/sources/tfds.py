@@ -23,7 +23,7 @@ class TfdsSource:
     Raises:
         UnknownName: TFDS has no such builder.
         SourceUnavailable: the dataset is not prepared and cannot be downloaded.
-        BadData: it has no picture with a class label.
+        BadData: it has no image with a class label.
     """
 
     def __init__(self, spec: str, data_dir: Path | None = None) -> None:

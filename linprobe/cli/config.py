@@ -29,24 +29,24 @@ def config_show(config: Config = None, store: StorePath = None, json: Json = Fal
     """Print every key of a job with its value, and whether file, environment, flag or default gave it."""
     from linprobe.commands.config import show_job
     from linprobe.job.config import JobConfig
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
     written = JobConfig.from_toml(config) if config else JobConfig()
     job = select(Selection(config), needs_probes=True) if config else written
-    open_console(json).result(*show_job(job, written, store, Surroundings(os.environ)))
+    open_console(json).result(*show_job(job, written, store, Environment(os.environ)))
 
 
 @config_app.command("check")
 def config_check(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
     """Say whether a job can run here: its keys, folders, model files, splits and baselines. Nothing is computed."""
     from linprobe.commands.config import check_job
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
-    surroundings = Surroundings(os.environ)
+    environment = Environment(os.environ)
     job = select(Selection(config), needs_probes=True)
     console = open_console(json)
-    checked = check_job(job, surroundings.store_path(store, job.store), surroundings, console)
+    checked = check_job(job, environment.store_path(store, job.store), environment, console)
     console.result("", checked.document())
     finish(checked.failures)

@@ -1,4 +1,4 @@
-"""The commands that use a trained head, or a whole classifier, on pictures."""
+"""The commands that use a trained head, or a whole classifier, on images."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from linprobe.cli.options import Json, StorePath, finish, open_console, require_
 
 __all__ = ["classify", "explain", "export", "predict"]
 
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures, folders of them, or patterns.")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Images, folders of them, or patterns.")]
 Run = Annotated[
     str,
     typer.Option("--run", metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD: the newest."),
@@ -23,25 +23,25 @@ EngineName = Annotated[str, typer.Option("--engine", metavar="E", help="auto, te
 def predict(
     images: Images,
     run: Run,
-    labelled: Annotated[bool, typer.Option("--labelled", help="The folder of a picture names its true class.")] = False,
+    labelled: Annotated[bool, typer.Option("--labelled", help="The folder of an image names its true class.")] = False,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes a line shows.")] = 3,
     grid: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the first 30 pictures with their predictions.")
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the first 30 images with their predictions.")
     ] = None,
     engine: EngineName = "auto",
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Predict the classes of pictures with a trained head."""
+    """Predict the classes of images with a trained head."""
     from linprobe.commands.predict import PredictOptions, predict_images, write_grid
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
-    surroundings = Surroundings(os.environ)
-    opened = FeatureStore(surroundings.store_path(store, None))
+    environment = Environment(os.environ)
+    opened = FeatureStore(environment.store_path(store, None))
     console = open_console(json)
     options = PredictOptions(labelled, engine, top, grid is not None)
-    outcome = predict_images(opened, run, images, options, surroundings, console)
+    outcome = predict_images(opened, run, images, options, environment, console)
     if grid is not None:
         write_grid(outcome, grid, console)
     console.result("\n".join(outcome.lines), outcome.document())
@@ -65,20 +65,20 @@ def explain(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Draw where in pictures a head finds its evidence, or what the network's layers make of them."""
+    """Draw where in images a head finds its evidence, or what the network's layers make of them."""
     from linprobe.commands.explain import ExplainOptions, explain_images, layer_names
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
-    surroundings = Surroundings(os.environ)
-    opened = FeatureStore(surroundings.store_path(store, None))
+    environment = Environment(os.environ)
+    opened = FeatureStore(environment.store_path(store, None))
     console = open_console(json)
     if list_layers:
-        names = layer_names(opened, run, surroundings)
+        names = layer_names(opened, run, environment)
         console.result("\n".join(names), {"layers": names})
         return
     options = ExplainOptions(top, tuple(name for text in layers for name in text.split(",")))
-    outcome = explain_images(opened, run, images, out, options, surroundings, console)
+    outcome = explain_images(opened, run, images, out, options, environment, console)
     console.result(str(outcome.page), outcome.document())
     finish(outcome.failures)
 
@@ -96,15 +96,15 @@ def export(
 ) -> None:
     """Write extractor and head of a run as one model for other programs."""
     from linprobe.commands.export import MODEL_FORMATS, PIXEL_TYPES, export_run
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
     require_choice("--format", model_format, MODEL_FORMATS)
     require_choice("--pixels", pixels, PIXEL_TYPES)
-    surroundings = Surroundings(os.environ)
-    opened = FeatureStore(surroundings.store_path(store, None))
+    environment = Environment(os.environ)
+    opened = FeatureStore(environment.store_path(store, None))
     console = open_console(json)
-    document = export_run(opened, run, model_format, out, pixels, surroundings, console)
+    document = export_run(opened, run, model_format, out, pixels, environment, console)
     console.result(f"{document['path']} takes {document['takes']}", document)
 
 
@@ -119,12 +119,12 @@ def classify(
     engine: EngineName = "auto",
     json: Json = False,
 ) -> None:
-    """Name what is in pictures by a whole classifier with its own labels; nothing of yours is trained or needed."""
+    """Name what is in images by a whole classifier with its own labels; nothing of yours is trained or needed."""
     from linprobe.commands.classify import ClassifyOptions, classify_images
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
 
     console = open_console(json)
     options = ClassifyOptions(labels, top, engine)
-    outcome = classify_images(extractor, images, options, Surroundings(os.environ), console)
+    outcome = classify_images(extractor, images, options, Environment(os.environ), console)
     console.result(outcome.text(), outcome.document())
     finish(outcome.failures)

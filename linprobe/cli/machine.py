@@ -16,11 +16,11 @@ __all__ = ["doctor", "fetch", "schedule"]
 def fetch(config: ConfigRequired, json: Json = False) -> None:
     """Bring every model and dataset of a job into the caches, for a machine that will have no network."""
     from linprobe.commands.fetch import fetch_all
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
     console = open_console(json)
-    fetched = fetch_all(select(Selection(config)), Surroundings(os.environ), console)
+    fetched = fetch_all(select(Selection(config)), Environment(os.environ), console)
     console.result("", fetched.document())
     finish(fetched.failures)
 
@@ -40,11 +40,11 @@ def schedule(
     """Print what makes this machine, or a cluster, run a job every night."""
     from linprobe.commands.schedule import SCHEDULE_FORMATS, Container, schedule_text
     from linprobe.job.config import JobConfig
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
 
     require_choice("--format", schedule_format, SCHEDULE_FORMATS)
     # The night must use the store that is used by day, whose name may stand in the environment alone.
-    path = Surroundings(os.environ).store_path(store, JobConfig.from_toml(config).store)
+    path = Environment(os.environ).store_path(store, JobConfig.from_toml(config).store)
     container = Container(image, claim) if schedule_format == "k8s" else None
     text = schedule_text(schedule_format, config, at, Path.cwd(), store=path, container=container)
     open_console(json).result(text.rstrip("\n"), {"format": schedule_format, "text": text})
@@ -54,9 +54,9 @@ def schedule(
 def doctor(store: StorePath = None, json: Json = False) -> None:
     """Look at what this machine has, and say what is missing."""
     from linprobe.commands.doctor import diagnose
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
 
-    surroundings = Surroundings(os.environ)
-    diagnosis = diagnose(surroundings.store_path(store, None), surroundings)
+    environment = Environment(os.environ)
+    diagnosis = diagnose(environment.store_path(store, None), environment)
     open_console(json).result(diagnosis.text(), diagnosis.document())
     raise typer.Exit(diagnosis.code)

@@ -20,10 +20,10 @@ def store_ls(
 ) -> None:
     """List the published sets, or the runs."""
     from linprobe.commands.store_list import list_runs, list_sets
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
-    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    opened = FeatureStore(Environment(os.environ).store_path(store, None))
     text, document = list_runs(opened) if runs else list_sets(opened)
     open_console(json).result(text, document)
 
@@ -36,10 +36,10 @@ def store_show(
 ) -> None:
     """Show one set or one run."""
     from linprobe.commands.store_list import show
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
-    text, document = show(FeatureStore(Surroundings(os.environ).store_path(store, None)), key)
+    text, document = show(FeatureStore(Environment(os.environ).store_path(store, None)), key)
     open_console(json).result(text, document)
 
 
@@ -53,14 +53,14 @@ def store_verify(
 ) -> None:
     """Check every file of the store."""
     from linprobe.commands.store_upkeep import verify
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.errors import ExitCode
     from store import FeatureStore
 
-    surroundings = Surroundings(os.environ)
+    environment = Environment(os.environ)
     console = open_console(json)
-    opened = FeatureStore(surroundings.store_path(store, None))
-    text, document, is_sound = verify(opened, deep, surroundings, console)
+    opened = FeatureStore(environment.store_path(store, None))
+    text, document, is_sound = verify(opened, deep, environment, console)
     console.result(text, document)
     if not is_sound:
         raise typer.Exit(int(ExitCode.IO))
@@ -78,13 +78,13 @@ def store_gc(
 ) -> None:
     """Remove what nothing needs any more."""
     from linprobe.commands.store_upkeep import collect
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.errors import ExitCode
     from store import FeatureStore, GarbageRule
 
-    surroundings = Surroundings(os.environ)
-    opened = FeatureStore(surroundings.store_path(store, None))
-    text, document = collect(opened, GarbageRule(grace, keep_old), dry_run, surroundings)
+    environment = Environment(os.environ)
+    opened = FeatureStore(environment.store_path(store, None))
+    text, document = collect(opened, GarbageRule(grace, keep_old), dry_run, environment)
     open_console(json).result(text, document)
     if document["hindrances"]:
         raise typer.Exit(int(ExitCode.IO))
@@ -100,11 +100,11 @@ def store_export(
 ) -> None:
     """Write one set to a file for other tools."""
     from linprobe.commands.store_transfer import export
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import EXPORT_FORMATS, FeatureStore
 
     require_choice("--format", export_format, list(EXPORT_FORMATS))
-    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    opened = FeatureStore(Environment(os.environ).store_path(store, None))
     text, document = export(opened, key, export_format, out)
     open_console(json).result(text, document)
 
@@ -120,12 +120,12 @@ def store_import(
     json: Json = False,
 ) -> None:
     """Take in features that were made elsewhere, as base split `all`."""
-    from linprobe.commands.store_transfer import take_in
-    from linprobe.job.environment import Surroundings
+    from linprobe.commands.store_transfer import import_file
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
-    surroundings = Surroundings(os.environ)
-    path = surroundings.store_path(store, None)
+    environment = Environment(os.environ)
+    path = environment.store_path(store, None)
     require_store_format(path)
-    text, document = take_in(lambda: FeatureStore.create(path), file, name, extractor, surroundings)
+    text, document = import_file(lambda: FeatureStore.create(path), file, name, extractor, environment)
     open_console(json).result(text, document)

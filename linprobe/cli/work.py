@@ -34,10 +34,10 @@ def extract(
     engine: Annotated[str | None, typer.Option(metavar="E", help="auto, tensorflow or openvino.")] = None,
     device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu or gpu.")] = None,
     max_bad: Annotated[
-        str | None, typer.Option("--max-bad", metavar="N|P%", help="How many pictures may be undecodable.")
+        str | None, typer.Option("--max-bad", metavar="N|P%", help="How many images may be undecodable.")
     ] = None,
     accept_drift: Annotated[
-        bool, typer.Option("--accept-drift", help="Add rows though the canary pictures come out otherwise than before.")
+        bool, typer.Option("--accept-drift", help="Add rows though the canary images come out otherwise than before.")
     ] = False,
     workers: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Processes side by side; auto is one for each GPU.")
@@ -47,17 +47,17 @@ def extract(
     ] = None,
     views: Annotated[
         int | None,
-        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Seeded crops and flips of each training picture."),
+        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Seeded crops and flips of each training image."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Run extractors over datasets, each picture once, and keep the features."""
+    """Run extractors over datasets, each image once, and keep the features."""
     from extract import WHOLE, Share
     from extract.engines import DEVICES, ENGINES
     from linprobe.commands.extract import ExtractOptions, extract_all
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
     from store import FeatureStore
     from store.opening import remove_empty_store
@@ -66,9 +66,9 @@ def extract(
         require_choice("--engine", engine, ENGINES)
     if device is not None:
         require_choice("--device", device, DEVICES)
-    surroundings = Surroundings(os.environ)
+    environment = Environment(os.environ)
     job = select(Selection(config, dataset, extractor))
-    path = surroundings.store_path(store, job.store)
+    path = environment.store_path(store, job.store)
     console = open_console(json)
 
     def opened() -> FeatureStore:
@@ -76,13 +76,13 @@ def extract(
 
     has_store = require_store_format(path)
     if dry_run:
-        console.say("Dry run: no picture is decoded, so one that only decoding shows to be broken counts as a row.")
+        console.say("Dry run: no image is decoded, so one that only decoding shows to be broken counts as a row.")
     share = Share.parse(shard) if shard is not None else WHOLE
     options = ExtractOptions(
         tuple(split), engine, max_bad, dry_run, device, accept_drift, _worker_count(workers), share, views
     )
     try:
-        outcome = extract_all(job, opened, path / "cache", options, surroundings, console)
+        outcome = extract_all(job, opened, path / "cache", options, environment, console)
     finally:
         if not has_store:
             # Of a job that failed or was stopped before there was a row, nothing stays.
@@ -126,7 +126,7 @@ def probe(
     ] = None,
     views: Annotated[
         int | None,
-        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Train on V views of each training picture too."),
+        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Train on V views of each training image too."),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="M", help="What selection goes by: accuracy or balanced_accuracy.")
@@ -136,7 +136,7 @@ def probe(
 ) -> None:
     """Train heads on cached features, and test each once; without CONFIG and --dataset, on all that is cached."""
     from linprobe.commands.probe import ProbeOptions, all_cached, parse_shares, parse_shots, probe_all
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
     from probe.metrics import METRICS
     from store import FeatureStore
@@ -145,16 +145,16 @@ def probe(
         require_text(name, text)
     if metric is not None:
         require_choice("--metric", metric, METRICS)
-    surroundings = Surroundings(os.environ)
+    environment = Environment(os.environ)
     selection = Selection(config, dataset, extractor, head)
     missing: frozenset[tuple[str, str]] = frozenset()
     if config is None and not dataset:
-        selection, missing = all_cached(FeatureStore(surroundings.store_path(store, None)), selection)
+        selection, missing = all_cached(FeatureStore(environment.store_path(store, None)), selection)
     job = select(selection, needs_probes=True)
-    opened = FeatureStore(surroundings.store_path(store, job.store))
+    opened = FeatureStore(environment.store_path(store, job.store))
     console = open_console(json)
     options = ProbeOptions(train, validation, test, seeds, parse_shots(shots), parse_shares(train_share), metric, views)
-    outcome = probe_all(job, opened, options, surroundings, console, missing)
+    outcome = probe_all(job, opened, options, environment, console, missing)
     console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
     finish(outcome.failures)
 
@@ -173,15 +173,15 @@ def report(
 ) -> None:
     """Write the report of all runs: a site that opens from disk, or a table."""
     from linprobe.commands.report import TABLE_FORMATS, report_table, write_report
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
     require_choice("--format", table_format, ("site", *TABLE_FORMATS))
-    surroundings = Surroundings(os.environ)
-    opened = FeatureStore(surroundings.store_path(store, None))
+    environment = Environment(os.environ)
+    opened = FeatureStore(environment.store_path(store, None))
     console = open_console(json)
     if table_format == "site":
-        page = write_report(opened, out or Path("linprobe-report"), surroundings).absolute()
+        page = write_report(opened, out or Path("linprobe-report"), environment).absolute()
         console.result(str(page), {"report": str(page)})
     else:
         text, rows = report_table(opened, table_format)
@@ -200,12 +200,12 @@ def compare(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Compare two runs on the test pictures they share: which is better, by how much, and how sure that is."""
+    """Compare two runs on the test images they share: which is better, by how much, and how sure that is."""
     from linprobe.commands.compare import compare as compare_runs
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from store import FeatureStore
 
-    opened = FeatureStore(Surroundings(os.environ).store_path(store, None))
+    opened = FeatureStore(Environment(os.environ).store_path(store, None))
     console = open_console(json)
     console.result(*compare_runs(opened, first, second))
 
@@ -214,12 +214,12 @@ def compare(
 def nightly(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
     """Extract, probe, report and gate, under one lock."""
     from linprobe.commands.nightly import run_night
-    from linprobe.job.environment import Surroundings
+    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
-    surroundings = Surroundings(os.environ)
+    environment = Environment(os.environ)
     job = select(Selection(config), needs_probes=True)
     console = open_console(json)
-    night = run_night(job, surroundings.store_path(store, job.store), surroundings, console)
+    night = run_night(job, environment.store_path(store, job.store), environment, console)
     console.result("\n".join(night.lines), night.document)
     finish(night.failures)

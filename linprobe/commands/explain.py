@@ -1,4 +1,4 @@
-"""`linprobe explain`: where in a picture a head finds its evidence, and what layers make of it."""
+"""`linprobe explain`: where in an image a head finds its evidence, and what layers make of it."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ from extract import Example
 from extract.activations import open_layers
 from extract.preprocessing import Crop, Preprocessing
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 from linprobe.models.image_files import compute_images, find_images
 from linprobe.models.runs import TrainedHead, open_trained_head
 from probe.evidence import class_maps, is_linear
 from probe.scaling import softmax
-from reports.explanation_page import ExplainedPicture, explanation_page
+from reports.explanation_page import ExplainedImage, explanation_page
 from reports.heat_maps import ClassMap, draw_channels, draw_class_maps
 from store import FeatureStore
 from store.commit import publish_file
@@ -44,13 +44,13 @@ class ExplainOptions:
 
 @dataclass
 class Explanations:
-    """What became of the pictures.
+    """Result of the images.
 
     Attributes:
         run_id: whose head was explained.
         page: where the drawings are listed.
-        rows: a document per picture.
-        failures: pictures that were not explained.
+        rows: a document per image.
+        failures: images that were not explained.
     """
 
     run_id: str
@@ -64,10 +64,10 @@ class Explanations:
         return {"run_id": self.run_id, "page": str(self.page), "explanations": self.rows, "errors": errors}
 
 
-def layer_names(store: FeatureStore, run: str, surroundings: Surroundings) -> list[str]:
-    """Return the layers of a run's network that can be drawn, from the picture to the features."""
-    surroundings.prepare_frameworks()
-    return open_layers(open_trained_head(store, run, surroundings).extractor).names
+def layer_names(store: FeatureStore, run: str, environment: Environment) -> list[str]:
+    """Return the layers of a run's network that can be drawn, from the image to the features."""
+    environment.prepare_frameworks()
+    return open_layers(open_trained_head(store, run, environment).extractor).names
 
 
 def explain_images(
@@ -76,10 +76,10 @@ def explain_images(
     images: Sequence[str],
     out: Path,
     options: ExplainOptions,
-    surroundings: Surroundings,
+    environment: Environment,
     console: Console,
 ) -> Explanations:
-    """Draw class activation maps of pictures, or what named layers make of them.
+    """Draw class activation maps of images, or what named layers make of them.
 
     Args:
         store: holds the run.
@@ -87,7 +87,7 @@ def explain_images(
         images: files, folders and patterns.
         out: the folder that gets the drawings and a page that lists them.
         options: what is drawn.
-        surroundings: where models are kept.
+        environment: where models are kept.
         console: who is told.
 
     Raises:
@@ -95,13 +95,13 @@ def explain_images(
         ModelMismatch: the network does not end in global average pooling.
         UnknownName: there is no such layer.
     """
-    head = open_trained_head(store, run, surroundings)
+    head = open_trained_head(store, run, environment)
     console.say(head.title)
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
     explainer: _Explainer = _LayerSheets(head, options) if options.layers else _EvidenceMaps(head, options)
     outcome = Explanations(head.run.run_id, out.absolute() / "index.html")
     paths = find_images(images, outcome.failures)
-    pages: dict[str, ExplainedPicture] = {}
+    pages: dict[str, ExplainedImage] = {}
     rows: dict[str, dict[str, Any]] = {}
     for example, value in compute_images(paths, head.extractor.preprocessing, lambda: explainer, outcome.failures):
         name = example.example_id
@@ -110,21 +110,21 @@ def explain_images(
         drawings = {f"{stem}{ending}.png": text for ending, (_, text) in explained.drawings.items()}
         for ending, (data, _) in explained.drawings.items():
             publish_file(out / f"{stem}{ending}.png", data)
-        pages[name] = ExplainedPicture(name, drawings)
+        pages[name] = ExplainedImage(name, drawings)
         rows[name] = {"image": name, "files": list(drawings), **explained.row}
     order = [str(path) for path in paths if str(path) in rows]
     outcome.rows = [rows[name] for name in order]
     for failure in outcome.failures:
         console.say(str(failure.error))
     title = " / ".join(head.run.config[part] for part in ("dataset", "extractor", "head"))
-    page = explanation_page(title, explainer.how_to_read, [pages[name] for name in order], surroundings.now())
+    page = explanation_page(title, explainer.how_to_read, [pages[name] for name in order], environment.now())
     publish_file(outcome.page, page.encode())
     return outcome
 
 
 @dataclass(frozen=True)
 class _Explained:
-    """What one picture gave: a document, and ending of a file's name → (PNG bytes, what it shows)."""
+    """What one image gave: a document, and ending of a file's name → (PNG bytes, what it shows)."""
 
     row: dict[str, Any]
     drawings: dict[str, tuple[bytes, str]]
@@ -144,7 +144,7 @@ class _EvidenceMaps:
 
     how_to_read = (
         "A class's logit is exactly the mean of its map plus its intercept. Red places speak for the class, blue ones "
-        "against it; the maps of one picture share one scale. The network's last layer is coarse, so maps are smoothed "
+        "against it; the maps of one image share one scale. The network's last layer is coarse, so maps are smoothed "
         "when they are drawn."
     )
     batch_size = _BATCH_SIZE
@@ -222,5 +222,5 @@ def _aspect(example: Example, preprocessing: Preprocessing) -> float:
 
 
 def _file_stem(number: int, path: Path) -> str:
-    # A picture's name is anybody's; of a file of ours it may only decide letters that are harmless everywhere.
+    # An image's name is anybody's; of a file of ours it may only decide letters that are harmless everywhere.
     return f"{number:04d}-{re.sub('[^A-Za-z0-9_-]', '_', path.stem)[:60]}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from extract.serving import convert_to_tflite, save_encoded_model
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.models.runs import TrainedHead, open_trained_head
 from probe.prediction_graph import probability_function
@@ -26,7 +26,7 @@ def export_run(
     model_format: str,
     out: Path,
     pixels: str,
-    surroundings: Surroundings,
+    environment: Environment,
     console: Console,
 ) -> dict[str, Any]:
     """Write a run's extractor and head as one model, and say what it takes and gives.
@@ -37,14 +37,14 @@ def export_run(
         model_format: one of `MODEL_FORMATS`.
         out: the SavedModel's folder, or the TensorFlow Lite file.
         pixels: one of `PIXEL_TYPES`: what the TensorFlow Lite model takes.
-        surroundings: where models are kept.
+        environment: where models are kept.
         console: who is told.
 
     Raises:
         ConfigError: a head of neighbours, or something stands in the folder's place.
         ModelMismatch: the extractor is no TensorFlow network.
     """
-    head = open_trained_head(store, run, surroundings)
+    head = open_trained_head(store, run, environment)
     console.say(head.title)
     if "kernel" not in head.arrays:
         raise ConfigError(
@@ -53,7 +53,7 @@ def export_run(
         )
     if model_format == "savedmodel" and out.exists():
         raise ConfigError(f"{out}: is there already; name another --out, or remove it first.")
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
     if head.extractor.precision != "float32":
         console.say(f"note: the exported model computes in float32, the run's features in {head.extractor.precision}.")
     written = _write_saved_model(head, out) if model_format == "savedmodel" else _write_tflite(head, out, pixels)
@@ -73,7 +73,7 @@ def _write_saved_model(head: TrainedHead, out: Path) -> dict[str, Any]:
         folder = Path(temporary) / "model"
         save_encoded_model(head.extractor, probability_function(head.arrays, "float64"), head.run.class_names, folder)
         os.replace(folder, out)
-    return {"takes": "image_bytes: (N,) encoded pictures", "labels": str(out.absolute() / "assets" / "labels.txt")}
+    return {"takes": "image_bytes: (N,) encoded images", "labels": str(out.absolute() / "assets" / "labels.txt")}
 
 
 def _write_tflite(head: TrainedHead, out: Path, pixels: str) -> dict[str, Any]:

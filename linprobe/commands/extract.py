@@ -22,7 +22,7 @@ from extract import (
     end_lost_splits,
     extract_features,
     find_lost_splits,
-    has_lacking_rows,
+    has_missing_rows,
     open_source,
     plan_extraction,
     publish_if_complete,
@@ -31,7 +31,7 @@ from linprobe.commands.extract_rows import extracted_row, line_of, partial_row, 
 from linprobe.executors import Crew, Task
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings, installed_versions
+from linprobe.job.environment import Environment, installed_versions
 from linprobe.job.errors import ConfigError, sentence
 from linprobe.job.failures import Failure, foreseen
 from linprobe.models.extractors import EngineKeeper, open_configured
@@ -50,10 +50,10 @@ class ExtractOptions:
         engine, device: instead of the configured ones.
         max_bad: instead of the configured budget, `N` or `P%`.
         is_dry_run: say what would be done, and do nothing.
-        is_drift_accepted: add rows though the canary pictures come out otherwise than when the pool was begun.
+        is_drift_accepted: add rows though the canary images come out otherwise than when the pool was begun.
         workers: instead of the configured number.
         share: of each base split.
-        views: how many views of each training picture, instead of the configured number.
+        views: how many views of each training image, instead of the configured number.
     """
 
     splits: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class ExtractOptions:
 
 @dataclass
 class ExtractOutcome:
-    """What became of an extract job.
+    """Result of an extract job.
 
     Attributes:
         rows: a document per (dataset, split, extractor), in the order of the work.
@@ -103,7 +103,7 @@ def extract_all(
     store: Callable[[], FeatureStore],
     cache: Path,
     options: ExtractOptions,
-    surroundings: Surroundings,
+    environment: Environment,
     console: Console,
 ) -> ExtractOutcome:
     """Extract what a job lacks; a part that fails does not stop the others.
@@ -113,13 +113,13 @@ def extract_all(
         store: opens or makes the store; called when a first part is known to be sound.
         cache: the store's folder for what is disposable; used once the store is there.
         options: what the command line adds.
-        surroundings: where the job runs.
+        environment: where the job runs.
         console: who is told.
     """
     outcome = ExtractOutcome()
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
     with Crew(options.workers or job.workers, console.say) as crew:
-        extracting = _Extracting(store, cache, options, surroundings, console, crew)
+        extracting = _Extracting(store, cache, options, environment, console, crew)
         for configured in job.extractors:
             for dataset in job.datasets:
                 pair = f"{dataset.name} / {configured.name}"
@@ -142,14 +142,14 @@ class _Extracting:
         store: Callable[[], FeatureStore],
         cache: Path,
         options: ExtractOptions,
-        surroundings: Surroundings,
+        environment: Environment,
         console: Console,
         crew: Crew,
     ) -> None:
         self._store = store
-        self._known_files = (cache / "stat", int(surroundings.timestamp() * 1e9))
+        self._known_files = (cache / "stat", int(environment.timestamp() * 1e9))
         self._options = options
-        self._surroundings = surroundings
+        self._environment = environment
         self._console = console
         self._crew = crew
         self._source = functools.cache(self._open_source)
@@ -157,7 +157,7 @@ class _Extracting:
 
     def rows(self, dataset: DatasetConfig, configured: ExtractorConfig) -> Iterator[dict[str, Any]]:
         """Extract the base splits of a dataset one after another; yield the document of each."""
-        extractor = open_configured(configured, self._surroundings)
+        extractor = open_configured(configured, self._environment)
         source = self._source(dataset.source)
         budget = _budget(self._options.max_bad, dataset)
         splits = _splits(dataset, source, self._options.splits)
@@ -187,7 +187,7 @@ class _Extracting:
         ]
 
     def _open_source(self, source: str) -> DatasetSource:
-        return open_source(source, self._surroundings.tfds_data_dir, self._known_files)
+        return open_source(source, self._environment.tfds_data_dir, self._known_files)
 
     def _end_lost(self, part: _Part) -> None:
         """End the names of base splits that the source has no more.
@@ -200,7 +200,7 @@ class _Extracting:
             return  # a dry run on a new path
         lost = find_lost_splits(part.source, part.extractor, store, part.dataset.stored_name, self._options.splits)
         if not self._options.is_dry_run:
-            end_lost_splits(lost, part.extractor, store, self._surroundings.now())
+            end_lost_splits(lost, part.extractor, store, self._environment.now())
         for entry in lost:
             self._console.say(_farewell(entry, part.extractor, self._options.is_dry_run))
 
@@ -214,16 +214,16 @@ class _Extracting:
         )
         if not part.budget.allows(plan.quarantined, plan.rows + plan.quarantined):
             self._console.say(
-                f"{part.title}: {plan.quarantined} undecodable pictures are more than the budget allows: without "
+                f"{part.title}: {plan.quarantined} undecodable images are more than the budget allows: without "
                 "--dry-run this ends with 65. 'max_bad' of the dataset, or --max-bad, raises it."
             )
         return planned_row(part.dataset.name, part.split, part.extractor, plan)
 
     def _extract(self, part: _Part, store: FeatureStore) -> dict[str, Any]:
-        share, surroundings = self._options.share, self._surroundings
+        share, environment = self._options.share, self._environment
         whose = [] if share.is_whole else [str(share)]
         lock = digest([part.source.name, part.split, part.extractor.pool_key().digest, *whose])[:32]
-        holder = f"{surroundings.process}, at {part.title}"
+        holder = f"{environment.process}, at {part.title}"
         with (
             store.lock(f"extract-{lock}", True, holder, lambda text: self._console.say(f"{part.title}: {text}")),
             self._console.progress(part.title) as update,
@@ -282,7 +282,7 @@ class _Extracting:
         """
         share, dataset = self._options.share, part.dataset.stored_name
         chunks = share.chunks(part.source.count(part.split))
-        if not self._crew.is_worth(chunks) or not has_lacking_rows(
+        if not self._crew.is_worth(chunks) or not has_missing_rows(
             part.source, part.split, part.extractor, store, dataset, share
         ):
             return Contribution(), part.source
@@ -308,8 +308,8 @@ class _Extracting:
         return self._options.engine or part.configured.engine, self._options.device or part.configured.device
 
     def _naming(self, part: _Part) -> Naming:
-        now = self._surroundings.now()
-        return Naming(part.dataset.stored_name, now, self._surroundings.host, installed_versions())
+        now = self._environment.now()
+        return Naming(part.dataset.stored_name, now, self._environment.host, installed_versions())
 
     def _engine_opener(self, part: _Part) -> Callable[[], Engine]:
         return self._engines.opener(part.configured, part.extractor, *self._where(part))

@@ -8,7 +8,7 @@ from typing import Any
 from extract import open_source
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.failures import Failure, noted
 from linprobe.models.extractors import open_configured, readiness
 
@@ -22,7 +22,7 @@ class Fetched:
     Attributes:
         models: a document per extractor.
         datasets: a document per dataset.
-        failures: what cannot be had.
+        failures: what is unavailable.
     """
 
     models: list[dict[str, Any]] = field(default_factory=list)
@@ -35,41 +35,41 @@ class Fetched:
         return {"models": self.models, "datasets": self.datasets, "errors": errors}
 
 
-def fetch_all(job: JobConfig, surroundings: Surroundings, console: Console) -> Fetched:
+def fetch_all(job: JobConfig, environment: Environment, console: Console) -> Fetched:
     """Bring every model and dataset of a job into the caches; what fails does not stop the rest.
 
     Nothing is computed and no store is needed. What is cached already is only looked at.
 
     Args:
         job: datasets and extractors.
-        surroundings: where the caches are.
+        environment: where the caches are.
         console: who is told.
     """
     fetched = Fetched()
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
     steps = [(entry.name, partial(_fetch_model, entry)) for entry in job.extractors]
     steps += [(entry.name, partial(_fetch_dataset, entry)) for entry in job.datasets]
     for name, fetch in steps:
         console.status(f"{name} …")
         with noted(name, fetched.failures, console):
-            fetch(fetched, surroundings, console)
+            fetch(fetched, environment, console)
     return fetched
 
 
-def _fetch_model(entry: ExtractorConfig, fetched: Fetched, surroundings: Surroundings, console: Console) -> None:
+def _fetch_model(entry: ExtractorConfig, fetched: Fetched, environment: Environment, console: Console) -> None:
     # Its digest is part of what it is, so opening it brings the weights here.
-    extractor = open_configured(entry, surroundings)
+    extractor = open_configured(entry, environment)
     fetched.models.append({"extractor": entry.name, "weights_sha256": extractor.weights_sha256})
     console.say(f"{entry.name}: {readiness(extractor)}")
 
 
-def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, surroundings: Surroundings, console: Console) -> None:
-    source = open_source(entry.source, surroundings.tfds_data_dir)
+def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, environment: Environment, console: Console) -> None:
+    source = open_source(entry.source, environment.tfds_data_dir)
     counts = {split: source.count(split) for split in source.splits}
     fetched.datasets.append({"dataset": entry.name, "source": entry.source, "splits": counts})
     console.say(f"{entry.name}: ready, {list_splits(counts)}")
 
 
 def list_splits(counts: Mapping[str, int | None]) -> str:
-    """Return base splits with their numbers of pictures, where those are known."""
+    """Return base splits with their numbers of images, where those are known."""
     return ", ".join(f"{split} {count:,}" if count is not None else split for split, count in counts.items())

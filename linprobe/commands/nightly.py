@@ -10,7 +10,7 @@ from linprobe.commands.probe import ProbeOptions, probe_all
 from linprobe.commands.report import judge, write_report
 from linprobe.job.config import JobConfig
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.errors import sentence
 from linprobe.job.failures import Failure, foreseen
 from reports import NothingToReport, summary_lines
@@ -21,7 +21,7 @@ __all__ = ["Night", "run_night"]
 
 @dataclass(frozen=True)
 class Night:
-    """What became of a night.
+    """Result of a night.
 
     Attributes:
         document: what --json prints.
@@ -34,13 +34,13 @@ class Night:
     failures: list[Failure]
 
 
-def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, console: Console) -> Night:
+def run_night(job: JobConfig, store_path: Path, environment: Environment, console: Console) -> Night:
     """Do a whole night's work; what fails does not stop the rest.
 
     Args:
         job: the configuration.
         store_path: where the store is, or will be.
-        surroundings: where the job runs.
+        environment: where the job runs.
         console: who is told.
 
     Raises:
@@ -48,15 +48,15 @@ def run_night(job: JobConfig, store_path: Path, surroundings: Surroundings, cons
         RunNotFound: a baseline of the gate is not in the store; nothing has been done then.
     """
     store = FeatureStore.create(store_path)
-    with store.lock("nightly", wait=False, holder=surroundings.process):
+    with store.lock("nightly", wait=False, holder=environment.process):
         gate = pin_baselines(job.gate, store) if job.gate else None
-        extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), surroundings, console)
-        probed = probe_all(job, store, ProbeOptions(), surroundings, console, frozenset(extracted.failed_pairs))
+        extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), environment, console)
+        probed = probe_all(job, store, ProbeOptions(), environment, console, frozenset(extracted.failed_pairs))
         failures = extracted.failures + probed.failures
         page, lines = None, []
         try:
             tonight = [_as_named(store.run(row["run_id"]), row) for row in probed.rows]
-            page = write_report(store, job.report.out, surroundings)
+            page = write_report(store, job.report.out, environment)
             lines = [*summary_lines(tonight, judge(tonight)), f"Report: {page.absolute()}"]
         except foreseen() as error:
             console.say(f"report: {sentence(error)}")

@@ -1,4 +1,4 @@
-"""`linprobe predict`: pictures through a run's extractor and head."""
+"""`linprobe predict`: images through a run's extractor and head."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import numpy as np
 from extract import BadData, Engine, open_engine
 from linprobe.job.config import nearest
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.failures import Failure
 from linprobe.models.image_files import compute_images, find_images
 from linprobe.models.runs import TrainedHead, open_trained_head
@@ -30,10 +30,10 @@ class PredictOptions:
     """What the command line asks.
 
     Attributes:
-        is_labelled: the folder that holds a picture names its class.
+        is_labelled: the folder that holds an image names its class.
         engine: as for `extract`.
         top: how many classes a line of the table shows.
-        has_grid: whether small pictures are kept for a grid.
+        has_grid: whether small images are kept for a grid.
     """
 
     is_labelled: bool = False
@@ -44,14 +44,14 @@ class PredictOptions:
 
 @dataclass
 class Predictions:
-    """What became of the pictures.
+    """Result of the images.
 
     Attributes:
         run_id: whose head predicted.
-        rows: a document per predicted picture, in the order of the arguments.
+        rows: a document per predicted image, in the order of the arguments.
         lines: the same as a table for people.
-        cells: the first pictures, for a grid.
-        failures: pictures without a prediction.
+        cells: the first images, for a grid.
+        failures: images without a prediction.
     """
 
     run_id: str
@@ -74,29 +74,29 @@ def predict_images(
     run: str,
     images: Sequence[str],
     options: PredictOptions,
-    surroundings: Surroundings,
+    environment: Environment,
     console: Console,
 ) -> Predictions:
-    """Predict the classes of pictures; one that cannot be read stops no other.
+    """Predict the classes of images; one that cannot be read stops no other.
 
     Args:
         store: holds the run.
         run: see `linprobe.models.runs.find_run`.
         images: files, folders and patterns.
         options: what else was asked.
-        surroundings: where models are kept.
+        environment: where models are kept.
         console: who is told.
 
     Raises:
         RunNotFound, FeatureSetNotFound, ModelUnavailable, ModelMismatch: see `linprobe.models.runs.open_trained_head`.
     """
-    head = open_trained_head(store, run, surroundings)
+    head = open_trained_head(store, run, environment)
     console.say(head.title)
     outcome = Predictions(head.run.run_id)
     paths = find_images(images, outcome.failures)
     if options.is_labelled:
         _require_classes(paths, head.run.class_names)
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
 
     def opened() -> Engine:
         return open_engine(head.extractor, options.engine, console.say)
@@ -121,13 +121,13 @@ def predict_images(
 
 
 def write_grid(outcome: Predictions, path: Path, console: Console) -> None:
-    """Write the grid of the first pictures as PNG, if there are any."""
+    """Write the grid of the first images as PNG, if there are any."""
     if not outcome.cells:
-        console.say(f"{path}: not written, no picture could be predicted.")
+        console.say(f"{path}: not written, no image could be predicted.")
         return
     publish_file(path, draw_prediction_grid(outcome.cells))
     left_out = len(outcome.rows) - len(outcome.cells)
-    console.say(f"{path.absolute()}: the first {len(outcome.cells)} pictures, {left_out} more are not on it.")
+    console.say(f"{path.absolute()}: the first {len(outcome.cells)} images, {left_out} more are not on it.")
 
 
 def _documents(
@@ -177,6 +177,6 @@ def _require_classes(paths: Sequence[Path], class_names: Sequence[str]) -> None:
         name = _folder_class(path)
         if name not in class_names:
             raise BadData(
-                f"{path}: with --labelled the folder of a picture names its class, but the run has no class {name!r}; "
+                f"{path}: with --labelled the folder of an image names its class, but the run has no class {name!r}; "
                 f"{nearest(name, class_names)}."
             )

@@ -11,7 +11,7 @@ from extract.views import split_view_name
 from linprobe.commands.probe_views import find_view_sets
 from linprobe.job.config import DatasetConfig, JobConfig, ProbeConfig, nearest
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure, noted
 from linprobe.job.plan import Selection
@@ -40,7 +40,7 @@ class ProbeOptions:
         shots: examples per class, a run for each.
         train_shares: shares of train, a run for each.
         metric: what selection goes by.
-        views: how many views of each training picture are trained on.
+        views: how many views of each training image are trained on.
     """
 
     train: str | None = None
@@ -96,7 +96,7 @@ def parse_shares(text: str | None) -> tuple[float, ...] | None:
 
 @dataclass
 class ProbeOutcome:
-    """What became of a probe job.
+    """Result of a probe job.
 
     Attributes:
         rows: a document per run, in the order of the work.
@@ -111,7 +111,7 @@ def probe_all(
     job: JobConfig,
     store: FeatureStore,
     options: ProbeOptions,
-    surroundings: Surroundings,
+    environment: Environment,
     console: Console,
     skipped: frozenset[tuple[str, str]] = frozenset(),
 ) -> ProbeOutcome:
@@ -121,15 +121,15 @@ def probe_all(
         job: datasets, extractors, probes.
         store: the features, and where runs go.
         options: what the command line adds.
-        surroundings: where the job runs.
+        environment: where the job runs.
         console: who is told.
         skipped: (dataset, extractor) pairs to leave out.
     """
     outcome = ProbeOutcome()
-    surroundings.prepare_frameworks()
+    environment.prepare_frameworks()
     for dataset in job.datasets:
         for extractor in (entry.name for entry in job.extractors if (dataset.name, entry.name) not in skipped):
-            asked = _Asked(store, dataset, extractor, options, surroundings, console)
+            asked = _Asked(store, dataset, extractor, options, environment, console)
             for probe in job.probes:
                 for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
                     limits = name_limits(shots, share, asked.views(probe))
@@ -147,7 +147,7 @@ class _Asked:
     dataset: DatasetConfig
     extractor: str
     options: ProbeOptions
-    surroundings: Surroundings
+    environment: Environment
     console: Console
 
     @cached_property
@@ -155,7 +155,7 @@ class _Asked:
         return _sets(self.store, self.dataset.stored_name, self.extractor)
 
     def views(self, probe: ProbeConfig) -> int:
-        """Return how many views of each training picture a head is trained on."""
+        """Return how many views of each training image a head is trained on."""
         return probe.views if self.options.views is None else self.options.views
 
     def run_seeds(self, probe: ProbeConfig, shots: int | str, share: float) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ class _Asked:
         count = self.options.seeds or probe.seeds or _default_seeds(shots, share)
         rows = []
         for seed in range(count):
-            row = _run(self._request(probe, shots, share, seed), self.sets, self.store, self.surroundings, self.console)
+            row = _run(self._request(probe, shots, share, seed), self.sets, self.store, self.environment, self.console)
             # An equal run may have been trained under another name.
             rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})
             if count < _MANY_SEEDS:
@@ -266,14 +266,14 @@ def _run(
     request: ProbeRequest,
     sets: dict[str, FeatureSet],
     store: FeatureStore,
-    surroundings: Surroundings,
+    environment: Environment,
     console: Console,
 ) -> dict[str, Any]:
     view_sets = find_view_sets(store, request, sets)
     identity = run_id(request, sets, view_sets)
     if store.has_run(identity):
         return _row(store.run(identity), "cached")
-    result = run_probe(request, sets, view_sets, created=surroundings.now(), on_progress=console.status)
+    result = run_probe(request, sets, view_sets, created=environment.now(), on_progress=console.status)
     store.publish_run(result)
     return _row(result, "trained")
 

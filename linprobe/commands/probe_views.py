@@ -1,4 +1,4 @@
-"""The sets of views that a probe trains on, found beside those of the pictures themselves."""
+"""The sets of views that a probe trains on, found beside those of the images themselves."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,10 +18,10 @@ def find_view_sets(
     Args:
         store: what has them.
         request: the probe.
-        sets: base split → set of the pictures themselves.
+        sets: base split → set of the images themselves.
 
     Raises:
-        FeatureSetNotFound: one is missing, or was extracted with other weights or settings than the pictures' own.
+        FeatureSetNotFound: one is missing, or was extracted with other weights or settings than the images' own.
         SplitError: the base splits leave open what to train on.
     """
     if not request.views:
@@ -43,7 +43,7 @@ def _find(store: FeatureStore, request: ProbeRequest, plain: FeatureSet, number:
         found = store.get(request.dataset, plain.split, name)
     except FeatureSetNotFound as error:
         raise FeatureSetNotFound(
-            f"{request.dataset} / {plain.split} / {name}: no view {number} of the training pictures in {store.path}; "
+            f"{request.dataset} / {plain.split} / {name}: no view {number} of the training images in {store.path}; "
             f"{command}"
         ) from error
     seen = store.pool_key(found.manifest["pool"])

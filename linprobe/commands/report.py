@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from linprobe.job.environment import Surroundings
-from linprobe.models.thumbnails import StorePictures
+from linprobe.job.environment import Environment
+from linprobe.models.thumbnails import StoreImages
 from probe import Verdict, judge_runs
 from reports import leaderboard, to_csv, to_json, to_markdown, write_site
 from store import FeatureStore, ProbeResult
@@ -15,10 +15,10 @@ __all__ = ["TABLE_FORMATS", "judge", "report_table", "write_report"]
 TABLE_FORMATS = ("markdown", "csv", "json")
 
 
-def write_report(store: FeatureStore, out: Path, surroundings: Surroundings) -> Path:
+def write_report(store: FeatureStore, out: Path, environment: Environment) -> Path:
     """Write the site of all runs, and return its first page."""
     runs = list(store.runs())
-    return write_site(runs, out, StorePictures(store, surroundings), surroundings.now(), judge(runs))
+    return write_site(runs, out, StoreImages(store, environment), environment.now(), judge(runs))
 
 
 def judge(runs: Sequence[ProbeResult]) -> dict[str, Verdict]:

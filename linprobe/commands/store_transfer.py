@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from extract import SourceUnavailable
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from store import FeatureStore, export_set, import_features, read_features
 
-__all__ = ["export", "take_in"]
+__all__ = ["export", "import_file"]
 
 
 def export(store: FeatureStore, key: str, export_format: str, out: Path) -> tuple[str, dict[str, Any]]:
@@ -26,17 +26,17 @@ def export(store: FeatureStore, key: str, export_format: str, out: Path) -> tupl
     return f"{out}: {rows:,} rows of {dim:,} features, {size:,} bytes", document
 
 
-def take_in(
-    store: Callable[[], FeatureStore], file: Path, name: str, extractor: str, surroundings: Surroundings
+def import_file(
+    store: Callable[[], FeatureStore], file: Path, name: str, extractor: str, environment: Environment
 ) -> tuple[str, dict[str, Any]]:
-    """Publish the features of an npz file; return what became of them, as text and as a document.
+    """Publish the features of an npz file; return the result, as text and as a document.
 
     Args:
         store: opens or makes the store; called when the file is known to be sound.
         file: holds the features.
         name: what the dataset is called.
         extractor: what the extractor is called.
-        surroundings: where the job runs.
+        environment: where the job runs.
 
     Raises:
         SourceUnavailable: there is no such file.
@@ -50,9 +50,7 @@ def take_in(
     except FileNotFoundError as error:
         raise SourceUnavailable(f"{file}: an npz file expected, no file found.") from error
     source = f"import:{file.absolute()}"
-    features, is_new = import_features(
-        store(), imported, name, extractor, source, surroundings.now(), surroundings.host
-    )
+    features, is_new = import_features(store(), imported, name, extractor, source, environment.now(), environment.host)
     rows, dim = features.features.shape
     document = {
         "key": features.key, "dataset": name, "split": features.split, "extractor": extractor, "rows": rows, "dim": dim,

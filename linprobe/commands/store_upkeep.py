@@ -3,7 +3,7 @@
 from typing import Any
 
 from linprobe.job.console import Console
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.models.golden_rows import GoldenRows
 from store import FeatureStore, GarbageRule, collect_garbage, verify_store
 
@@ -11,10 +11,10 @@ __all__ = ["collect", "verify"]
 
 
 def verify(
-    store: FeatureStore, is_deep: bool, surroundings: Surroundings, console: Console
+    store: FeatureStore, is_deep: bool, environment: Environment, console: Console
 ) -> tuple[str, dict[str, Any], bool]:
     """Check every file of a store; return a line per problem, the document, and whether all is sound."""
-    recompute = GoldenRows(store, surroundings, console.say) if is_deep else None
+    recompute = GoldenRows(store, environment, console.say) if is_deep else None
     found = verify_store(store.path, is_deep, recompute)
     for note in found.notes:
         console.say(f"note: {note}")
@@ -28,18 +28,18 @@ def verify(
 
 
 def collect(
-    store: FeatureStore, rule: GarbageRule, is_dry_run: bool, surroundings: Surroundings
+    store: FeatureStore, rule: GarbageRule, is_dry_run: bool, environment: Environment
 ) -> tuple[str, dict[str, Any]]:
     """Remove what nothing needs; return what went as text and as a document.
 
     Raises:
         StoreBusy: another `gc` is at it.
     """
-    now = surroundings.timestamp()
+    now = environment.timestamp()
     if is_dry_run:
         found = collect_garbage(store.path, now, rule, is_dry_run=True)
     else:
-        with store.lock("gc", wait=False, holder=surroundings.process):
+        with store.lock("gc", wait=False, holder=environment.process):
             found = collect_garbage(store.path, now, rule)
     document = {**found.document(), "dry_run": is_dry_run}
     lines = [f"{garbage.kind} {garbage.path}: {garbage.bytes:,} bytes" for garbage in found.removed]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from extract import Budget, Contribution, Progress, Share, compute_share, open_source
 from linprobe.job.config import ExtractorConfig
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.models.extractors import EngineKeeper, open_configured
 from store import FeatureStore
 
@@ -20,15 +20,15 @@ class Task:
     Attributes:
         store: where the rows go.
         dataset: what the store calls it.
-        source: where the pictures come from.
+        source: where the images come from.
         split: the base split.
         extractor: whose rows, as configured.
         engine, device: what runs it.
-        budget: how many pictures of the whole base split may be undecodable.
-        is_drift_accepted: add rows though the canary pictures come out otherwise.
+        budget: how many images of the whole base split may be undecodable.
+        is_drift_accepted: add rows though the canary images come out otherwise.
         known_files: what is known of unchanged files, see `extract.open_source`.
         share: which chunks.
-        view: which view of each picture; 0: the picture itself.
+        view: which view of each image; 0: the image itself.
     """
 
     store: Path
@@ -49,19 +49,19 @@ class Workshop:
     """Does one task after another, and keeps the network that is loaded for the next one.
 
     Args:
-        surroundings: where it runs.
+        environment: where it runs.
         notify: see `EngineKeeper`.
     """
 
-    def __init__(self, surroundings: Surroundings, notify: Callable[[str], None]) -> None:
-        self._surroundings = surroundings
+    def __init__(self, environment: Environment, notify: Callable[[str], None]) -> None:
+        self._environment = environment
         self._engines = EngineKeeper(notify)
 
     def compute(self, task: Task, on_progress: Callable[[Progress], None]) -> Contribution:
         """Bring the rows of a share into the pool; see `extract.compute_share`."""
-        extractor = open_configured(task.extractor, self._surroundings).view(task.view)
+        extractor = open_configured(task.extractor, self._environment).view(task.view)
         return compute_share(
-            open_source(task.source, self._surroundings.tfds_data_dir, task.known_files),
+            open_source(task.source, self._environment.tfds_data_dir, task.known_files),
             task.split,
             extractor,
             FeatureStore(task.store),

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from extract import Contribution, Progress
 from linprobe.executors.places import Place
 from linprobe.executors.task import Task, Workshop
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 
 __all__ = ["compute", "start"]
 
@@ -37,9 +37,9 @@ def start(place: Place, lifeline: Connection, reports: Connection) -> None:
     sys.stdout = sys.stderr
     place.occupy()
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-    surroundings = Surroundings(os.environ)
-    surroundings.prepare_frameworks()
-    _workshops[:] = [(Workshop(surroundings, reports.send), reports)]
+    environment = Environment(os.environ)
+    environment.prepare_frameworks()
+    _workshops[:] = [(Workshop(environment, reports.send), reports)]
 
 
 def _end_with(lifeline: Connection) -> None:

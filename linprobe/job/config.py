@@ -50,7 +50,7 @@ class _Table(BaseModel):
 
 
 class DatasetConfig(_Table):
-    """`[[datasets]]`: where pictures come from, and which of them train and test."""
+    """`[[datasets]]`: where images come from, and which of them train and test."""
 
     name: _Name = ""
     source: _Name
@@ -155,7 +155,7 @@ class JobConfig(_Table):
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except IsADirectoryError as error:
             raise ConfigError(
-                f"{path}: a folder, and a configuration file expected; pictures are named by --dataset folder:{path}."
+                f"{path}: a folder, and a configuration file expected; images are named by --dataset folder:{path}."
             ) from error
         except FileNotFoundError as error:
             raise ConfigError(
@@ -173,7 +173,7 @@ class JobConfig(_Table):
         ):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
-                raise ConfigError(f"{path}: the {kind} {twice!r} stands twice; give each a name of its own.")
+                raise ConfigError(f"{path}: the {kind} {twice!r} is duplicated; give each a name of its own.")
         config._require_views(path)
         return config
 

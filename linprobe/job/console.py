@@ -85,7 +85,7 @@ class _Log:
 def _counts(progress: Progress) -> str:
     total = f" of {progress.candidates:,}" if progress.candidates is not None else ""
     return (
-        f"{progress.done:,}{total} pictures, {progress.computed:,} computed, "
+        f"{progress.done:,}{total} images, {progress.computed:,} computed, "
         f"{progress.reused:,} reused, {progress.quarantined:,} quarantined"
     )
 

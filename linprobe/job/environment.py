@@ -14,25 +14,25 @@ from pathlib import Path
 from extract import ModelCaches
 from linprobe.job.quiet import silence_tensorflow_import
 
-__all__ = ["DEFAULT_STORE", "Surroundings", "installed_versions"]
+__all__ = ["DEFAULT_STORE", "Environment", "installed_versions"]
 
 DEFAULT_STORE = Path("linprobe-store")
 _VERSIONED = ("linprobe", "tensorflow", "keras", "openvino", "tensorflow-datasets", "numpy", "h5py", "pillow")
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """Where a job runs.
 
     Attributes:
-        environment: the process's environment variables.
+        variables: the process's environment variables.
     """
 
-    environment: Mapping[str, str]
+    variables: Mapping[str, str]
 
     def store_path(self, flag: Path | None, configured: Path | None) -> Path:
         """Return where the store is: flag, environment, file, default, in this order."""
-        named = self.environment.get("LINPROBE_STORE")
+        named = self.variables.get("LINPROBE_STORE")
         return flag or (Path(named) if named else None) or configured or DEFAULT_STORE
 
     @property
@@ -41,15 +41,15 @@ class Surroundings:
 
         TF-Hub's own default lies in the temp folder, which cleaners empty.
         """
-        cache = Path(self.environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        tfhub = Path(self.environment.get("TFHUB_CACHE_DIR") or cache / "linprobe" / "tfhub")
-        keras = Path(self.environment.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+        cache = Path(self.variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        tfhub = Path(self.variables.get("TFHUB_CACHE_DIR") or cache / "linprobe" / "tfhub")
+        keras = Path(self.variables.get("KERAS_HOME") or Path.home() / ".keras") / "models"
         return ModelCaches(tfhub, keras)
 
     @property
     def tfds_data_dir(self) -> Path | None:
         """Where TFDS keeps its data, or None for its own default."""
-        named = self.environment.get("TFDS_DATA_DIR")
+        named = self.variables.get("TFDS_DATA_DIR")
         return Path(named) if named else None
 
     @property

@@ -22,7 +22,7 @@ class Pace:
     """Speed and time left, from what was reported in the last minute.
 
     Attributes:
-        images_per_second: pictures through the engine; rows that the pool had do not count.
+        images_per_second: images through the engine; rows that the pool had do not count.
         seconds_left: None as long as nobody can tell.
     """
 

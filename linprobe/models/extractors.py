@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from extract import Declared, Engine, Extractor, ModelMismatch, open_engine, open_extractor
 from linprobe.job.config import ExtractorConfig
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from store import IMPORTED, FeatureSet, FeatureStore
 
 __all__ = ["EngineKeeper", "open_configured", "readiness", "reopen_extractor"]
@@ -15,10 +15,10 @@ def readiness(extractor: Extractor) -> str:
     return f"ready, weights {extractor.weights_sha256[:12]}" if extractor.has_weights else "ready, without weights"
 
 
-def open_configured(configured: ExtractorConfig, surroundings: Surroundings) -> Extractor:
+def open_configured(configured: ExtractorConfig, environment: Environment) -> Extractor:
     """Return the extractor of a configuration, with the settings that it states; see `extract.open_extractor`."""
     fields = {name: getattr(configured, name) for name in Declared.__dataclass_fields__}
-    return open_extractor(configured.name, surroundings.caches, Declared(**fields))
+    return open_extractor(configured.name, environment.caches, Declared(**fields))
 
 
 class EngineKeeper:
@@ -70,7 +70,7 @@ def _describe(extractor: Extractor, engine: Engine) -> str:
     )
 
 
-def reopen_extractor(store: FeatureStore, features: FeatureSet, surroundings: Surroundings) -> Extractor:
+def reopen_extractor(store: FeatureStore, features: FeatureSet, environment: Environment) -> Extractor:
     """Return the extractor that made a set, with the same settings.
 
     Raises:
@@ -79,13 +79,13 @@ def reopen_extractor(store: FeatureStore, features: FeatureSet, surroundings: Su
     name = features.provenance.extractor
     if features.provenance.engine == IMPORTED:
         raise ModelMismatch(
-            f"{name}: the features of set {features.key[:12]} were taken in by 'linprobe store import'; what made "
-            "them is not known here, so no picture can be sent through it."
+            f"{name}: the features of set {features.key[:12]} were imported by 'linprobe store import'; what made "
+            "them is not known here, so no image can be sent through it."
         )
     key = store.pool_key(features.manifest["pool"])
     # What the configuration stated of it stands in the pool's key.
     declared = Declared.of_pool(key, features.manifest["dim"])
-    extractor = open_extractor(name, surroundings.caches, declared)
+    extractor = open_extractor(name, environment.caches, declared)
     here = extractor.pool_key()
     if here != key:
         raise ModelMismatch(

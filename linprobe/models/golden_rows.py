@@ -1,12 +1,12 @@
-"""Rows computed again from their pictures, for `store verify --deep`."""
+"""Rows computed again from their images, for `store verify --deep`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from extract import ENGINES, Engine, EngineUnavailable, Example, Extractor, ModelMismatch, open_engine, open_source
-from extract.single_pictures import compute_each
-from linprobe.job.environment import Surroundings
+from extract.single_images import compute_each
+from linprobe.job.environment import Environment
 from linprobe.models.extractors import reopen_extractor
 from store import IMPORTED, FeatureSet, FeatureStore, RowsUnavailable
 
@@ -14,36 +14,36 @@ __all__ = ["GoldenRows"]
 
 
 class GoldenRows:
-    """Computes rows of published sets again, where extractor and pictures are at hand.
+    """Computes rows of published sets again, where extractor and images are at hand.
 
     Args:
         store: whose sets.
-        surroundings: where the job runs.
+        environment: where the job runs.
         say: gets a line for people.
     """
 
-    def __init__(self, store: FeatureStore, surroundings: Surroundings, say: Callable[[str], None]) -> None:
+    def __init__(self, store: FeatureStore, environment: Environment, say: Callable[[str], None]) -> None:
         self._store = store
-        self._surroundings = surroundings
+        self._environment = environment
         self._say = say
         self._extractors: dict[str, Extractor] = {}
         self._engines: dict[tuple[str, str], Engine] = {}
 
     def __call__(self, features: FeatureSet, example_ids: Sequence[str]) -> Mapping[str, np.ndarray]:
-        """Return example id → (D,) float32 for those of the pictures that are still the same.
+        """Return example id → (D,) float32 for those of the images that are still the same.
 
         Raises:
-            RowsUnavailable: the extractor or the source cannot be had here.
+            RowsUnavailable: the extractor or the source is unavailable here.
         """
         if features.provenance.engine == IMPORTED:
-            raise RowsUnavailable("its features were made elsewhere, and taken in by 'store import'.")
-        self._surroundings.prepare_frameworks()
+            raise RowsUnavailable("its features were made elsewhere, and imported by 'store import'.")
+        self._environment.prepare_frameworks()
         try:
-            pictures = list(self._pictures(features, example_ids))
-            if not pictures:
+            images = list(self._images(features, example_ids))
+            if not images:
                 return {}
             extractor, engine = self._opened(features)
-            computed = compute_each(pictures, extractor.preprocessing, lambda: engine)
+            computed = compute_each(images, extractor.preprocessing, lambda: engine)
             return {one.example.example_id: one.value for one in computed if one.value is not None}
         except RowsUnavailable:
             raise
@@ -52,10 +52,10 @@ class GoldenRows:
         except Exception as error:
             raise RowsUnavailable(f"{type(error).__name__}: {error}") from error
 
-    def _pictures(self, features: FeatureSet, example_ids: Sequence[str]) -> Iterator[Example]:
-        """Yield those that are the very pictures still."""
+    def _images(self, features: FeatureSet, example_ids: Sequence[str]) -> Iterator[Example]:
+        """Yield those that are the very images still."""
         contents = dict(zip(features.example_ids.tolist(), features.content_sha256, strict=True))
-        source = open_source(features.provenance.source, self._surroundings.tfds_data_dir)
+        source = open_source(features.provenance.source, self._environment.tfds_data_dir)
         for example in source.pick(features.split, example_ids):
             if example.content_sha256() == contents[example.example_id].tobytes():
                 yield example
@@ -82,6 +82,6 @@ class GoldenRows:
 
     def _extractor(self, features: FeatureSet) -> Extractor:
         try:
-            return reopen_extractor(self._store, features, self._surroundings)
+            return reopen_extractor(self._store, features, self._environment)
         except ModelMismatch as error:
             raise RowsUnavailable(str(error)) from error

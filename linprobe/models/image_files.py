@@ -1,4 +1,4 @@
-"""The IMAGE arguments of commands: files, folders and patterns, read as pictures without labels."""
+"""The IMAGE arguments of commands: files, folders and patterns, read as images without labels."""
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from extract import BadData, Example
 from extract.preprocessing import Preprocessing
-from extract.single_pictures import PictureFunction, compute_each
-from extract.sources.folder import PICTURE_SUFFIXES
+from extract.single_images import ImageFunction, compute_each
+from extract.sources.folder import IMAGE_SUFFIXES
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 
@@ -21,7 +21,7 @@ def find_images(arguments: Sequence[str], failures: list[Failure]) -> list[Path]
     """Return the files that arguments mean, each once, in the arguments' order.
 
     Args:
-        arguments: files; folders, whose pictures (by their names' ends) are taken recursively and in the order of
+        arguments: files; folders, whose images (by their names' ends) are taken recursively and in the order of
             their paths, hidden ones aside; or patterns such as `flowers/**/*.jpg`.
         failures: gets those that mean nothing.
 
@@ -32,17 +32,17 @@ def find_images(arguments: Sequence[str], failures: list[Failure]) -> list[Path]
     for argument in arguments:
         paths = _meant(argument)
         if not paths:
-            failures.append(Failure(argument, BadData(f"{argument}: no such picture, and no picture below it.")))
+            failures.append(Failure(argument, BadData(f"{argument}: no such image, and no image below it.")))
         found.update(dict.fromkeys(paths))
     if not found and not failures:
-        raise ConfigError("IMAGE: at least one picture, folder or pattern expected.")
+        raise ConfigError("IMAGE: at least one image, folder or pattern expected.")
     return list(found)
 
 
 def _meant(argument: str) -> list[Path]:
     path = Path(argument).expanduser()
     if path.is_dir():
-        inside = (file.relative_to(path) for file in path.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
+        inside = (file.relative_to(path) for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         return [path / file for file in sorted(inside) if not any(part.startswith(".") for part in file.parts)]
     if path.exists() or path.is_symlink():
         return [path]
@@ -52,7 +52,7 @@ def _meant(argument: str) -> list[Path]:
 def compute_images(
     paths: Sequence[Path],
     preprocessing: Preprocessing,
-    open_function: Callable[[], PictureFunction[_T]],
+    open_function: Callable[[], ImageFunction[_T]],
     failures: list[Failure],
 ) -> Iterator[tuple[Example, _T]]:
     """Send files through a function; one that cannot be read or decoded stops no other.
@@ -60,11 +60,11 @@ def compute_images(
     Args:
         paths: the files.
         preprocessing: how they are decoded and resized.
-        open_function: loads the function, if there is a picture for it.
-        failures: gets files that are no pictures, with the reason.
+        open_function: loads the function, if there is an image for it.
+        failures: gets files that are no images, with the reason.
 
     Yields:
-        The picture, its path as id, and what the function gave for it; not always in the order of the paths.
+        The image, its path as id, and what the function gave for it; not always in the order of the paths.
     """
     for computed in compute_each(_read(paths, failures), preprocessing, open_function):
         name = computed.example.example_id

@@ -7,7 +7,7 @@ import numpy as np
 
 from extract import Extractor
 from linprobe.job.config import nearest
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.models.extractors import reopen_extractor
 from probe import predict_proba, restore_head
 from store import FeatureStore, ProbeResult, RunNotFound
@@ -52,7 +52,7 @@ def name_limits(shots: int | str, share: float, views: int) -> str:
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """A run's head with all that turns pictures into its predictions.
+    """A run's head with all that turns images into its predictions.
 
     Attributes:
         run: the run.
@@ -76,22 +76,22 @@ class TrainedHead:
         return predict_proba(self.arrays, features)
 
 
-def open_trained_head(store: FeatureStore, name: str, surroundings: Surroundings) -> TrainedHead:
+def open_trained_head(store: FeatureStore, name: str, environment: Environment) -> TrainedHead:
     """Return the head of a run, its extractor and preprocessing rebuilt from the set it was trained on.
 
     Args:
         store: holds the run and its sets.
         name: see `find_run`.
-        surroundings: where models are kept.
+        environment: where models are kept.
 
     Raises:
         RunNotFound: no run answers to the name.
         FeatureSetNotFound: the sets of the run are gone.
-        ModelUnavailable, ModelMismatch: its extractor cannot be had here, or is another one here.
+        ModelUnavailable, ModelMismatch: its extractor is unavailable here, or is another one here.
     """
     run = find_run(store, name)
     sets = [store.get(key=key) for key in run.config["sets"].values()]
     views = [[store.get(key=key) for key in of_view.values()] for of_view in run.config.get("view_sets", ())]
-    # Of the pictures themselves, whatever views the head was trained on.
-    extractor = reopen_extractor(store, sets[0], surroundings)
+    # Of the images themselves, whatever views the head was trained on.
+    extractor = reopen_extractor(store, sets[0], environment)
     return TrainedHead(run, extractor, restore_head(run.head, sets, views))

@@ -1,4 +1,4 @@
-"""Small pictures for reports: from the cache, else from the dataset that a set was made from."""
+"""Small images for reports: from the cache, else from the dataset that a set was made from."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,30 +7,30 @@ import numpy as np
 from PIL import Image
 
 from extract import Example, ExtractError, open_source
-from extract.decoding import Undecodable, decode_carefully
-from linprobe.job.environment import Surroundings
+from extract.decoding import DecodeFailure, decode_carefully
+from linprobe.job.environment import Environment
 from store import FeatureSetNotFound, FeatureStore, ProbeResult
 from store.commit import publish_file
 
-__all__ = ["StorePictures", "thumbnail"]
+__all__ = ["StoreImages", "thumbnail"]
 
 _THUMBNAIL = 128
 
 
-class StorePictures:
-    """Finds the pictures of a run's test examples.
+class StoreImages:
+    """Finds the images of a run's test examples.
 
-    A picture is shown only if its bytes are still those that the run was tested on. A dataset that
+    An image is shown only if its bytes are still those that the run was tested on. A dataset that
     is gone leaves placeholders, and no error: a report must not depend on it.
 
     Args:
         store: whose runs; thumbnails are kept in its disposable cache, by content.
-        surroundings: where the job runs.
+        environment: where the job runs.
     """
 
-    def __init__(self, store: FeatureStore, surroundings: Surroundings) -> None:
+    def __init__(self, store: FeatureStore, environment: Environment) -> None:
         self._store = store
-        self._surroundings = surroundings
+        self._environment = environment
         self._folder = store.path / "cache" / "thumbnails"
 
     def __call__(self, run: ProbeResult, example_ids: Sequence[str]) -> Mapping[str, bytes]:
@@ -40,9 +40,9 @@ class StorePictures:
         wanted = {example_id: contents[example_id] for example_id in example_ids}
         found = {i: data for i, content in wanted.items() if (data := self._cached(content)) is not None}
         for split, key in run.config["sets"].items():
-            lacking = {i: content for i, content in wanted.items() if i not in found}
-            if lacking:
-                found.update(self._from_source(split, key, lacking))
+            missing = {i: content for i, content in wanted.items() if i not in found}
+            if missing:
+                found.update(self._from_source(split, key, missing))
         return found
 
     def _cached(self, content: str) -> bytes | None:
@@ -57,22 +57,22 @@ class StorePictures:
         found = {}
         try:
             source = self._store.get(key=key).provenance.source
-            self._surroundings.prepare_frameworks()
-            for example in open_source(source, self._surroundings.tfds_data_dir).pick(split, wanted):
+            self._environment.prepare_frameworks()
+            for example in open_source(source, self._environment.tfds_data_dir).pick(split, wanted):
                 if example.content_sha256().hex() == wanted[example.example_id]:
                     data = thumbnail(example)
                     publish_file(self._folder / f"{wanted[example.example_id]}.png", data)
                     found[example.example_id] = data
-        except (ExtractError, FeatureSetNotFound, Undecodable, OSError):
+        except (ExtractError, FeatureSetNotFound, DecodeFailure, OSError):
             return found
         return found
 
 
 def thumbnail(example: Example) -> bytes:
-    """Return a picture as PNG bytes, at most 128 pixels wide and high.
+    """Return an image as PNG bytes, at most 128 pixels wide and high.
 
     Raises:
-        Undecodable: no decoder makes pixels of it.
+        DecodeFailure: no decoder makes pixels of it.
     """
     data = example.read()
     pixels = decode_carefully(data) if isinstance(data, bytes) else data

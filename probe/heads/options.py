@@ -49,7 +49,7 @@ class Option:
         parsed = tuple(sorted(self._parse_one(one, head) for one in value))
         twice = next((one for one in parsed if parsed.count(one) > 1), None)
         if twice is not None:
-            raise OptionError(f"{head}: {self.name} = {list(value)!r}: {twice!r} stands twice; give each value once.")
+            raise OptionError(f"{head}: {self.name} = {list(value)!r}: {twice!r} is duplicated; give each value once.")
         return parsed if len(parsed) > 1 else parsed[0]
 
     def _parse_one(self, value: object, head: str) -> OptionScalar:

@@ -39,22 +39,22 @@ CURVE_COLUMNS = (
 class TrainingData:
     """Everything that a head may see before it is final: train, then validation. Never test.
 
-    The first M rows are the pictures themselves, and all that is drawn or held out is drawn from these. The other
-    N - M rows are views of pictures of train: they are fitted on where their picture is, and nothing is ever scored on
+    The first M rows are the images themselves, and all that is drawn or held out is drawn from these. The other
+    N - M rows are views of images of train: they are fitted on where their image is, and nothing is ever scored on
     them.
 
     Attributes:
         features: (N, D) float32, finite, not scaled.
         labels: (N,) int64 in 0 … classes-1; every class is there.
-        units: (M,) int64: rows of one unit (equal pictures, one group) must not be parted.
+        units: (M,) int64: rows of one unit (equal images, one group) must not be parted.
         tokens: the units' names, for salted draws.
-        official_validation: how many pictures at the end are a validation part that was given; they have no views.
+        official_validation: how many images at the end are a validation part that was given; they have no views.
         classes: K.
         seed: of everything that is drawn.
         contents: M content hashes in hexadecimal, for a head that keeps rows and names them.
         metric: what selection goes by, one of `probe.metrics.METRICS`.
         shots: training examples per class, where they were limited.
-        view_of: (N - M,) int64: the picture, below M, that each row of a view shows.
+        view_of: (N - M,) int64: the image, below M, that each row of a view shows.
         view_numbers: (N - M,) int64: which of its views, from 1 on.
     """
 
@@ -72,34 +72,34 @@ class TrainingData:
     view_numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
-    def pictures(self) -> int:
-        """M: how many rows are pictures themselves, and no views."""
+    def images(self) -> int:
+        """M: how many rows are images themselves, and no views."""
         return len(self.labels) - len(self.view_of)
 
     @property
-    def picture_labels(self) -> np.ndarray:
-        """The labels of the pictures themselves, (M,) int64."""
-        return self.labels[: self.pictures]
+    def image_labels(self) -> np.ndarray:
+        """The labels of the images themselves, (M,) int64."""
+        return self.labels[: self.images]
 
     @property
     def has_shared_units(self) -> bool:
         """Whether some rows must stay together."""
-        return len(self.tokens) < self.pictures
+        return len(self.tokens) < self.images
 
-    def with_views(self, pictures: np.ndarray) -> np.ndarray:
-        """Return the rows to fit on where these pictures are trained on: they and their views.
+    def with_views(self, images: np.ndarray) -> np.ndarray:
+        """Return the rows to fit on where these images are trained on: they and their views.
 
         Args:
-            pictures: increasing row numbers below M.
+            images: increasing row numbers below M.
 
         Returns:
-            Increasing row numbers; no other picture's view is among them.
+            Increasing row numbers; no other image's view is among them.
         """
         if not len(self.view_of):
-            return pictures
-        is_trained_on = np.zeros(self.pictures, bool)
-        is_trained_on[pictures] = True
-        return np.concatenate([pictures, self.pictures + np.flatnonzero(is_trained_on[self.view_of])])
+            return images
+        is_trained_on = np.zeros(self.images, bool)
+        is_trained_on[images] = True
+        return np.concatenate([images, self.images + np.flatnonzero(is_trained_on[self.view_of])])
 
     def holdout(self) -> tuple[np.ndarray, np.ndarray, str]:
         """Return training rows with their views, validation rows, and in words where validation comes from.
@@ -107,10 +107,10 @@ class TrainingData:
         The official validation part if there is one, else a tenth drawn by `draw_validation`.
         """
         if self.official_validation:
-            first = self.pictures - self.official_validation
-            train, held_out, origin = np.arange(first), np.arange(first, self.pictures), "the official validation part"
+            first = self.images - self.official_validation
+            train, held_out, origin = np.arange(first), np.arange(first, self.images), "the official validation part"
         else:
-            is_drawn = draw_validation(self.picture_labels, self.units, self.tokens, self.seed)
+            is_drawn = draw_validation(self.image_labels, self.units, self.tokens, self.seed)
             train, held_out, origin = (
                 np.flatnonzero(~is_drawn),
                 np.flatnonzero(is_drawn),

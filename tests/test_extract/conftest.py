@@ -1,4 +1,4 @@
-"""Pictures, an in-memory source and an engine that counts, for tests without a real network."""
+"""Images, an in-memory source and an engine that counts, for tests without a real network."""
 
 import importlib.util
 import io
@@ -27,7 +27,7 @@ class CountingEngine:
     """The mean of red, green and blue, and the first pixel's red: four numbers that a hand can check.
 
     Args:
-        batch_size: how many pictures it likes at once.
+        batch_size: how many images it likes at once.
         dies_after: raises in place of the batch after so many.
     """
 
@@ -41,14 +41,14 @@ class CountingEngine:
     def __init__(self, batch_size: int = 4, dies_after: int | None = None) -> None:
         self.batch_size = batch_size
         self.dies_after = dies_after
-        self.pictures = 0
+        self.images = 0
         self.batches = 0
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         if self.batches == self.dies_after:
             raise OSError("the device is gone")
         self.batches += 1
-        self.pictures += len(images)
+        self.images += len(images)
         means = images.mean(axis=(1, 2), dtype=np.float64)
         return np.column_stack([means, images[:, 0, 0, 0]]).astype(np.float32)
 
@@ -56,7 +56,7 @@ class CountingEngine:
 class ListSource:
     """Examples from a list, in one base split `all`; classes a and b."""
 
-    name = "list:pictures"
+    name = "list:images"
     version = "1"
     origin: Mapping[str, Any] = {}
     class_names = ("a", "b")
@@ -86,9 +86,9 @@ class ListSource:
             raise UnknownName(f"base split of {self.name}", split, self.splits)
 
 
-def encode_picture(picture: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encode_image(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """Encode (H, W[, C]) uint8 pixels, or a Pillow image, as a file of this kind."""
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -102,7 +102,7 @@ def draw_pixels(seed: int, height: int = 10, width: int = 12) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def encode() -> Callable[..., bytes]:
-    return encode_picture
+    return encode_image
 
 
 @pytest.fixture(scope="session")
@@ -112,13 +112,13 @@ def pixels() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def make_jpeg() -> Callable[[int], bytes]:
-    return lambda seed: encode_picture(draw_pixels(seed), "JPEG")
+    return lambda seed: encode_image(draw_pixels(seed), "JPEG")
 
 
 @pytest.fixture(scope="session")
 def broken_jpeg() -> bytes:
     """A JPEG whose header is whole and whose data end in the middle."""
-    whole = encode_picture(draw_pixels(0, 40, 40), "JPEG")
+    whole = encode_image(draw_pixels(0, 40, 40), "JPEG")
     return whole[: len(whole) - 60]
 
 
@@ -145,7 +145,7 @@ def caches(tmp_path: Path) -> ModelCaches:
 
 @pytest.fixture
 def toy() -> Extractor:
-    """The identity of the counting engine's rows: pictures of 8 by 8, four numbers."""
+    """The identity of the counting engine's rows: images of 8 by 8, four numbers."""
     return Extractor("toy", "toy", "0" * 64, "means", Preprocessing(8, "0..255"), 4)
 
 
@@ -165,7 +165,7 @@ class Lab:
         *,
         engine: CountingEngine | None = None,
         extractor: Extractor | None = None,
-        dataset: str = "pictures",
+        dataset: str = "images",
         **options: Any,
     ) -> Extraction:
         self.engine = engine or CountingEngine()
@@ -203,7 +203,7 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
 def make_folder(tmp_path: Path) -> Callable[[Mapping[str, bytes], str], Path]:
     """Returns a function that writes files below a new folder."""
 
-    def make(files: Mapping[str, bytes], name: str = "pictures") -> Path:
+    def make(files: Mapping[str, bytes], name: str = "images") -> Path:
         root = tmp_path / name
         root.mkdir()
         for path, data in files.items():
@@ -248,7 +248,7 @@ def small_network() -> Extractor:
 
 @pytest.fixture(scope="session")
 def fashion_mnist_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """TFDS's data folder with the first 1,500 and 500 pictures of Fashion-MNIST."""
+    """TFDS's data folder with the first 1,500 and 500 images of Fashion-MNIST."""
     folder = tmp_path_factory.mktemp("tfds")
     fashion_mnist().prepare(folder, 1500, 500)
     return folder

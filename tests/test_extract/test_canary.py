@@ -1,4 +1,4 @@
-"""The canary: before rows are added to a pool, fixed pictures show whether the numbers still come out."""
+"""The canary: before rows are added to a pool, fixed images show whether the numbers still come out."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from extract.canary import Sighting
 from extract.decoding import read_header
 from store import verify_store
 
-# A change of a picture makes every pool's canary useless: there is no reason good enough.
-PICTURES = {
+# A change of an image makes every pool's canary useless: there is no reason good enough.
+IMAGES = {
     "colour.jpg": "89350867b636e50cc658f7bfdaec1bc06e5a56fadc071a5a3776598b5527db01",
     "colour.png": "ef0ced5c8f81fd9da961bdec4a4215a523c1c56dd55a4c92aae25661867c3ee3",
     "grey.jpg": "578c2c64a52e5fd67c5bb75cacbaac4371075fcd0925b4c77972386b655e8e84",
@@ -25,7 +25,7 @@ PICTURES = {
 
 @pytest.fixture
 def source(make_source, encode, pixels):
-    """Returns a function: a source of so many pictures."""
+    """Returns a function: a source of so many images."""
     from extract import Example
 
     def make(count):
@@ -36,7 +36,7 @@ def source(make_source, encode, pixels):
 
 @pytest.fixture
 def watched(lab, source):
-    """Returns a function that extracts so many pictures with the canary; `drift` is added to every number."""
+    """Returns a function that extracts so many images with the canary; `drift` is added to every number."""
 
     def extract(count, drift=0.0, **options):
         engine = type(lab.engine)()
@@ -57,10 +57,10 @@ def canary_path(lab):
     return lab.store.path / "pools" / lab.toy.pool_key().digest / "canary.json"
 
 
-def test_the_pictures_stand_still_and_cover_both_formats_and_both_paths():
-    folder = resources.files("extract") / "canary_pictures"
+def test_the_images_stand_still_and_cover_both_formats_and_both_paths():
+    folder = resources.files("extract") / "canary_images"
     found = {file.name: file.read_bytes() for file in folder.iterdir()}
-    assert {name: hashlib.sha256(data).hexdigest() for name, data in found.items()} == PICTURES
+    assert {name: hashlib.sha256(data).hexdigest() for name, data in found.items()} == IMAGES
     headers = {name: read_header(data) for name, data in found.items()}
     assert {(header.format, header.mode, header.is_plain) for header in headers.values()} == {
         ("JPEG", "RGB", True), ("JPEG", "L", True), ("PNG", "RGB", True), ("PNG", "P", False)
@@ -70,22 +70,22 @@ def test_the_pictures_stand_still_and_cover_both_formats_and_both_paths():
 def test_what_the_first_writer_saw_is_kept_with_the_pool(lab, watched):
     done = watched(3)
     kept = json.loads(canary_path(lab).read_text())["document"]
-    assert set(kept["pixels_sha256"]) == set(kept["vectors"]) == set(PICTURES)
+    assert set(kept["pixels_sha256"]) == set(kept["vectors"]) == set(IMAGES)
     assert kept["engine"] == "counting"
     assert done.feature_set.provenance.canary == {"largest_difference": 0.0, "pixels_changed": [], "tolerance": 2e-5}
     # The counting engine's row: the means of the three channels, and the first pixel's red.
     row = Sighting.from_document(kept).vectors["colour.png"]
     from PIL import Image
 
-    with Image.open(str(resources.files("extract") / "canary_pictures" / "colour.png")) as picture:
-        expected = np.asarray(picture, np.float64).mean(axis=(0, 1))
+    with Image.open(str(resources.files("extract") / "canary_images" / "colour.png")) as image:
+        expected = np.asarray(image, np.float64).mean(axis=(0, 1))
     assert np.allclose(row[:3], expected, atol=3)
 
 
 def test_it_is_in_no_key_and_counts_as_no_forward_pass(lab, watched, source):
     done = watched(3)
     assert (done.forward_passes, done.feature_set.manifest["rows"]) == (3, 3)
-    assert lab.engine.pictures == 3 + len(PICTURES)
+    assert lab.engine.images == 3 + len(IMAGES)
     other = lab.extract(source(3))
     assert other.feature_set.key == done.feature_set.key
 
@@ -120,14 +120,14 @@ def test_compute_drift_stops_before_anything_is_mixed(lab, watched, tree):
     text = str(caught.value)
     pool = lab.toy.pool_key().digest
     assert text.startswith(
-        f"pool {pool[:12]}: compute drift: the canary pictures have the same pixels as, but other vectors"
+        f"pool {pool[:12]}: compute drift: the canary images have the same pixels as, but other vectors"
     )
     assert "their largest difference is 0.001 relative L2, 2e-05 is allowed. No row was added." in text
     assert "go back to those, or extract into another store; --accept-drift mixes old rows and new ones." in text
     assert isinstance(caught.value, BadData)
 
 
-def test_decode_drift_names_the_pictures(lab, watched, tree, monkeypatch):
+def test_decode_drift_names_the_images(lab, watched, tree, monkeypatch):
     watched(3)
     before = tree(lab.store.path)
     real = extract.canary.decode_plain
@@ -138,7 +138,7 @@ def test_decode_drift_names_the_pictures(lab, watched, tree, monkeypatch):
 
     monkeypatch.setattr(extract.canary, "decode_plain", another_decoder)
     with pytest.raises(
-        CanaryDrift, match=r"decode drift: colour\.jpg, grey\.jpg of the canary pictures have other pixels"
+        CanaryDrift, match=r"decode drift: colour\.jpg, grey\.jpg of the canary images have other pixels"
     ):
         watched(5)
     assert tree(lab.store.path) == before

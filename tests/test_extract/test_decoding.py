@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.decoding import MAX_PIXELS, Undecodable, decode_carefully, read_header
+from extract.decoding import MAX_PIXELS, DecodeFailure, decode_carefully, read_header
 
 # Two pixels: red and a dark blue.
 RED_BLUE = np.array([[[255, 0, 0], [0, 0, 100]]], np.uint8)
@@ -23,13 +23,13 @@ def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: byt
 
 
 def test_zero_bytes_are_an_empty_file():
-    with pytest.raises(Undecodable, match=r"^empty file$"):
+    with pytest.raises(DecodeFailure, match=r"^empty file$"):
         read_header(b"")
 
 
 @pytest.mark.parametrize("data", [b"These are words.\n" * 9, b"\xff\xd8", b"\x89PNG", b"\0" * 500])
-def test_what_is_no_picture_is_said_to_be_none(data):
-    with pytest.raises(Undecodable, match=r"^not a picture of a known format$"):
+def test_what_is_no_image_is_said_to_be_none(data):
+    with pytest.raises(DecodeFailure, match=r"^not an image of a known format$"):
         read_header(data)
 
 
@@ -134,31 +134,31 @@ def test_the_orientation_of_a_tiff_is_how_its_rows_are_stored(encode):
 
 def test_a_truncated_jpeg_passes_its_header_and_fails_when_decoded(broken_jpeg):
     assert read_header(broken_jpeg).is_plain
-    with pytest.raises(Undecodable, match=r"image file is truncated \(\d+ bytes not processed\)"):
+    with pytest.raises(DecodeFailure, match=r"image file is truncated \(\d+ bytes not processed\)"):
         decode_carefully(broken_jpeg)
 
 
 def test_a_bomb_is_refused_by_its_header():
     # 33 bytes of header that claim 100,000 x 100,000 pixels; nothing of that size is ever allocated.
     bomb = png(100_000, 100_000, 8, 2, b"")
-    with pytest.raises(Undecodable, match=r"exceeds limit of|at most 89,478,485 allowed"):
+    with pytest.raises(DecodeFailure, match=r"exceeds limit of|at most 89,478,485 allowed"):
         read_header(bomb)
 
 
 def test_the_limit_is_a_number_of_pixels():
     assert read_header(png(MAX_PIXELS // 5, 5, 8, 0, b"")).width == MAX_PIXELS // 5
-    with pytest.raises(Undecodable, match="pixels"):
+    with pytest.raises(DecodeFailure, match="pixels"):
         read_header(png(MAX_PIXELS // 5 + 1, 5, 8, 0, b""))
 
 
-def test_a_picture_without_pixels_is_refused():
-    with pytest.raises(Undecodable, match=r"0 x 5 pixels|not a picture"):
+def test_an_image_without_pixels_is_refused():
+    with pytest.raises(DecodeFailure, match=r"0 x 5 pixels|not an image"):
         read_header(png(0, 5, 8, 2, b""))
 
 
 def test_a_reason_is_the_same_each_time(broken_jpeg):
     def reason() -> str:
-        with pytest.raises(Undecodable, match="truncated") as caught:
+        with pytest.raises(DecodeFailure, match="truncated") as caught:
             decode_carefully(broken_jpeg)
         return str(caught.value)
 
@@ -182,7 +182,7 @@ def test_damaged_files_are_decoded_or_refused_and_nothing_else(encode, pixels, k
         try:
             header = read_header(damaged)
             assert decode_carefully(damaged).shape == (header.height, header.width, 3)
-        except Undecodable as error:
+        except DecodeFailure as error:
             reasons.append(str(error))
     assert len(reasons) > 10
     assert all(reason and "object at" not in reason for reason in reasons)

@@ -1,4 +1,4 @@
-"""What a head makes of two engines' rows of the same pictures."""
+"""What a head makes of two engines' rows of the same images."""
 
 import numpy as np
 import pytest
@@ -25,12 +25,12 @@ def test_at_most_one_prediction_in_2000_depends_on_the_engine():
     train, train_labels = read_idx("train", TRAIN)
     test, _ = read_idx("test", TEST)
 
-    def rows(name, pictures):
+    def rows(name, images):
         def batch(at):
-            channels = np.repeat(pictures[at : at + 64].reshape(-1, 28, 28, 1), 3, axis=3)
-            return np.stack([crop_and_resize(picture, extractor.preprocessing).numpy() for picture in channels])
+            channels = np.repeat(images[at : at + 64].reshape(-1, 28, 28, 1), 3, axis=3)
+            return np.stack([crop_and_resize(image, extractor.preprocessing).numpy() for image in channels])
 
-        return np.concatenate([engines[name](batch(at)) for at in range(0, len(pictures), 64)])
+        return np.concatenate([engines[name](batch(at)) for at in range(0, len(images), 64)])
 
     head = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=500))
     head.fit(rows("openvino", train), train_labels)
@@ -41,7 +41,7 @@ def test_at_most_one_prediction_in_2000_depends_on_the_engine():
     )
     changed = int((head.predict(found["openvino"]) != head.predict(found["tensorflow"])).sum())
     print(
-        f"\n{TEST} pictures: relative L2 {difference:.2e}, of one row at most {single.max():.2e}; {changed} predictions changed"
+        f"\n{TEST} images: relative L2 {difference:.2e}, of one row at most {single.max():.2e}; {changed} predictions changed"
     )
     assert difference <= 1e-5
     assert single.max() <= 2e-5

@@ -1,4 +1,4 @@
-"""Batches under way: order, memory, errors, and a device that is never left waiting."""
+"""Batches in flight: order, memory, errors, and a device that is never left waiting."""
 
 import threading
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def numbers(landed: Iterator[tuple[Batch, np.ndarray]]) -> list[float]:
 
 
 @pytest.mark.parametrize("in_flight", [1, 2])
-def test_rows_land_in_the_order_of_their_batches_with_one_more_under_way(in_flight):
+def test_rows_land_in_the_order_of_their_batches_with_one_more_in_flight(in_flight):
     device = Device(in_flight)
     with Flight(device) as flight:
         for _ in range(8):

@@ -9,7 +9,7 @@ from extract.geometry import crop_and_resize
 from extract.preprocessing import RESIZE_METHODS, Crop
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def image(height: int, width: int) -> np.ndarray:
     """(height, width, 3) uint8, every pixel another."""
     return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
@@ -36,7 +36,7 @@ def bilinear_v1(pixels: np.ndarray, size: int) -> np.ndarray:
 @pytest.mark.parametrize(("height", "width"), [(40, 64), (37, 53), (224, 224), (9, 500)])
 def test_slims_evaluation(height, width):
     # The middle 87.5% of each side: a sixteenth goes at either end, rounded down.
-    pixels = picture(height, width)
+    pixels = image(height, width)
     top, left = height // 16, width // 16
     expected = bilinear_v1(pixels[top : height - top, left : width - left].astype(np.float64), 32)
     assert np.abs(made(pixels, 32, crop="fraction:0.875", resize="bilinear_v1") - expected).max() < 1e-3
@@ -46,7 +46,7 @@ def test_slims_evaluation(height, width):
 def test_efficientnets_evaluation(height, width, side, top, left):
     import tensorflow as tf
 
-    pixels = picture(height, width)
+    pixels = image(height, width)
     middle = pixels[top : top + side, left : left + side]
     expected = tf.compat.v1.image.resize_bicubic(middle[np.newaxis], (28, 28))[0].numpy()
     assert np.array_equal(made(pixels, 28, crop="square:0.875", resize="bicubic_v1"), expected)
@@ -54,7 +54,7 @@ def test_efficientnets_evaluation(height, width, side, top, left):
 
 @pytest.mark.parametrize(("height", "width"), [(60, 90), (90, 60), (37, 53), (48, 48)])
 def test_shorter_side_then_the_middle_as_pillow_does_it(height, width):
-    pixels = picture(height, width)
+    pixels = image(height, width)
     shorter = min(height, width)
     sides = 32 * width // shorter, 32 * height // shorter
     resized = np.asarray(Image.fromarray(pixels).resize(sides, Image.Resampling.BILINEAR), np.float64)
@@ -68,12 +68,12 @@ def test_shorter_side_then_the_middle_as_pillow_does_it(height, width):
 def test_the_lessons_resize_is_that_of_tensorflow():
     import tensorflow as tf
 
-    pixels = picture(37, 53)
+    pixels = image(37, 53)
     assert np.array_equal(made(pixels, 16), tf.image.resize(pixels, (16, 16)).numpy())
 
 
 def test_a_square_stays_a_square_where_the_aspect_is_kept():
-    # A wide picture with a white square in its middle, 20 of 40 rows high.
+    # A wide image with a white square in its middle, 20 of 40 rows high.
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[10:30, 40:60] = 255
     for crop, rows, columns in (("none", 10, 4), ("square:1", 10, 10), ("shorter:20", 10, 10)):
@@ -82,13 +82,13 @@ def test_a_square_stays_a_square_where_the_aspect_is_kept():
 
 
 @pytest.mark.parametrize("method", RESIZE_METHODS)
-def test_every_method_keeps_a_flat_picture_flat(method):
+def test_every_method_keeps_a_flat_image_flat(method):
     assert np.allclose(made(np.full((9, 13, 3), 77, np.uint8), 8, resize=method), 77, atol=1e-3)
 
 
 @pytest.mark.parametrize("crop", ["none", "fraction:0.875", "square:0.5", "shorter:8"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (2, 3)])
-def test_tiny_pictures_have_a_middle_too(crop, height, width):
+def test_tiny_images_have_a_middle_too(crop, height, width):
     assert np.allclose(made(np.full((height, width, 3), 50, np.uint8), 8, crop=crop), 50, atol=1e-3)
 
 

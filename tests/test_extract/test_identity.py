@@ -1,7 +1,7 @@
 """Exact identity, one test a field, both ways: what changes the numbers, what changes the table, and what changes nothing.
 
 A world is everything that an extraction is made from. Each test changes one thing of it and looks at the
-three identities: the pool's key, the pictures' content hashes, the set's key.
+three identities: the pool's key, the images' content hashes, the set's key.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class World:
     greys: tuple[int, ...] = (10, 20, 30, 40)
     torn: tuple[str, ...] = ()
 
-    place: str = "pictures"
+    place: str = "images"
     modified: float | None = None
     is_indexed: bool = False
     store: str = "store"
@@ -122,7 +122,7 @@ def one_weight(bit: int) -> Extractor:
     return replace(TOY, weights_sha256=weights_sha256(changed))
 
 
-# What changes the numbers changes the pool's key, or the content hash of the one picture that changed.
+# What changes the numbers changes the pool's key, or the content hash of the one image that changed.
 NUMBERS = {
     "architecture": replace(TOY, architecture="toy2"),
     "one bit of one weight": one_weight(0),
@@ -149,8 +149,8 @@ TABLE = {
     "a class name": World(names=("a/1.png", "a/2.png", "c/3.png", "c/4.png")),
     "another class": World(names=("a/1.png", "a/2.png", "b/3.png", "c/4.png")),
     "the order": World(names=("a/2.png", "a/1.png", "b/3.png", "b/4.png")),
-    "one picture less": World(names=("a/1.png", "a/2.png", "b/3.png"), greys=(10, 20, 30)),
-    "one picture twice": World(names=(*World().names, "b/5.png"), greys=(10, 20, 30, 40, 40)),
+    "one image less": World(names=("a/1.png", "a/2.png", "b/3.png"), greys=(10, 20, 30)),
+    "one image twice": World(names=(*World().names, "b/5.png"), greys=(10, 20, 30, 40, 40)),
     "the split": World(names=tuple(f"train/{name}" for name in World().names)),
 }
 
@@ -184,7 +184,7 @@ def test_what_changes_the_numbers_changes_the_pool_key(identify, before, extract
 
 
 @pytest.mark.parametrize("at", range(4))
-def test_one_pictures_bytes_change_its_content_hash_and_no_other(identify, before, at):
+def test_one_images_bytes_change_its_content_hash_and_no_other(identify, before, at):
     greys = tuple(grey + (number == at) for number, grey in enumerate(World().greys))
     after = identify(World(greys=greys))
     assert [one != other for one, other in zip(before.contents, after.contents, strict=True)] == [
@@ -202,7 +202,7 @@ def test_what_changes_the_table_changes_the_set_key_alone(identify, before, worl
     assert set(after.contents) <= set(before.contents)
 
 
-def test_a_picture_that_can_be_decoded_no_more_changes_the_set_key(identify, before):
+def test_an_image_that_can_be_decoded_no_more_changes_the_set_key(identify, before):
     after = identify(World(torn=("a/2.png",)))
     assert after.set != before.set
     assert after.pool == before.pool

@@ -23,7 +23,7 @@ def bury(lab):
     """Ends what a folder has lost, as a job does before it extracts; gives what ended."""
 
     def bury(folder, asked=()):
-        lost = find_lost_splits(open_source(f"folder:{folder}"), lab.toy, lab.store, "pictures", asked)
+        lost = find_lost_splits(open_source(f"folder:{folder}"), lab.toy, lab.store, "images", asked)
         end_lost_splits(lost, lab.toy, lab.store, LATER)
         return [(entry.name, entry.split) for entry in lost]
 
@@ -38,9 +38,9 @@ def extract_all(lab, folder):
 def test_a_deleted_split_leaves_every_name_of_the_dataset_and_its_set_stays(lab, folder, bury):
     sets = extract_all(lab, folder)
     shutil.rmtree(folder / "test")
-    assert bury(folder) == [("pictures", "test"), (f"folder:{folder}", "test")]
+    assert bury(folder) == [("images", "test"), (f"folder:{folder}", "test")]
     store = FeatureStore(lab.store.path)
-    for name in ("pictures", f"folder:{folder}"):
+    for name in ("images", f"folder:{folder}"):
         assert store.splits(name, "toy") == ["train"]
         with pytest.raises(FeatureSetNotFound, match=f"no such set in .* since {LATER}, when its source had"):
             store.get(name, "test", "toy")
@@ -69,7 +69,7 @@ def test_who_asks_for_one_split_ends_no_other(lab, folder, bury):
     extract_all(lab, folder)
     shutil.rmtree(folder / "test")
     assert bury(folder, asked=("train",)) == []
-    assert lab.store.splits("pictures", "toy") == ["test", "train"]
+    assert lab.store.splits("images", "toy") == ["test", "train"]
 
 
 def test_a_split_that_returns_is_named_again_without_a_forward_pass(lab, folder, bury, tmp_path):
@@ -80,9 +80,9 @@ def test_a_split_that_returns_is_named_again_without_a_forward_pass(lab, folder,
     assert bury(folder) == []
     done = lab.extract(open_source(f"folder:{folder}"), "test")
     assert (done.feature_set.key, done.forward_passes) == (key, 0)
-    assert lab.store.get("pictures", "test", "toy").key == key
+    assert lab.store.get("images", "test", "toy").key == key
     with pytest.raises(FeatureSetNotFound, match="no such set as of"):
-        lab.store.get("pictures", "test", "toy", as_of="2026-10-01")
+        lab.store.get("images", "test", "toy", as_of="2026-10-01")
 
 
 def test_other_extractors_and_other_datasets_keep_their_names(lab, folder, bury, make_folder, encode):
@@ -92,7 +92,7 @@ def test_other_extractors_and_other_datasets_keep_their_names(lab, folder, bury,
     lab.extract(open_source(f"folder:{other}"), "test", dataset="others")
     shutil.rmtree(folder / "test")
     bury(folder)
-    assert lab.store.splits("pictures", "other") == ["test"]
+    assert lab.store.splits("images", "other") == ["test"]
     assert lab.store.splits("others", "toy") == ["test"]
 
 
@@ -103,40 +103,40 @@ def test_a_flat_folder_that_got_splits_is_no_mix_of_both(lab, make_folder, encod
     (folder / "train").mkdir()
     for name in ("a", "b"):
         shutil.move(folder / name, folder / "train" / name)
-    assert ("pictures", "all") in bury(folder)
+    assert ("images", "all") in bury(folder)
     extract_all(lab, folder)
-    assert lab.store.splits("pictures", "toy") == ["train"]
+    assert lab.store.splits("images", "toy") == ["train"]
 
 
 @pytest.mark.parametrize("asked", [(), ("train",)])
 def test_an_import_ends_where_the_name_gets_base_splits_of_its_own(lab, folder, bury, asked):
     contents = np.arange(64, dtype=np.uint8).reshape(2, 32)
     imported = ImportedFeatures(np.ones((2, 4), np.float32), np.array([0, 1]), ("a", "b"), ("x", "y"), contents)
-    found, _ = import_features(lab.store, imported, "pictures", "toy", "import:x.npz", "2026-01-01T00:00:00Z")
-    assert bury(folder, asked) == [("pictures", "all")]
+    found, _ = import_features(lab.store, imported, "images", "toy", "import:x.npz", "2026-01-01T00:00:00Z")
+    assert bury(folder, asked) == [("images", "all")]
     lab.extract(open_source(f"folder:{folder}"), "train")
-    assert lab.store.splits("pictures", "toy") == ["train"]
-    assert lab.store.get("pictures", "all", "toy", as_of="2026-06-01").key == found.key
+    assert lab.store.splits("images", "toy") == ["train"]
+    assert lab.store.get("images", "all", "toy", as_of="2026-06-01").key == found.key
 
 
 def test_a_damaged_entry_of_a_lost_split_is_replaced_by_its_end(lab, folder, bury):
     extract_all(lab, folder)
-    lost = Alias("pictures", "test", "toy", "", "").name_digest
+    lost = Alias("images", "test", "toy", "", "").name_digest
     (lab.store.path / "aliases" / lost / "2.json").write_bytes(b"junk")
     shutil.rmtree(folder / "test")
-    assert ("pictures", "test") in bury(folder)
-    assert lab.store.splits("pictures", "toy") == ["train"]
+    assert ("images", "test") in bury(folder)
+    assert lab.store.splits("images", "toy") == ["train"]
 
 
 def test_a_source_that_cannot_say_its_splits_loses_none(lab, folder, make_source):
     extract_all(lab, folder)
     silent = make_source([])
     silent.splits = ()
-    assert find_lost_splits(silent, lab.toy, lab.store, "pictures") == []
+    assert find_lost_splits(silent, lab.toy, lab.store, "images") == []
 
 
 def test_names_of_another_extractor_version_end_too(lab, folder, bury):
     extract_all(lab, folder)
     lab.toy = replace(lab.toy, weights_sha256="9" * 64)
     shutil.rmtree(folder / "test")
-    assert ("pictures", "test") in bury(folder)
+    assert ("images", "test") in bury(folder)

@@ -16,25 +16,25 @@ from extract.pipeline import Batch, Pending, stream_batches
 SIZE = Preprocessing(8, "0..1")
 
 
-def feed(pictures: Sequence[bytes | np.ndarray]) -> Iterator[Pending]:
-    """Ordinals are 0, 3, 6, …: between two pictures that lack there may be some that do not."""
-    for at, data in enumerate(pictures):
+def feed(images: Sequence[bytes | np.ndarray]) -> Iterator[Pending]:
+    """Ordinals are 0, 3, 6, …: between two images that lack there may be some that do not."""
+    for at, data in enumerate(images):
         header = read_header(data) if isinstance(data, bytes) else Header("pixels", "RGB", 1, 1)
         yield Pending(at * 3, Example(f"{at}", 0, data), bytes([at % 256]) * 32, header)
 
 
-def collect(pictures: Sequence[bytes | np.ndarray], batch_size: int = 4, preprocessing=SIZE) -> list[Batch]:
-    return list(stream_batches(feed(pictures), preprocessing, batch_size))
+def collect(images: Sequence[bytes | np.ndarray], batch_size: int = 4, preprocessing=SIZE) -> list[Batch]:
+    return list(stream_batches(feed(images), preprocessing, batch_size))
 
 
 def flat(pixel: int) -> np.ndarray:
-    """A picture of one grey: its row in any size is that grey everywhere."""
+    """An image of one grey: its row in any size is that grey everywhere."""
     return np.full((10, 12, 3), pixel, np.uint8)
 
 
 @pytest.fixture
 def greys(encode):
-    """Twenty PNGs; picture n is all of grey 10 n."""
+    """Twenty PNGs; image n is all of grey 10 n."""
     return [encode(flat(10 * at)) for at in range(20)]
 
 
@@ -51,14 +51,14 @@ def rows(batches: list[Batch]) -> dict[int, int]:
     return found
 
 
-def test_pictures_come_in_order_in_batches_of_the_asked_size(greys):
+def test_images_come_in_order_in_batches_of_the_asked_size(greys):
     batches = collect(greys[:10])
     assert [len(batch.images) for batch in batches] == [4, 4, 2]
     assert rows(batches) == {3 * at: 10 * at for at in range(10)}
     assert [p.ordinal for batch in batches for p in batch.pending] == [3 * at for at in range(10)]
 
 
-def test_no_picture_makes_no_batch():
+def test_no_image_makes_no_batch():
     assert collect([]) == []
 
 
@@ -68,8 +68,8 @@ def test_no_picture_makes_no_batch():
     ids=["first", "last", "middle", "over a border", "a whole batch", "both ends", "all but last", "all but first"],
 )
 def test_broken_pictures_cost_nobody_else_a_row(greys, broken_jpeg, broken):
-    pictures = [broken_jpeg if at in broken else picture for at, picture in enumerate(greys)]
-    batches = collect(pictures)
+    images = [broken_jpeg if at in broken else image for at, image in enumerate(greys)]
+    batches = collect(images)
     assert rows(batches) == {3 * at: 10 * at for at in range(20) if at not in broken}
     failed = [pending.ordinal for batch in batches for pending, _ in batch.failed]
     assert failed == [3 * at for at in broken]
@@ -84,12 +84,12 @@ def test_all_broken_gives_reasons_and_no_row(broken_jpeg):
 def test_a_long_run_of_broken_pictures_is_told_before_its_end(broken_jpeg, greys):
     read = []
 
-    def pictures() -> Iterator[Pending]:
+    def images() -> Iterator[Pending]:
         for pending in feed([*greys[:3], *[broken_jpeg] * 2000, *greys[3:6]]):
             read.append(pending.ordinal)
             yield pending
 
-    stream = stream_batches(pictures(), SIZE, 4)
+    stream = stream_batches(images(), SIZE, 4)
     first = next(stream)
     assert len(read) < 1500
     batches = [first, *stream]
@@ -100,7 +100,7 @@ def test_a_long_run_of_broken_pictures_is_told_before_its_end(broken_jpeg, greys
     assert max(len(batch.failed) for batch in batches) < 1500
 
 
-def test_a_broken_picture_of_the_careful_path_is_failed_too(greys, encode):
+def test_a_broken_image_of_the_careful_path_is_failed_too(greys, encode):
     gif = encode(Image.fromarray(flat(70)), "GIF")
     noise = encode(Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)), "GIF")
     batches = collect([greys[0], noise[: len(noise) // 2], greys[1], gif])
@@ -109,36 +109,36 @@ def test_a_broken_picture_of_the_careful_path_is_failed_too(greys, encode):
 
 
 def test_an_error_of_the_source_reaches_the_consumer_as_it_is(greys):
-    def pictures() -> Iterator[Pending]:
+    def images() -> Iterator[Pending]:
         yield from feed(greys[:6])
         raise OSError("the disk is gone")
 
-    stream = stream_batches(pictures(), SIZE, 4)
+    stream = stream_batches(images(), SIZE, 4)
     assert rows([next(stream)]) == {0: 0, 3: 10, 6: 20, 9: 30}
     with pytest.raises(OSError, match=r"^the disk is gone$"):
         list(stream)
 
 
-def test_an_error_at_the_very_first_picture_reaches_the_consumer():
-    def pictures() -> Iterator[Pending]:
-        raise OSError("no first picture")
+def test_an_error_at_the_very_first_image_reaches_the_consumer():
+    def images() -> Iterator[Pending]:
+        raise OSError("no first image")
         yield
 
-    with pytest.raises(OSError, match=r"^no first picture$"):
-        list(stream_batches(pictures(), SIZE, 4))
+    with pytest.raises(OSError, match=r"^no first image$"):
+        list(stream_batches(images(), SIZE, 4))
 
 
 @pytest.mark.timeout(60)
 def test_a_consumer_may_leave_early(greys):
     read = []
 
-    def pictures() -> Iterator[Pending]:
+    def images() -> Iterator[Pending]:
         for pending in feed(greys * 50):
             read.append(pending.ordinal)
             yield pending
 
     threads = threading.active_count()
-    stream = stream_batches(pictures(), SIZE, 4)
+    stream = stream_batches(images(), SIZE, 4)
     next(stream)
     stream.close()
     del stream
@@ -153,11 +153,11 @@ def test_a_consumer_may_leave_early(greys):
 def test_each_kind_of_file_gives_its_pixels(encode):
     red = np.broadcast_to(np.array([200, 30, 90], np.uint8), (9, 9, 3))
     image = Image.fromarray(red)
-    pictures = [
+    images = [
         encode(image), encode(image.convert("RGBA")), encode(image, "BMP"), encode(image, "TIFF"), encode(image, "PPM"),
         encode(image, "WEBP", lossless=True), np.ascontiguousarray(red),
     ]  # fmt: skip
-    batches = collect(pictures)
+    batches = collect(images)
     images = np.concatenate([batch.images for batch in batches])
     assert np.allclose(images, np.broadcast_to(red[0, 0], (7, 8, 8, 3)), atol=1e-3)
 
@@ -191,7 +191,7 @@ def test_pixels_are_not_rounded_unless_that_is_asked_for():
     assert rounded.images[0, 0, :, 0].tolist() == [0, 0, 1]
 
 
-def test_rescued_and_failed_pictures_keep_the_pixel_type(broken_jpeg, greys):
+def test_rescued_and_failed_images_keep_the_pixel_type(broken_jpeg, greys):
     batches = collect([broken_jpeg, greys[3]], preprocessing=Preprocessing(8, "0..1", pixels="uint8"))
     assert {batch.images.dtype for batch in batches} == {np.dtype(np.uint8)}
     (only,) = collect([broken_jpeg], preprocessing=Preprocessing(8, "0..1", pixels="uint8"))
@@ -219,25 +219,25 @@ def test_antialias_averages_over_all_pixels():
 def test_what_only_the_careful_path_can_decode_takes_its_place_among_the_others(greys, encode):
     # A TIFF that claims to be a PNG: TensorFlow fails at it, Pillow does not.
     tiff = encode(Image.fromarray(flat(111)), "TIFF")
-    pictures = list(feed([*greys[:5], tiff, *greys[6:10]]))
-    pictures[5] = replace(pictures[5], header=Header("PNG", "RGB", 12, 10))
-    batches = list(stream_batches(iter(pictures), SIZE, 4))
+    images = list(feed([*greys[:5], tiff, *greys[6:10]]))
+    images[5] = replace(images[5], header=Header("PNG", "RGB", 12, 10))
+    batches = list(stream_batches(iter(images), SIZE, 4))
     assert rows(batches) == {3 * at: 111 if at == 5 else 10 * at for at in range(10)}
     assert [batch.failed for batch in batches] == [[]] * len(batches)
 
 
-def test_blanks_are_not_taken_for_as_many_rescued_pictures(broken_jpeg, encode):
-    # 288 pictures without a batch bring a batch of four blanks; with it come the four that were rescued.
+def test_blanks_are_not_taken_for_as_many_rescued_images(broken_jpeg, encode):
+    # 288 images without a batch bring a batch of four blanks; with it come the four that were rescued.
     tiff = encode(Image.fromarray(flat(111)), "TIFF")
-    pictures = list(feed([*[broken_jpeg] * 284, *[tiff] * 4, *[broken_jpeg] * 40]))
+    images = list(feed([*[broken_jpeg] * 284, *[tiff] * 4, *[broken_jpeg] * 40]))
     for at in range(284, 288):
-        pictures[at] = replace(pictures[at], header=Header("PNG", "RGB", 12, 10))
-    batches = list(stream_batches(iter(pictures), SIZE, 4))
+        images[at] = replace(images[at], header=Header("PNG", "RGB", 12, 10))
+    batches = list(stream_batches(iter(images), SIZE, 4))
     assert rows(batches) == {3 * at: 111 for at in range(284, 288)}
     assert sum(len(batch.failed) for batch in batches) == 324
 
 
-def test_a_picture_gives_the_same_pixels_in_any_company(greys, encode, pixels, broken_jpeg):
+def test_an_image_gives_the_same_pixels_in_any_company(greys, encode, pixels, broken_jpeg):
     jpeg, gif = encode(pixels(3), "JPEG"), encode(Image.fromarray(pixels(4)), "GIF")
     (alone,) = collect([jpeg, gif])
     crowd = collect([*greys[:5], jpeg, broken_jpeg, *greys[5:9], gif], batch_size=3)

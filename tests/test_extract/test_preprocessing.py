@@ -6,13 +6,13 @@ from extract.engines.frozen import freeze
 from extract.preprocessing import lesson
 
 RAMP = np.arange(256, dtype=np.uint8)
-# Eight pictures of 8 by 8 whose red, green and blue run through all values, each its own way.
-PICTURES = np.stack([np.resize(RAMP, 512), np.resize(RAMP[::-1], 512), np.resize(np.roll(RAMP, 99), 512)], axis=-1)
-PICTURES = PICTURES.reshape(8, 8, 8, 3).astype(np.float32)
+# Eight images of 8 by 8 whose red, green and blue run through all values, each its own way.
+IMAGES = np.stack([np.resize(RAMP, 512), np.resize(RAMP[::-1], 512), np.resize(np.roll(RAMP, 99), 512)], axis=-1)
+IMAGES = IMAGES.reshape(8, 8, 8, 3).astype(np.float32)
 
 
 def scaled(value_range: str) -> np.ndarray:
-    """Return what a network of this range gets to see of `PICTURES`."""
+    """Return what a network of this range gets to see of `IMAGES`."""
     import tensorflow as tf
 
     see = Extractor("see", "see", "0" * 64, "input", lesson(8, value_range), 192, lambda: flatten)
@@ -20,7 +20,7 @@ def scaled(value_range: str) -> np.ndarray:
     def flatten(images):
         return tf.reshape(images, (-1, 192))
 
-    (found,) = freeze(see).function(tf.constant(PICTURES))
+    (found,) = freeze(see).function(tf.constant(IMAGES))
     return found.numpy().reshape(8, 8, 8, 3)
 
 
@@ -45,7 +45,7 @@ def test_a_pixel_worked_out_by_hand(value_range, expected):
 def test_ranges_inside_the_graph_are_those_of_keras_applications(value_range, mode):
     from keras.applications import imagenet_utils
 
-    expected = imagenet_utils.preprocess_input(PICTURES.copy(), mode=mode)
+    expected = imagenet_utils.preprocess_input(IMAGES.copy(), mode=mode)
     assert np.allclose(scaled(value_range), expected, atol=2e-5 if mode == "caffe" else 1e-6)
 
 
@@ -57,12 +57,12 @@ def test_ranges_inside_the_graph_are_those_of_keras_applications(value_range, mo
 def test_each_network_of_the_registry_has_its_own_range(module, value_range):
     import keras
 
-    expected = getattr(keras.applications, module).preprocess_input(PICTURES.copy())
+    expected = getattr(keras.applications, module).preprocess_input(IMAGES.copy())
     assert np.allclose(scaled(value_range), expected, atol=2e-5)
 
 
 def test_the_lessons_range_is_pixels_over_255():
-    assert np.allclose(scaled("0..1"), PICTURES / 255, atol=1e-7)
+    assert np.allclose(scaled("0..1"), IMAGES / 255, atol=1e-7)
 
 
 def test_an_unknown_range_names_the_nearest():

@@ -35,10 +35,10 @@ def counts(extraction):
     return extraction.status, extraction.forward_passes, extraction.reused
 
 
-def test_the_first_extraction_computes_every_picture_in_order(lab, folder):
+def test_the_first_extraction_computes_every_image_in_order(lab, folder):
     done = lab.extract(open_source(f"folder:{folder}"))
     assert counts(done) == ("extracted", 5, 0)
-    assert lab.engine.pictures == 5
+    assert lab.engine.images == 5
     found = done.feature_set
     assert found.features[:].tolist() == [[grey] * 4 for grey in (10, 20, 30, 40, 50)]
     assert found.example_ids.tolist() == ["a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png"]
@@ -47,10 +47,10 @@ def test_the_first_extraction_computes_every_picture_in_order(lab, folder):
 
 
 def test_provenance_tells_the_circumstances(lab, folder):
-    (folder / "a" / "notes.txt").write_text("no picture")
+    (folder / "a" / "notes.txt").write_text("no image")
     done = lab.extract(open_source(f"folder:{folder}"))
     found = done.feature_set.provenance
-    assert (found.dataset, found.source, found.extractor) == ("pictures", f"folder:{folder}", "toy")
+    assert (found.dataset, found.source, found.extractor) == ("images", f"folder:{folder}", "toy")
     assert (found.engine, found.device, found.threads) == ("counting", "CPU", 1)
     assert (found.forward_passes, found.reused, found.ignored, done.ignored) == (5, 0, 1, 1)
     assert 0 < found.seconds <= done.seconds
@@ -83,7 +83,7 @@ def test_the_second_extraction_reads_no_shard(lab, folder):
     assert len(shards_read()) == 1
 
 
-def test_the_same_pictures_in_another_folder_are_the_very_same_set(lab, folder, tmp_path):
+def test_the_same_images_in_another_folder_are_the_very_same_set(lab, folder, tmp_path):
     first = lab.extract(open_source(f"folder:{folder}"))
     moved = folder.rename(tmp_path / "moved elsewhere")
     second = lab.extract(open_source(f"folder:{moved}"), dataset="other name")
@@ -92,18 +92,18 @@ def test_the_same_pictures_in_another_folder_are_the_very_same_set(lab, folder, 
     assert lab.opened == 1
 
 
-def test_new_pictures_cost_what_they_are(lab, folder, greys):
+def test_new_images_cost_what_they_are(lab, folder, greys):
     first = lab.extract(open_source(f"folder:{folder}"))
     for name, data in zip(("a/0.png", "b/9.png"), greys(60, 70), strict=True):
         (folder / name).write_bytes(data)
     second = lab.extract(open_source(f"folder:{folder}"))
     assert counts(second) == ("extracted", 2, 5)
-    assert lab.engine.pictures == 2
+    assert lab.engine.images == 2
     assert second.feature_set.key != first.feature_set.key
     assert second.feature_set.features[:, 0].tolist() == [60, 10, 20, 30, 40, 50, 70]
 
 
-def test_a_removed_picture_costs_nothing(lab, folder):
+def test_a_removed_image_costs_nothing(lab, folder):
     lab.extract(open_source(f"folder:{folder}"))
     (folder / "a" / "2.png").unlink()
     second = lab.extract(open_source(f"folder:{folder}"))
@@ -121,7 +121,7 @@ def test_relabelling_costs_nothing_and_the_old_set_stays(lab, folder):
     old = FeatureStore(lab.store.path).get(key=first.feature_set.key)
     assert old.labels.tolist() == [0, 0, 0, 1, 1]
     assert old.features[:, 0].tolist() == [10, 20, 30, 40, 50]
-    assert FeatureStore(lab.store.path).get("pictures", "all", "toy").key == second.feature_set.key
+    assert FeatureStore(lab.store.path).get("images", "all", "toy").key == second.feature_set.key
 
 
 def test_renaming_costs_nothing_and_is_another_set(lab, folder):
@@ -141,7 +141,7 @@ def test_another_extractor_computes_all(lab, folder):
     assert second.feature_set.key != first.feature_set.key
 
 
-def test_a_picture_in_two_datasets_costs_one_pass(lab, make_folder, greys):
+def test_an_image_in_two_datasets_costs_one_pass(lab, make_folder, greys):
     one, two, three = greys(1, 2, 3)
     lab.extract(open_source(f"folder:{make_folder({'a/x.png': one, 'a/y.png': two}, 'first')}"))
     done = lab.extract(open_source(f"folder:{make_folder({'b/z.png': two, 'b/u.png': three}, 'second')}"))
@@ -156,8 +156,8 @@ def test_duplicates_within_a_split_cost_one_pass_and_have_a_row_each(lab, make_f
 
 
 def test_arrays_need_no_decoder(lab, make_source):
-    pictures = [np.full((8, 8, 1), grey, np.uint8) for grey in (3, 4)]
-    done = lab.extract(make_source([Example(f"{at}", at, picture) for at, picture in enumerate(pictures)]))
+    images = [np.full((8, 8, 1), grey, np.uint8) for grey in (3, 4)]
+    done = lab.extract(make_source([Example(f"{at}", at, image) for at, image in enumerate(images)]))
     assert done.feature_set.features[:].tolist() == [[3] * 4, [4] * 4]
 
 
@@ -175,7 +175,7 @@ def small_chunks(monkeypatch):
 
 @pytest.fixture
 def many(make_source):
-    """45 pictures; picture n is all of grey n."""
+    """45 images; image n is all of grey n."""
     return make_source([Example(f"{at:02d}", at % 2, np.full((8, 8, 3), at, np.uint8)) for at in range(45)])
 
 
@@ -196,13 +196,13 @@ def test_each_chunk_becomes_one_shard(lab, many):
 def test_an_interrupted_extraction_goes_on_with_what_lacks(lab, many, make_engine, batches):
     with pytest.raises(OSError, match=r"^the device is gone$"):
         lab.extract(many, engine=make_engine(4, dies_after=batches))
-    computed = lab.engine.pictures
+    computed = lab.engine.images
     assert computed == batches * 4
     assert lab.store.catalog().empty
     done = lab.extract(many)
     # Every complete chunk is committed before the engine goes on: less than a chunk is lost.
     assert done.reused == computed // 10 * 10
-    assert done.forward_passes == lab.engine.pictures == 45 - done.reused
+    assert done.forward_passes == lab.engine.images == 45 - done.reused
     assert done.feature_set.features[:, 0].tolist() == list(range(45))
 
 
@@ -222,11 +222,11 @@ def test_an_interrupted_source_keeps_the_whole_chunks(lab, many, make_source):
 @pytest.mark.usefixtures("small_chunks")
 def test_broken_pictures_over_whole_chunks_shift_no_row(lab, many, make_source, broken_jpeg):
     broken = {*range(8, 33), 44}
-    pictures = [
+    images = [
         Example(e.example_id, e.label, broken_jpeg + bytes([at]) if at in broken else e.data)
         for at, e in enumerate(many.listed)
     ]
-    done = lab.extract(make_source(pictures), budget=Budget(26))
+    done = lab.extract(make_source(images), budget=Budget(26))
     assert done.feature_set.features[:, 0].tolist() == [at for at in range(45) if at not in broken]
     assert done.feature_set.manifest["quarantined"] == 26
 
@@ -245,14 +245,14 @@ def test_a_shard_that_is_lost_is_computed_again(lab, folder):
 
 @pytest.fixture
 def spoiled(make_folder, greys, broken_jpeg):
-    """Five good pictures, a truncated one twice, a text; 3 of 8 are bad."""
+    """Five good images, a truncated one twice, a text; 3 of 8 are bad."""
     names = ("a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png")
     files = dict(zip(names, greys(10, 20, 30, 40, 50), strict=True))
     files |= {"a/25.jpg": broken_jpeg, "b/0.jpg": broken_jpeg, "b/text.jpg": b"These are words."}
     return make_folder(files)
 
 
-def test_bad_pictures_are_quarantined_with_their_reason_and_counted(lab, spoiled, broken_jpeg):
+def test_bad_images_are_quarantined_with_their_reason_and_counted(lab, spoiled, broken_jpeg):
     found = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3)).feature_set
     assert found.features[:, 0].tolist() == [10, 20, 30, 40, 50]
     assert (found.manifest["rows"], found.manifest["quarantined"], found.candidates) == (5, 3, 8)
@@ -267,7 +267,7 @@ def test_bad_pictures_are_quarantined_with_their_reason_and_counted(lab, spoiled
     assert bad.to_numpy().tolist() == [
         ["quarantined", reason, "JPEG", "RGB", 40, 40, len(broken_jpeg), 0],
         ["quarantined", reason, "JPEG", "RGB", 40, 40, len(broken_jpeg), 1],
-        ["quarantined", "not a picture of a known format", "", "", 0, 0, 16, 1],
+        ["quarantined", "not an image of a known format", "", "", 0, 0, 16, 1],
     ]
     assert ledger["content_sha256"]["a/25.jpg"] == hashlib.sha256(broken_jpeg).hexdigest()
     assert (ledger.loc["a/1.png", ["status", "reason", "format", "width"]] == ["ok", "", "PNG", 12]).all()
@@ -286,7 +286,7 @@ def test_the_second_run_knows_the_verdicts_without_decoding(lab, spoiled, monkey
     assert second.feature_set.key == first.feature_set.key
 
 
-def test_a_bad_picture_that_is_replaced_is_computed(lab, spoiled, greys):
+def test_a_bad_image_that_is_replaced_is_computed(lab, spoiled, greys):
     lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
     (spoiled / "b" / "text.jpg").write_bytes(greys(60)[0])
     done = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
@@ -303,7 +303,7 @@ def test_a_budget_that_suffices(lab, spoiled, budget):
 @pytest.mark.parametrize("budget", ["0", "2", "37%"])
 def test_a_budget_that_is_exceeded_is_bad_data_and_publishes_nothing(lab, spoiled, budget):
     # How far reading was ahead is a matter of threads.
-    message = r"[123] of the [5-8] pictures read so far cannot be decoded, more than the budget allows \([ab]/"
+    message = r"[123] of the [5-8] images read so far cannot be decoded, more than the budget allows \([ab]/"
     with pytest.raises(BadData, match=message):
         lab.extract(open_source(f"folder:{spoiled}"), budget=Budget.parse(budget))
     assert lab.store.catalog().empty
@@ -311,7 +311,7 @@ def test_a_budget_that_is_exceeded_is_bad_data_and_publishes_nothing(lab, spoile
 
 def test_a_share_holds_where_only_reading_tells_the_total(lab, make_source, greys):
     listed = [Example(f"{at}", 0, data) for at, data in enumerate([*greys(1, 2, 3), b"words"])]
-    with pytest.raises(BadData, match="1 of the 4 pictures read so far cannot be decoded"):
+    with pytest.raises(BadData, match="1 of the 4 images read so far cannot be decoded"):
         lab.extract(make_source(listed, count=None), budget=Budget.parse("24%"))
     assert lab.extract(make_source(listed, count=None), budget=Budget.parse("25%")).forward_passes == 0
 
@@ -319,7 +319,7 @@ def test_a_share_holds_where_only_reading_tells_the_total(lab, make_source, grey
 def test_rows_computed_before_a_budget_broke_are_kept(lab, spoiled):
     with pytest.raises(BadData, match="Rows computed until now are kept"):
         lab.extract(open_source(f"folder:{spoiled}"))
-    computed = lab.engine.pictures
+    computed = lab.engine.images
     assert counts(lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))) == (
         "extracted",
         5 - computed,
@@ -337,10 +337,10 @@ def test_a_split_that_is_not_there_leaves_the_store_as_it_was(lab, folder, tree)
     assert tree(lab.store.path) == before
 
 
-def test_no_picture_that_can_be_decoded_leaves_the_store_as_it_was(lab, make_folder, broken_jpeg, tree):
+def test_no_image_that_can_be_decoded_leaves_the_store_as_it_was(lab, make_folder, broken_jpeg, tree):
     before = tree(lab.store.path)
     folder = make_folder({"a/1.jpg": broken_jpeg, "a/2.jpg": b"words"})
-    with pytest.raises(BadData, match="none of its 2 pictures can be decoded"):
+    with pytest.raises(BadData, match="none of its 2 images can be decoded"):
         lab.extract(open_source(f"folder:{folder}"), budget=Budget(None, 1.0))
     assert tree(lab.store.path) == before
 
@@ -375,18 +375,18 @@ def test_an_engine_that_gives_another_shape_is_refused(lab, folder, tree, make_e
 def test_a_plan_counts_what_an_extraction_would_compute_and_writes_nothing(lab, spoiled, tree, toy):
     source = open_source(f"folder:{spoiled}")
     before = tree(lab.store.path)
-    plan = plan_extraction(source, "all", toy, lab.store, "pictures")
-    # Headers tell that the text is none; the truncated picture shows only when it is decoded.
-    assert (plan.key, plan.rows, plan.quarantined, plan.lacking) == ("", 7, 1, 6)
+    plan = plan_extraction(source, "all", toy, lab.store, "images")
+    # Headers tell that the text is none; the truncated image shows only when it is decoded.
+    assert (plan.key, plan.rows, plan.quarantined, plan.missing) == ("", 7, 1, 6)
     assert tree(lab.store.path) == before
-    assert plan_extraction(source, "all", toy, None, "pictures") == plan
+    assert plan_extraction(source, "all", toy, None, "images") == plan
 
 
 def test_a_plan_knows_the_set_that_is_there(lab, spoiled, toy):
     source = open_source(f"folder:{spoiled}")
     key = lab.extract(source, budget=Budget(3)).feature_set.key
-    plan = plan_extraction(source, "all", toy, lab.store, "pictures")
-    assert (plan.key, plan.rows, plan.quarantined, plan.lacking) == (key, 5, 3, 0)
+    plan = plan_extraction(source, "all", toy, lab.store, "images")
+    assert (plan.key, plan.rows, plan.quarantined, plan.missing) == (key, 5, 3, 0)
 
 
 def test_progress_ends_with_the_whole_truth(lab, spoiled):
@@ -411,7 +411,7 @@ def refuse():
     raise AssertionError("an engine was opened")
 
 source, store = open_source(sys.argv[1]), FeatureStore(sys.argv[2])
-done = extract_features(source, "all", pixels_floor(), store, refuse, Naming("pictures", "2026-11-24T00:00:00Z"))
+done = extract_features(source, "all", pixels_floor(), store, refuse, Naming("images", "2026-11-24T00:00:00Z"))
 heavy = [name for name in ("tensorflow", "keras", "openvino", "tensorflow_datasets") if name in sys.modules]
 print(done.status, done.forward_passes, heavy)
 """
@@ -419,7 +419,7 @@ print(done.status, done.forward_passes, heavy)
 
 def test_a_second_extraction_imports_no_framework(store, folder):
     floor = pixels_floor()
-    naming = Naming("pictures", "2026-11-24T00:00:00Z")
+    naming = Naming("images", "2026-11-24T00:00:00Z")
     extract_features(open_source(f"folder:{folder}"), "all", floor, store, lambda: open_engine(floor), naming)
     command = [sys.executable, "-c", SECOND_RUN, f"folder:{folder}", str(store.path)]
     found = subprocess.run(command, capture_output=True, text=True, cwd=Path(extract.__file__).parents[1], check=False)
@@ -449,7 +449,7 @@ def test_rows_are_bitwise_the_same_after_interruptions_and_with_other_batches(
     assert opened.name == "openvino"
     whole = lab.extract(source, extractor=small_network, engine=Limited(opened, 64))
     store = FeatureStore.create(lab.store.path.with_name("again"))
-    naming = Naming("pictures", "2026-11-24T00:00:00Z")
+    naming = Naming("images", "2026-11-24T00:00:00Z")
     monkeypatch.setattr(extract.shares, "CHUNK", 16)
     for batch_size, batches in ((7, 5), (1, 20)):
         engine = Limited(open_engine(small_network), batch_size, batches)

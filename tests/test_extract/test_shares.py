@@ -12,7 +12,7 @@ from extract.outcome import NOTHING, Contribution, combine
 from extract.shares import WHOLE, numbered_examples
 from extract.sources import FolderSource
 
-NAMING = Naming("pictures", "2026-11-24T01:02:03Z")
+NAMING = Naming("images", "2026-11-24T01:02:03Z")
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ class Shares:
             lab.store,
             lambda: lab.engine,
             share,
-            "pictures",
+            "images",
             self.budget,
             has_canary=False,
             contributed=contributed,
@@ -51,10 +51,10 @@ class Shares:
 
 @pytest.fixture
 def shares(lab, make_source, make_jpeg):
-    """Returns a function: pictures (a number each), or bytes → their shares."""
+    """Returns a function: images (a number each), or bytes → their shares."""
 
-    def make(pictures, count=-1, budget=None):
-        data = [picture if isinstance(picture, bytes) else make_jpeg(picture) for picture in pictures]
+    def make(images, count=-1, budget=None):
+        data = [image if isinstance(image, bytes) else make_jpeg(image) for image in images]
         examples = [Example(f"{at:03d}.jpg", at % 2, item) for at, item in enumerate(data)]
         return Shares(lab, make_source(examples, count), budget or Budget())
 
@@ -80,10 +80,10 @@ def test_shares_part_the_candidates_and_parts_of_a_share_part_the_share():
     assert (WHOLE.is_whole, WHOLE.candidates(None), Share(1, 2).candidates(None)) == (True, None, None)
 
 
-def test_a_folder_reads_no_picture_of_another_share(make_folder, make_jpeg, monkeypatch):
+def test_a_folder_reads_no_image_of_another_share(make_folder, make_jpeg, monkeypatch):
     source = FolderSource(make_folder({f"a/{n:02d}.jpg": make_jpeg(n) for n in range(10)}))
     read = []
-    monkeypatch.setattr("extract.sources.folder.open_picture", lambda path, name, *rest: read.append(name) or name)
+    monkeypatch.setattr("extract.sources.folder.open_image", lambda path, name, *rest: read.append(name) or name)
     found = list(numbered_examples(source, "all", Share(1, 2).has_candidate))
     assert found == [(n, f"a/{n:02d}.jpg") for n in (4, 5, 6, 7)]
     assert len(read) == 4
@@ -100,7 +100,7 @@ def test_whoever_computes_the_last_row_publishes_and_the_set_is_the_serial_one(l
         assert (published is None) == (at < 2)
     assert published.forward_passes == Share(order[-1], 3).candidates(30)
     assert published.reused == 30 - published.forward_passes
-    assert lab.engine.pictures == 30
+    assert lab.engine.images == 30
     serial = lab.extract(split.source)
     assert (serial.status, serial.forward_passes) == ("cached", 0)
     assert serial.feature_set.key == published.feature_set.key
@@ -135,10 +135,10 @@ def test_the_budget_is_of_the_whole_and_may_be_spent_in_one_share(shares, broken
     assert within.publish(Share(1, 2), within.compute(Share(1, 2))).feature_set.manifest["quarantined"] == 2
 
 
-def test_bad_pictures_of_two_shares_add_up_and_nothing_is_published(lab, shares, broken_jpeg):
+def test_bad_images_of_two_shares_add_up_and_nothing_is_published(lab, shares, broken_jpeg):
     split = shares([broken_jpeg, 1, 2, 3, broken_jpeg[:-1], 5, 6, 7], budget=Budget(1))
     done = [split.compute(Share(index, 2)) for index in range(2)]
-    with pytest.raises(BadData, match="2 of the 8 pictures read so far cannot be decoded"):
+    with pytest.raises(BadData, match="2 of the 8 images read so far cannot be decoded"):
         split.publish(Share(1, 2), done[1])
     assert lab.store.catalog().empty
 
@@ -147,10 +147,10 @@ def test_a_share_that_is_worse_than_the_whole_may_be_stops_early(lab, shares, br
     split = shares([*range(4), *[broken_jpeg[: -1 - n] for n in range(4)], *range(8, 400)], budget=Budget(0))
     with pytest.raises(BadData, match="cannot be decoded"):
         split.compute(Share(1, 2))
-    assert lab.engine.pictures < 50
+    assert lab.engine.images < 50
 
 
-def test_a_picture_that_stands_in_two_shares_counts_for_both_and_has_one_row(shares):
+def test_an_image_that_stands_in_two_shares_counts_for_both_and_has_one_row(shares):
     split = shares([0, 1, 2, 3, 0, 1, 2, 3])
     done = [split.compute(Share(index, 2)) for index in range(2)]
     published = split.publish(Share(1, 2), combine(done))
@@ -164,16 +164,20 @@ def test_what_workers_did_of_a_share_counts_once_and_is_not_done_again(lab, shar
     workers = combine([split.compute(share.part(number, 2)) for number in range(2)])
     done = split.compute(share, workers)
     assert (done.candidates, done.bad, done.forward_passes) == (12, 1, 11)
-    assert lab.engine.pictures == 11
-    assert done.verdicts == workers.verdicts
+    assert lab.engine.images == 11
+    assert done.decode_failures == workers.decode_failures
 
 
 def test_contributions_add_up_and_the_first_that_ran_speaks_for_all():
     nothing = Contribution()
-    one = Contribution(candidates=5, bad=1, forward_passes=4, seconds=2.0, engine="a", threads=1, verdicts={b"x": "no"})
-    two = Contribution(candidates=3, forward_passes=3, seconds=3.0, engine="b", threads=2, verdicts={b"y": "nor"})
+    one = Contribution(
+        candidates=5, bad=1, forward_passes=4, seconds=2.0, engine="a", threads=1, decode_failures={b"x": "no"}
+    )
+    two = Contribution(
+        candidates=3, forward_passes=3, seconds=3.0, engine="b", threads=2, decode_failures={b"y": "nor"}
+    )
     both = combine([nothing, one, two])
     assert (both.candidates, both.bad, both.forward_passes, both.seconds) == (8, 1, 7, 5.0)
-    assert (both.engine, both.threads, both.verdicts) == ("a", 1, {b"x": "no", b"y": "nor"})
+    assert (both.engine, both.threads, both.decode_failures) == ("a", 1, {b"x": "no", b"y": "nor"})
     assert combine([one, two], seconds=3.0).seconds == 3.0
     assert combine([]) == nothing

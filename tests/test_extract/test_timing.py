@@ -40,12 +40,12 @@ def slow_engine(make_engine):
     return Slow(batch_size=4)
 
 
-def pictures(make_source, count=12):
+def images(make_source, count=12):
     return make_source([Example(f"{at}", at % 2, np.full((8, 8, 3), at, np.uint8)) for at in range(count)])
 
 
 def test_forward_and_waiting_are_the_time_from_the_first_batch_to_the_last_row(lab, make_source, slow_engine):
-    done = lab.extract(pictures(make_source), engine=slow_engine)
+    done = lab.extract(images(make_source), engine=slow_engine)
     spent = done.time
     # Three batches of at least 20 ms each, one after another.
     assert spent.forward >= 3 * 0.02
@@ -54,8 +54,8 @@ def test_forward_and_waiting_are_the_time_from_the_first_batch_to_the_last_row(l
 
 
 def test_a_job_that_computes_nothing_reads_and_writes_only(lab, make_source):
-    lab.extract(pictures(make_source))
-    spent = lab.extract(pictures(make_source)).time
+    lab.extract(images(make_source))
+    spent = lab.extract(images(make_source)).time
     assert spent.read > 0
     assert (spent.decode, spent.forward, spent.waiting) == (0, 0, 0)
 
@@ -67,9 +67,9 @@ def test_a_source_that_is_slow_shows_as_reading_and_waiting(lab, make_source):
                 time.sleep(0.01)
                 yield example
 
-    spent = lab.extract(Slow(pictures(make_source).listed)).time
+    spent = lab.extract(Slow(images(make_source).listed)).time
     assert spent.read >= 12 * 0.01
-    # The first picture is read before there is an engine that could wait.
+    # The first image is read before there is an engine that could wait.
     assert spent.waiting >= 8 * 0.01
 
 

@@ -1,4 +1,4 @@
-"""Views: what is drawn, what the pipeline makes of it, and that nothing but picture and number decides."""
+"""Views: what is drawn, what the pipeline makes of it, and that nothing but image and number decides."""
 
 import hashlib
 import io
@@ -56,19 +56,19 @@ def test_windows_are_spread_over_places_sizes_and_both_directions():
     assert np.quantile(areas, 0.98) > 0.9
 
 
-def test_each_view_of_a_picture_is_another_and_so_is_each_pictures():
+def test_each_view_of_an_image_is_another_and_so_is_each_images():
     drawn = {draw_window(content, view, 1000, 1000) for content in contents(20) for view in range(1, 21)}
     assert len(drawn) == 400
 
 
-def test_a_very_wide_or_high_picture_gives_its_middle():
+def test_a_very_wide_or_high_image_gives_its_middle():
     # No window of half its area is as near a square as 4:3: 100 high, 133 wide, in the middle of 1,000.
     wide, high = draw_window(bytes(32), 1, 100, 1000), draw_window(bytes(32), 1, 1000, 100)
     assert (wide.top, wide.left, wide.height, wide.width) == (0, 433, 100, 133)
     assert (high.top, high.left, high.height, high.width) == (433, 0, 133, 100)
 
 
-def test_the_smallest_picture_is_its_own_window():
+def test_the_smallest_image_is_its_own_window():
     window = draw_window(bytes(32), 3, 1, 1)
     assert (window.top, window.left, window.height, window.width) == (0, 0, 1, 1)
 
@@ -76,18 +76,18 @@ def test_the_smallest_picture_is_its_own_window():
 # What the pipeline makes of it
 
 
-def pending(pictures, first=0):
-    for at, data in enumerate(pictures):
+def pending(images, first=0):
+    for at, data in enumerate(images):
         encoded = isinstance(data, bytes)
         header = read_header(data) if encoded else Header("pixels", "RGB", data.shape[1], data.shape[0])
         example = Example(f"{at}", 0, data)
         yield Pending(first + at, example, example.content_sha256(), header)
 
 
-def seen(pictures, batch_size=4, **changes) -> dict[bytes, np.ndarray]:
+def seen(images, batch_size=4, **changes) -> dict[bytes, np.ndarray]:
     """Return content → image."""
     found = {}
-    for batch in stream_batches(pending(pictures), replace(PLAIN, **changes), batch_size):
+    for batch in stream_batches(pending(images), replace(PLAIN, **changes), batch_size):
         found |= {one.content: image for one, image in zip(batch.pending, batch.images, strict=True)}
     return found
 
@@ -100,7 +100,7 @@ def encode(pixels, kind="PNG", **options) -> bytes:
 
 @pytest.fixture(scope="module")
 def places() -> np.ndarray:
-    """A picture of 40 by 60 whose red says the row, and whose green the column of each pixel."""
+    """An image of 40 by 60 whose red says the row, and whose green the column of each pixel."""
     rows, columns = np.mgrid[0:40, 0:60]
     return np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
 
@@ -123,8 +123,8 @@ def expected(pixels, content, view, size=8) -> np.ndarray:
 def test_a_view_is_the_window_cut_out_turned_over_and_resized(places, view):
     # Fast path (PNG), careful path (TIFF; with alpha), raw pixels: each from its own bytes.
     alpha = np.dstack([places, np.full(places.shape[:2], 255, np.uint8)])
-    pictures = [encode(places), encode(places, "TIFF"), encode(alpha), places]
-    found = seen(pictures, view=view)
+    images = [encode(places), encode(places, "TIFF"), encode(alpha), places]
+    found = seen(images, view=view)
     assert len(found) == 4
     for content, image in found.items():
         assert np.allclose(image, expected(places, content, view), atol=1e-3)
@@ -145,9 +145,9 @@ def test_what_only_the_careful_path_can_decode_shows_the_same_window(places):
 
 
 def test_batch_order_and_company_change_no_view(places):
-    pictures = [encode(np.roll(places, at, axis=1)) for at in range(7)]
-    alone = seen(pictures, batch_size=1, view=2)
-    together = seen(pictures[::-1], batch_size=3, view=2)
+    images = [encode(np.roll(places, at, axis=1)) for at in range(7)]
+    alone = seen(images, batch_size=1, view=2)
+    together = seen(images[::-1], batch_size=3, view=2)
     assert alone.keys() == together.keys()
     assert all(np.array_equal(alone[content], together[content]) for content in alone)
 
@@ -163,7 +163,7 @@ def test_the_window_takes_the_place_of_the_presets_crop_and_the_rest_stays(place
     assert not np.allclose(image, smooth, atol=1e-2)
 
 
-def test_view_0_is_the_picture_itself(places):
+def test_view_0_is_the_image_itself(places):
     (image,) = seen([places], view=0).values()
     (plain,) = seen([places]).values()
     assert np.array_equal(image, plain)
@@ -180,7 +180,7 @@ def test_a_views_key_says_which_and_by_which_rules_and_a_plain_one_says_nothing(
 
 @pytest.mark.parametrize("view", [-1, 101])
 def test_an_impossible_view_is_refused(view):
-    with pytest.raises(InvalidSetting, match=rf"view {view}: 0 \(the picture itself\) to 100 expected"):
+    with pytest.raises(InvalidSetting, match=rf"view {view}: 0 \(the image itself\) to 100 expected"):
         replace(PLAIN, view=view)
 
 
@@ -219,7 +219,7 @@ def test_views_lie_in_pools_of_their_own_and_cost_nothing_twice(lab, make_source
     assert [done.forward_passes for done in (plain, first, second)] == [6, 6, 6]
     assert len({done.feature_set.manifest["pool"] for done in (plain, first, second)}) == 3
     assert lab.extract(source, extractor=lab.toy.view(1)).forward_passes == 0
-    named = lab.store.get("pictures", "all", "toy@view1")
+    named = lab.store.get("images", "all", "toy@view1")
     assert named.key == first.feature_set.key
     assert np.array_equal(named.content_sha256, plain.feature_set.content_sha256)
     means = [

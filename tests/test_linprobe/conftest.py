@@ -24,10 +24,10 @@ def run(capsys, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A folder of two classes, 12 pictures each: dark ones and bright ones."""
+def images(tmp_path):
+    """A folder of two classes, 12 images each: dark ones and bright ones."""
     rng = np.random.default_rng(0)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     for name, low in (("bright", 128), ("dark", 0)):
         (folder / name).mkdir(parents=True)
         for number in range(12):
@@ -37,7 +37,7 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def gone_and_mine(pictures, tmp_path):
+def gone_and_mine(images, tmp_path):
     """Two datasets of a job's file, of which only the second is there."""
     return f"""
         [[datasets]]
@@ -45,7 +45,7 @@ def gone_and_mine(pictures, tmp_path):
         source = "folder:{tmp_path / "gone"}"
         [[datasets]]
         name = "mine"
-        source = "folder:{pictures}"
+        source = "folder:{images}"
         """
 
 
@@ -87,10 +87,10 @@ def extracted(run, digits_store, tmp_path):
 
 @dataclass(frozen=True)
 class TrainedStore:
-    """A store with runs on pictures of three classes, by a small network that averages over space at its end."""
+    """A store with runs on images of three classes, by a small network that averages over space at its end."""
 
     store: Path
-    pictures: Path
+    images: Path
     dataset: str
     extractor: str
 
@@ -99,7 +99,7 @@ class TrainedStore:
 
     @property
     def files(self):
-        return sorted(self.pictures.rglob("*.*"))
+        return sorted(self.images.rglob("*.*"))
 
 
 def draw_classes(folder):
@@ -138,7 +138,7 @@ def save_small_network(folder):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    draw_classes(folder / "pictures")
+    draw_classes(folder / "images")
     save_small_network(folder / "network")
     job = folder / "job.toml"
     extractor = f"savedmodel:{folder / 'network'}"
@@ -147,7 +147,7 @@ def trained(tmp_path_factory):
         store = "{folder / "store"}"
         [[datasets]]
         name = "colours"
-        source = "folder:{folder / "pictures"}"
+        source = "folder:{folder / "images"}"
         [[extractors]]
         name = "{extractor}"
         size = 32
@@ -164,4 +164,4 @@ def trained(tmp_path_factory):
     )
     assert main(["extract", str(job)]) == 0
     assert main(["probe", str(job)]) == 0
-    return TrainedStore(folder / "store", folder / "pictures", "colours", extractor)
+    return TrainedStore(folder / "store", folder / "images", "colours", extractor)

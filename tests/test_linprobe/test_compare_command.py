@@ -37,7 +37,7 @@ def test_two_runs_are_compared_by_id_prefix_and_name(run, probed):
     assert [row["class_name"] for row in document["classes"]] == [str(digit) for digit in range(10)]
     code, text, _ = run("compare", probed["knn"]["run_id"], "bundled:digits/pixels/ridge")
     assert code == 0
-    assert "on 360 equal test pictures" in text
+    assert "on 360 equal test images" in text
     assert "McNemar's exact test" in text
     assert "8 times in 10" in text
 
@@ -48,7 +48,7 @@ def test_runs_that_cannot_be_compared_or_do_not_exist_say_so(run, probed):
     ids = [document["runs"][0]["run_id"] for _, document, _ in (other, elsewhere)]
     code, _, err = run("compare", *ids)
     assert code == 65
-    assert "share no test picture" in err
+    assert "share no test image" in err
     code, _, err = run("compare", ids[0], "bundled:digits/pixels/svm")
     assert code == 2
     assert "bundled:digits/pixels/knn" in err

@@ -108,11 +108,11 @@ def test_a_dataset_without_a_name_is_called_after_its_source(write):
         ("[gate]\nmax_drop = 0.1\nbaselines = []", r"gate\.baselines: at least 1 in the list expected, got \[\]\."),
         (
             "[[datasets]]\nname = 'd'\nsource = 'a'\n[[datasets]]\nname = 'd'\nsource = 'b'",
-            r"job\.toml: the dataset 'd' stands twice",
+            r"job\.toml: the dataset 'd' is duplicated",
         ),
         (
             "[[extractors]]\nname = 'e'\n[[extractors]]\nname = 'e'",
-            r"job\.toml: the extractor 'e' stands twice",
+            r"job\.toml: the extractor 'e' is duplicated",
         ),
     ],
 )

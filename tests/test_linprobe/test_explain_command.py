@@ -9,17 +9,17 @@ def explain(run, trained, *arguments, head="logistic"):
 
 
 def test_logits_of_the_maps_are_those_of_the_stored_rows(run, trained):
-    folder = trained.pictures / "red"
+    folder = trained.images / "red"
     code, found, _ = explain(run, trained, folder, "--top", 5, "--json")
     assert code == 0
     store = FeatureStore(trained.store)
     rows = store.get("colours", "all", trained.extractor)
     head = store.run(trained.run()).head
     logits = (rows.features[:] - head["mean"]) / head["scale"] @ head["kernel"] + head["bias"]
-    of_picture = dict(zip(rows.example_ids.tolist(), logits, strict=True))
+    of_image = dict(zip(rows.example_ids.tolist(), logits, strict=True))
     assert len(found["explanations"]) == 14
     for row in found["explanations"]:
-        expected = of_picture[row["image"].removeprefix(f"{trained.pictures}/")]
+        expected = of_image[row["image"].removeprefix(f"{trained.images}/")]
         assert sorted(entry["class"] for entry in row["classes"]) == ["blue", "green", "red"]
         for entry in row["classes"]:
             assert entry["logit"] == pytest.approx(expected[rows.class_names.index(entry["class"])], abs=2e-5)
@@ -41,15 +41,15 @@ def test_drawings_lie_beside_a_page_that_shows_them(run, trained, tmp_path):
     assert "<b>.png" not in page
     assert 'src="0001-a__b_.png"' in page
     with Image.open(tmp_path / "out" / "0002-01.png") as image:
-        assert image.width > 3 * image.height  # a picture and three maps side by side
+        assert image.width > 3 * image.height  # an image and three maps side by side
 
 
-def test_a_bad_picture_is_named_and_the_others_are_explained(run, trained, tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+def test_a_bad_image_is_named_and_the_others_are_explained(run, trained, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
     code, found, err = explain(run, trained, tmp_path / "bad.png", trained.files[0], "--json")
     assert code == 65
     assert [row["image"] for row in found["explanations"]] == [str(trained.files[0])]
-    assert f"{tmp_path / 'bad.png'}: not a picture" in err
+    assert f"{tmp_path / 'bad.png'}: not an image" in err
 
 
 def test_layers_are_listed_and_drawn_channel_by_channel(run, trained, tmp_path):

@@ -44,10 +44,10 @@ def test_a_second_run_makes_no_forward_pass(run):
     assert second["key"] == first["key"]
 
 
-def test_the_same_pictures_in_another_folder_make_no_forward_pass_and_are_the_same_set(run, pictures, tmp_path):
-    first = sets(run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")[1])["all"]
+def test_the_same_images_in_another_folder_make_no_forward_pass_and_are_the_same_set(run, images, tmp_path):
+    first = sets(run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")[1])["all"]
     elsewhere = tmp_path / "elsewhere"
-    shutil.copytree(pictures, elsewhere)
+    shutil.copytree(images, elsewhere)
     second = sets(run("extract", "--dataset", f"folder:{elsewhere}", "--extractor", "pixels", "--json")[1])["all"]
     assert first["forward_passes"] == 24
     assert (second["forward_passes"], second["status"], second["key"]) == (0, "cached", first["key"])
@@ -63,8 +63,8 @@ def test_another_slice_of_the_same_base_split_makes_no_forward_pass(run, extract
     assert [row["forward_passes"] for row in again["feature_sets"]] == [0, 0]
 
 
-def test_dry_run_computes_and_writes_nothing(run, pictures, tmp_path):
-    arguments = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")
+def test_dry_run_computes_and_writes_nothing(run, images, tmp_path):
+    arguments = ("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")
     code, document, _ = run(*arguments, "--dry-run")
     planned = sets(document)["all"]
     assert (code, planned["status"], planned["forward_passes"], planned["rows"]) == (0, "planned", 24, 24)
@@ -73,25 +73,25 @@ def test_dry_run_computes_and_writes_nothing(run, pictures, tmp_path):
     assert sets(run(*arguments, "--dry-run")[1])["all"]["status"] == "cached"
 
 
-def test_a_dry_run_says_that_the_budget_would_be_exceeded(run, pictures):
-    (pictures / "dark" / "torn.jpg").write_bytes(b"no picture at all")
-    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--dry-run")
+def test_a_dry_run_says_that_the_budget_would_be_exceeded(run, images):
+    (images / "dark" / "torn.jpg").write_bytes(b"no image at all")
+    job = ("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--dry-run")
     code, _, err = run(*job)
     assert code == 0
-    assert "1 undecodable pictures are more than the budget allows: without --dry-run this ends with 65" in err
+    assert "1 undecodable images are more than the budget allows: without --dry-run this ends with 65" in err
     assert "budget" not in run(*job, "--max-bad", "1")[2]
 
 
-def test_a_folder_in_place_of_a_configuration_is_told_how_it_is_named(run, pictures):
-    code, _, err = run("extract", "pictures")
+def test_a_folder_in_place_of_a_configuration_is_told_how_it_is_named(run, images):
+    code, _, err = run("extract", "images")
     assert code == 2
-    assert "pictures are named by --dataset folder:pictures" in err
+    assert "images are named by --dataset folder:images" in err
 
 
-def test_a_broken_picture_is_quarantined_within_the_budget_and_refused_beyond_it(run, pictures):
-    (pictures / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
-    (pictures / "dark" / "notes.txt").write_text("no picture")
-    arguments = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")
+def test_a_broken_image_is_quarantined_within_the_budget_and_refused_beyond_it(run, images):
+    (images / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    (images / "dark" / "notes.txt").write_text("no image")
+    arguments = ("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")
     code, document, err = run(*arguments)
     assert code == 65
     assert document["feature_sets"] == []
@@ -105,10 +105,10 @@ def test_a_broken_picture_is_quarantined_within_the_budget_and_refused_beyond_it
     assert [entry["example_id"] for entry in shown["quarantined"]] == ["dark/torn.jpg"]
 
 
-def test_a_deleted_split_is_told_of_and_no_probe_uses_it(run, pictures, tmp_path):
+def test_a_deleted_split_is_told_of_and_no_probe_uses_it(run, images, tmp_path):
     (tmp_path / "data").mkdir()
     for split in ("train", "test"):
-        shutil.copytree(pictures, tmp_path / "data" / split)
+        shutil.copytree(images, tmp_path / "data" / split)
     job = ("--dataset", f"folder:{tmp_path}/data", "--extractor", "pixels", "--json")
     run("extract", *job)
     assert run("probe", *job)[1]["runs"][0]["test"] == "test"
@@ -123,12 +123,12 @@ def test_a_deleted_split_is_told_of_and_no_probe_uses_it(run, pictures, tmp_path
     assert "has ended" not in run("extract", *job)[2]
 
 
-def test_a_job_that_fails_on_a_new_path_leaves_no_store_behind(run, pictures, tmp_path):
-    (pictures / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
-    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--split", "all")
-    for path in (pictures / "bright").iterdir():
+def test_a_job_that_fails_on_a_new_path_leaves_no_store_behind(run, images, tmp_path):
+    (images / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    job = ("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--split", "all")
+    for path in (images / "bright").iterdir():
         path.write_bytes(b"\xff\xd8\xff\xe0 torn")
-    for path in (pictures / "dark").iterdir():
+    for path in (images / "dark").iterdir():
         path.write_bytes(b"\xff\xd8\xff\xe0 torn")
     assert run(*job)[0] == 65
     assert not (tmp_path / "linprobe-store").exists()
@@ -137,9 +137,9 @@ def test_a_job_that_fails_on_a_new_path_leaves_no_store_behind(run, pictures, tm
     assert (tmp_path / "linprobe-store" / "FORMAT").exists(), "that store was somebody's"
 
 
-def test_a_plain_file_as_store_is_told(run, pictures, tmp_path):
+def test_a_plain_file_as_store_is_told(run, images, tmp_path):
     (tmp_path / "file").write_text("mine")
-    code, _, err = run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--store", "file")
+    code, _, err = run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--store", "file")
     assert code == 74
     assert err == f"linprobe: {tmp_path}/file: a store's folder expected, a file found; name a folder with --store.\n"
 
@@ -170,7 +170,7 @@ def test_a_store_that_may_only_be_read_serves_what_it_has(run, extracted, tmp_pa
     assert not (tmp_path / "linprobe-store" / "cache").exists()
 
 
-def test_one_dataset_that_fails_does_not_stop_the_others(run, pictures, tmp_path):
+def test_one_dataset_that_fails_does_not_stop_the_others(run, images, tmp_path):
     job = tmp_path / "job.toml"
     job.write_text(
         f"""
@@ -179,7 +179,7 @@ def test_one_dataset_that_fails_does_not_stop_the_others(run, pictures, tmp_path
         source = "folder:{tmp_path}/gone"
         [[datasets]]
         name = "here"
-        source = "folder:{pictures}"
+        source = "folder:{images}"
         [[extractors]]
         name = "pixels"
         """
@@ -191,11 +191,11 @@ def test_one_dataset_that_fails_does_not_stop_the_others(run, pictures, tmp_path
     assert "gone / pixels: " in err
 
 
-def test_a_relative_folder_is_the_one_of_the_current_folder(run, pictures, tmp_path, monkeypatch):
+def test_a_relative_folder_is_the_one_of_the_current_folder(run, images, tmp_path, monkeypatch):
     store = tmp_path / "s"
     for place, kept in (("a", 12), ("b", 6)):
         (tmp_path / place).mkdir()
-        shutil.copytree(pictures, tmp_path / place / "data")
+        shutil.copytree(images, tmp_path / place / "data")
         for path in (tmp_path / place / "data").rglob("*.png"):
             if int(path.stem) >= kept:
                 path.unlink()
@@ -208,13 +208,13 @@ def test_a_relative_folder_is_the_one_of_the_current_folder(run, pictures, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept(pictures, tmp_path, number):
+def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept(images, tmp_path, number):
     linprobe = Path(sys.executable).parent / "linprobe"
     store = FeatureStore.create(tmp_path / "s")
     # It waits for the lock of another job, which is a good moment to be stopped.
     key = open_extractor("pixels", ModelCaches(tmp_path, tmp_path)).pool_key().digest
-    lock = digest([f"folder:{pictures}", "all", key])[:32]
-    command = [linprobe, "extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--store", store.path]
+    lock = digest([f"folder:{images}", "all", key])[:32]
+    command = [linprobe, "extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--store", store.path]
     with store.lock(f"extract-{lock}", wait=True):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -223,16 +223,16 @@ def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept
         _, err = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "what was computed is kept, run it again" in err
-    assert "pictures/all pixels: waiting for another process, which holds " in err
+    assert "images/all pixels: waiting for another process, which holds " in err
     assert "Traceback" not in err
 
 
-def test_a_preset_is_an_extractor_of_its_own_and_both_stand_in_one_job(run, pictures, tmp_path):
+def test_a_preset_is_an_extractor_of_its_own_and_both_stand_in_one_job(run, images, tmp_path):
     (tmp_path / "job.toml").write_text(
         f"""
         [[datasets]]
         name = "d"
-        source = "folder:{pictures}"
+        source = "folder:{images}"
         [[extractors]]
         name = "pixels"
         [[extractors]]
@@ -257,24 +257,24 @@ def test_a_preset_is_an_extractor_of_its_own_and_both_stand_in_one_job(run, pict
         ('precision = "bfloat16"', 2, "precision bfloat16 is for networks that TensorFlow runs"),
     ],
 )
-def test_a_setting_that_cannot_be_meant_so_is_named(run, pictures, tmp_path, line, code, message):
-    dataset = f'[[datasets]]\nsource = "folder:{pictures}"\n'
+def test_a_setting_that_cannot_be_meant_so_is_named(run, images, tmp_path, line, code, message):
+    dataset = f'[[datasets]]\nsource = "folder:{images}"\n'
     (tmp_path / "job.toml").write_text(f'{dataset}[[extractors]]\nname = "pixels"\n{line}\n')
     found, _, err = run("extract", "job.toml")
     assert found == code
     assert message in err
 
 
-def test_a_gpu_that_is_asked_for_where_none_is_is_unavailable(run, pictures):
-    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "random:mobilenet_v2", "--device", "gpu")
+def test_a_gpu_that_is_asked_for_where_none_is_is_unavailable(run, images):
+    job = ("extract", "--dataset", f"folder:{images}", "--extractor", "random:mobilenet_v2", "--device", "gpu")
     code, _, err = run(*job)
     assert code == 69
     assert "gpu: TensorFlow finds none here" in err
 
 
-def test_rows_are_stored_in_half_precision_where_the_configuration_says_so(run, pictures, tmp_path):
+def test_rows_are_stored_in_half_precision_where_the_configuration_says_so(run, images, tmp_path):
     job = tmp_path / "job.toml"
-    text = f'[[datasets]]\nname = "d"\nsource = "folder:{pictures}"\n[[extractors]]\nname = "pixels"\n'
+    text = f'[[datasets]]\nname = "d"\nsource = "folder:{images}"\n[[extractors]]\nname = "pixels"\n'
     job.write_text(text)
     full = sets(run("extract", job, "--json")[1])["all"]
     job.write_text(f'{text}dtype = "float16"\n')
@@ -293,15 +293,15 @@ def test_rows_are_stored_in_half_precision_where_the_configuration_says_so(run, 
     assert "float61: no such dtype; did you mean 'float16'?" in err
 
 
-def test_drift_ends_with_65_until_it_is_accepted(run, pictures, tmp_path, monkeypatch):
-    job = ("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")
+def test_drift_ends_with_65_until_it_is_accepted(run, images, tmp_path, monkeypatch):
+    job = ("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")
     assert run(*job)[0] == 0
-    Image.new("RGB", (9, 9), "red").save(pictures / "dark" / "new.png")
+    Image.new("RGB", (9, 9), "red").save(images / "dark" / "new.png")
     real = extract.canary.decode_plain
     monkeypatch.setattr(extract.canary, "decode_plain", lambda data, header: real(data, header) ^ 1)
     code, found, err = run(*job)
     assert (code, found["feature_sets"]) == (65, [])
-    assert "decode drift: colour.jpg, colour.png, grey.jpg of the canary pictures have other pixels" in err
+    assert "decode drift: colour.jpg, colour.png, grey.jpg of the canary images have other pixels" in err
     code, found, err = run(*job, "--accept-drift")
     assert code == 0
     assert found["feature_sets"][0]["forward_passes"] == 1

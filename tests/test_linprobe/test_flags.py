@@ -19,9 +19,9 @@ def test_an_empty_split_is_refused(run, extracted, flag):
     assert f"{flag}: a text expected, got an empty one" in err
 
 
-def test_a_dry_run_says_that_it_decodes_nothing(run, pictures):
-    (pictures / "dark" / "cut.png").write_bytes((pictures / "dark" / "00.png").read_bytes()[:200])
-    code, _, err = run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--dry-run")
+def test_a_dry_run_says_that_it_decodes_nothing(run, images):
+    (images / "dark" / "cut.png").write_bytes((images / "dark" / "00.png").read_bytes()[:200])
+    code, _, err = run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--dry-run")
     assert code == 0
-    assert "no picture is decoded" in err
+    assert "no image is decoded" in err
     assert "25 rows" in err

@@ -4,7 +4,7 @@ from store import FeatureStore
 
 
 @pytest.fixture
-def job(tmp_path, pictures):
+def job(tmp_path, images):
     def write(extra=""):
         path = tmp_path / "job.toml"
         path.write_text(
@@ -12,7 +12,7 @@ def job(tmp_path, pictures):
             store = "{tmp_path}/s"
             [[datasets]]
             name = "shades"
-            source = "folder:{pictures}"
+            source = "folder:{images}"
             [[extractors]]
             name = "pixels"
             [[probes]]
@@ -67,7 +67,7 @@ def test_a_drop_below_the_pinned_baseline_fails_the_gate(run, job, tmp_path):
     assert out.endswith("Gate: passed; 1 run compared, the largest drop of accuracy 0.0000 (0.01 is allowed).\n")
     # Half of the labels are exchanged: the next night's accuracy must fall.
     for number in range(6):
-        bright, dark = tmp_path / f"pictures/bright/{number:02d}.png", tmp_path / f"pictures/dark/{number:02d}.png"
+        bright, dark = tmp_path / f"images/bright/{number:02d}.png", tmp_path / f"images/dark/{number:02d}.png"
         one, other = bright.read_bytes(), dark.read_bytes()
         bright.write_bytes(other)
         dark.write_bytes(one)

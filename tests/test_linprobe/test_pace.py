@@ -50,5 +50,5 @@ def test_a_log_gets_a_line_after_ten_seconds_and_then_each_minute():
     lines = err.getvalue().splitlines()
     assert len(lines) == 3
     assert lines[0] == (
-        "flowers/all toy: 108 of 4,000 pictures, 100 computed, 7 reused, 1 quarantined; 10 images/s, 6:29 left"
+        "flowers/all toy: 108 of 4,000 images, 100 computed, 7 reused, 1 quarantined; 10 images/s, 6:29 left"
     )

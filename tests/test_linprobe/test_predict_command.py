@@ -12,8 +12,8 @@ def predict(run, trained, *arguments, head="logistic"):
     return run("predict", "--run", trained.run(head), "--store", trained.store, *arguments)
 
 
-def test_prediction_of_a_test_picture_is_the_one_of_the_run(run, trained):
-    code, found, err = predict(run, trained, trained.pictures, "--json")
+def test_prediction_of_a_test_image_is_the_one_of_the_run(run, trained):
+    code, found, err = predict(run, trained, trained.images, "--json")
     assert code == 0
     store = FeatureStore(trained.store)
     assert f"run {store.find_run(trained.run())[:12]}: colours / " in err
@@ -21,7 +21,7 @@ def test_prediction_of_a_test_picture_is_the_one_of_the_run(run, trained):
     confidences = {row["image"]: (row["predicted"], row["confidence"]) for row in found["predictions"]}
     classes = ["blue", "green", "red"]
     for row in tested.itertuples():
-        predicted, confidence = confidences[str(trained.pictures / row.example_id)]
+        predicted, confidence = confidences[str(trained.images / row.example_id)]
         assert predicted == classes[row.predicted]
         assert confidence == pytest.approx(row.confidence, abs=1e-5)
 
@@ -37,26 +37,26 @@ def test_order_is_that_of_the_arguments_and_probabilities_sum_to_one(run, traine
         assert row["confidence"] == max(row["probabilities"].values())
 
 
-def test_a_pattern_and_a_folder_mean_their_pictures_each_once(run, trained):
-    folder = trained.pictures / "red"
+def test_a_pattern_and_a_folder_mean_their_images_each_once(run, trained):
+    folder = trained.images / "red"
     code, found, _ = predict(run, trained, folder, str(folder / "*.png"), "--json")
     assert code == 0
     assert [row["image"] for row in found["predictions"]] == sorted(map(str, folder.iterdir()))
 
 
 @pytest.mark.parametrize("head", ["ridge", "knn"])
-def test_other_heads_predict_their_own_test_pictures_too(run, trained, head):
+def test_other_heads_predict_their_own_test_images_too(run, trained, head):
     store = FeatureStore(trained.store)
     tested = store.predictions(store.find_run(trained.run(head)))
-    files = [trained.pictures / name for name in tested["example_id"]]
+    files = [trained.images / name for name in tested["example_id"]]
     code, found, _ = predict(run, trained, *files, "--json", head=head)
     assert code == 0
     np.testing.assert_allclose([row["confidence"] for row in found["predictions"]], tested["confidence"], atol=1e-5)
 
 
-def test_a_bad_picture_is_named_and_the_others_are_predicted(run, trained, tmp_path):
+def test_a_bad_image_is_named_and_the_others_are_predicted(run, trained, tmp_path):
     bad, pipe, link = tmp_path / "bad.jpg", tmp_path / "pipe.jpg", tmp_path / "link.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     os.mkfifo(pipe)
     link.symlink_to(tmp_path / "gone.png")
     cut = tmp_path / "cut.png"
@@ -65,16 +65,16 @@ def test_a_bad_picture_is_named_and_the_others_are_predicted(run, trained, tmp_p
     assert code == 65
     assert out.startswith(f"{trained.files[0]}  ")
     assert len(out.splitlines()) == 1
-    for text in (f"{bad}: not a picture", f"{pipe}: not a regular file", f"{link}: cannot be read", f"{cut}: ",
-                 f"{tmp_path / 'none'}: no such picture"):  # fmt: skip
+    for text in (f"{bad}: not an image", f"{pipe}: not a regular file", f"{link}: cannot be read", f"{cut}: ",
+                 f"{tmp_path / 'none'}: no such image"):  # fmt: skip
         assert text in err
 
 
 def test_labels_come_from_the_folders_and_colour_the_grid(run, trained, tmp_path):
-    code, _, err = predict(run, trained, trained.pictures, "--labelled", "--grid", tmp_path / "grid.png")
+    code, _, err = predict(run, trained, trained.images, "--labelled", "--grid", tmp_path / "grid.png")
     assert code == 0
     assert " of 42 are right (" in err
-    assert "the first 30 pictures, 12 more are not on it" in err
+    assert "the first 30 images, 12 more are not on it" in err
     with Image.open(io.BytesIO((tmp_path / "grid.png").read_bytes())) as image:
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24)}
     assert (29, 78, 216) in colours  # the blue of a right prediction

@@ -23,13 +23,13 @@ def test_a_run_has_the_fields_of_the_design_and_is_kept(run, extracted):
     assert store.results()["run_id"].tolist() == [row["run_id"]]
 
 
-def test_without_options_every_cached_set_is_probed(run, extracted, pictures):
-    assert run("extract", "--dataset", f"folder:{pictures}", "--extractor", "random:mobilenet_v2")[0] == 0
+def test_without_options_every_cached_set_is_probed(run, extracted, images):
+    assert run("extract", "--dataset", f"folder:{images}", "--extractor", "random:mobilenet_v2")[0] == 0
     code, document, err = run("probe", "--head", "knn", "--json")
     assert (code, document["errors"]) == (0, []), err
     assert [(row["dataset"], row["extractor"], row["head"]) for row in document["runs"]] == [
         ("bundled:digits", "pixels", "knn"),
-        (f"folder:{pictures}", "random:mobilenet_v2", "knn"),
+        (f"folder:{images}", "random:mobilenet_v2", "knn"),
     ]
     code, document, _ = run("probe", "--extractor", "pixels", "--head", "knn", "--json")
     assert [(row["dataset"], row["head"]) for row in document["runs"]] == [("bundled:digits", "knn")]
@@ -67,9 +67,9 @@ def test_both_heads_and_several_seeds_are_runs_of_their_own(run, extracted):
     assert len({row["run_id"] for row in rows}) == 4
 
 
-def test_a_head_without_test_split_gets_one_drawn_from_the_only_base_split(run, pictures):
-    run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
-    code, document, _ = run("probe", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--json")
+def test_a_head_without_test_split_gets_one_drawn_from_the_only_base_split(run, images):
+    run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels")
+    code, document, _ = run("probe", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")
     assert code == 0
     (row,) = document["runs"]
     assert row["n_train"] + row["n_test"] == 24
@@ -85,7 +85,7 @@ def test_shots_and_shares_are_runs_of_their_own_and_fail_alone(run, extracted):
     ]  # fmt: skip
     (failure,) = document["errors"]
     assert failure["part"].endswith("ridge 1000-shot")
-    assert "train has fewer different pictures of 0 (" in failure["error"]
+    assert "train has fewer different images of 0 (" in failure["error"]
     code, document, _ = run(*arguments, "--train-share", "10%,1", "--seeds", "1")
     assert code == 0
     assert [row["train_share"] for row in document["runs"]] == [0.1, 1.0]

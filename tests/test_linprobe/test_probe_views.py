@@ -1,4 +1,4 @@
-"""Views from the command line: extracted beside the pictures' own sets, trained on, and never tested on."""
+"""Views from the command line: extracted beside the images' own sets, trained on, and never tested on."""
 
 import json
 import shutil
@@ -14,14 +14,14 @@ from linprobe.commands.gate import check_gate
 from linprobe.executors.crew import Crew
 from linprobe.executors.task import Task, Workshop
 from linprobe.job.config import DatasetConfig, ExtractorConfig, GateConfig
-from linprobe.job.environment import Surroundings
+from linprobe.job.environment import Environment
 from linprobe.models.golden_rows import GoldenRows
 from probe import SplitError
 from store import FeatureStore
 
 
 def draw(folder):
-    """Base splits train, 24 pictures, and test, 12; bright and dark ones."""
+    """Base splits train, 24 images, and test, 12; bright and dark ones."""
     rng = np.random.default_rng(0)
     for base, count in (("train", 12), ("test", 6)):
         for name, low in (("bright", 128), ("dark", 0)):
@@ -35,7 +35,7 @@ def draw(folder):
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
     """A folder of base splits that no test changes."""
-    return draw(tmp_path_factory.mktemp("pictures") / "split")
+    return draw(tmp_path_factory.mktemp("images") / "split")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def asked(split):
 
 @pytest.fixture
 def viewed(run, views_store, split, tmp_path):
-    """The current folder's store has the pictures and two views of those of train; with what the dataset is called."""
+    """The current folder's store has the images and two views of those of train; with what the dataset is called."""
     shutil.copytree(views_store, tmp_path / "linprobe-store")
     return FeatureStore(tmp_path / "linprobe-store"), f"folder:{split}"
 
@@ -151,7 +151,7 @@ def test_a_file_says_how_many_views_are_made_and_which_heads_train_on_how_many(r
 
 
 @pytest.mark.parametrize("head", ["ridge", "knn"])
-def test_a_run_with_views_predicts_by_the_pictures_own_preprocessing(run, viewed, asked, split, head):
+def test_a_run_with_views_predicts_by_the_images_own_preprocessing(run, viewed, asked, split, head):
     row = run("probe", *asked, "--head", head, "--views", "2")[1]["runs"][0]
     table = viewed[0].predictions(row["run_id"])
     files = [split / name for name in table["example_id"]]
@@ -172,7 +172,7 @@ def test_golden_rows_of_views_are_computed_again(run, viewed, monkeypatch):
     monkeypatch.setattr(
         "linprobe.models.golden_rows.open_engine", lambda *asked: opened.append(asked[0].name) or open_engine(*asked)
     )
-    golden = GoldenRows(store, Surroundings({}), lambda text: None)
+    golden = GoldenRows(store, Environment({}), lambda text: None)
     ids = one.example_ids[:3].tolist()
     again = golden(one, ids)
     assert all(np.allclose(again[name], one.features[at], atol=1e-4) for at, name in enumerate(ids))
@@ -186,11 +186,11 @@ def test_missing_views_end_with_69_and_name_the_command(run, viewed, asked):
     code, document, err = run("probe", *asked, "--head", "ridge", "--views", "3")
     assert code == 69
     assert document["runs"] == []
-    assert "pixels@view3: no view 3 of the training pictures" in err
+    assert "pixels@view3: no view 3 of the training images" in err
     assert "run 'linprobe extract' with views = 3 (--views 3) first" in err
 
 
-def test_pictures_that_were_added_without_their_views_are_named(run, tmp_path):
+def test_images_that_were_added_without_their_views_are_named(run, tmp_path):
     split = draw(tmp_path / "split")
     asked = asking(split)
     assert run("extract", *asked, "--views", "1")[0] == 0
@@ -198,12 +198,12 @@ def test_pictures_that_were_added_without_their_views_are_named(run, tmp_path):
     assert run("extract", *asked)[0] == 0
     code, _, err = run("probe", *asked, "--head", "knn", "--views", "1")
     assert code == 69
-    assert "view 1 of 'train' lacks 1 of the 25 training pictures, such as 'train/dark/more.png'" in err
+    assert "view 1 of 'train' lacks 1 of the 25 training images, such as 'train/dark/more.png'" in err
     assert named(run("extract", *asked, "--views", "1")[1])[-1] == ("train", "pixels@view1", "extracted", 1)
     assert run("probe", *asked, "--head", "knn", "--views", "1")[0] == 0
 
 
-def test_views_by_other_settings_than_the_pictures_are_not_mixed_in(run, viewed, split, tmp_path):
+def test_views_by_other_settings_than_the_images_are_not_mixed_in(run, viewed, split, tmp_path):
     job = write(
         tmp_path, f'[[datasets]]\nsource = "folder:{split}"\n[[extractors]]\nname = "pixels"\nresize = "bicubic"\n'
     )
@@ -308,7 +308,7 @@ def test_a_worker_computes_the_view_that_it_is_given(split, views_store, tmp_pat
         share=WHOLE,
         view=2,
     )
-    Workshop(Surroundings({}), lambda text: None).compute(task, lambda progress: None)
+    Workshop(Environment({}), lambda text: None).compute(task, lambda progress: None)
     (pool,) = (store.path / "pools").iterdir()
     # Shards are named by their bytes.
     computed = sorted(path.name for path in (pool / "shards").iterdir())

@@ -4,7 +4,7 @@ import sys
 
 def test_importing_tensorflow_for_a_job_says_nothing(tmp_path):
     code = (
-        "import os; from linprobe.job.environment import Surroundings; Surroundings(os.environ).prepare_frameworks(); "
+        "import os; from linprobe.job.environment import Environment; Environment(os.environ).prepare_frameworks(); "
         "import tensorflow as tf; print(tf.config.list_physical_devices('GPU'))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)

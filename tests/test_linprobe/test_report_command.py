@@ -11,7 +11,7 @@ def probed(run, extracted):
     return run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")[1]["runs"][0]
 
 
-def test_the_site_has_pictures_from_the_dataset(run, probed, tmp_path):
+def test_the_site_has_images_from_the_dataset(run, probed, tmp_path):
     code, document, _ = run("report", "--out", tmp_path / "r", "--json")
     assert code == 0
     assert document == {"report": str(tmp_path / "r" / "index.html")}
@@ -21,21 +21,21 @@ def test_the_site_has_pictures_from_the_dataset(run, probed, tmp_path):
     assert page.count("../thumbnails/") >= 30
 
 
-def test_a_dataset_that_is_gone_leaves_placeholders(run, pictures, tmp_path):
+def test_a_dataset_that_is_gone_leaves_placeholders(run, images, tmp_path):
     import shutil
 
-    run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
-    run("probe", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
-    shutil.rmtree(pictures)
+    run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels")
+    run("probe", "--dataset", f"folder:{images}", "--extractor", "pixels")
+    shutil.rmtree(images)
     code, _, _ = run("report", "--out", tmp_path / "r")
     assert code == 0
     assert list((tmp_path / "r").glob("thumbnails/*.png")) == []
 
 
-def test_a_picture_that_was_changed_since_is_not_shown(run, pictures, tmp_path):
-    run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
-    run("probe", "--dataset", f"folder:{pictures}", "--extractor", "pixels")
-    for path in pictures.rglob("*.png"):
+def test_an_image_that_was_changed_since_is_not_shown(run, images, tmp_path):
+    run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels")
+    run("probe", "--dataset", f"folder:{images}", "--extractor", "pixels")
+    for path in images.rglob("*.png"):
         path.write_bytes(path.read_bytes() + b"\0")
     run("report", "--out", tmp_path / "r")
     assert list((tmp_path / "r").glob("thumbnails/*.png")) == []

@@ -32,7 +32,7 @@ def test_imported_features_can_be_probed_by_their_names(run, made):
     assert (row["dataset"], row["extractor"], row["accuracy"]) == ("mine", "clip", 1.0)
     code, out, err = run("store", "verify", "--deep")
     assert (code, out[-10:]) == (0, "all sound\n")
-    assert "no row was recomputed: its features were made elsewhere, and taken in by 'store import'." in err
+    assert "no row was recomputed: its features were made elsewhere, and imported by 'store import'." in err
     (listed,) = run("store", "ls", "--json")[1]["sets"]
     assert (listed["dataset"], listed["split"], listed["extractor"]) == ("mine", "all", "clip")
 

@@ -50,7 +50,7 @@ def test_verify_has_a_line_per_problem_and_ends_with_74(run, extracted):
     assert set(document["problems"][0]) == {"kind", "path", "message"}
 
 
-def test_what_verify_finds_is_mended_by_the_command_that_it_names(run, extracted):
+def test_what_verify_finds_is_fixed_by_the_command_that_it_names(run, extracted):
     for path in shards():
         damage(path)
     assert run("store", "verify")[0] == 74
@@ -119,9 +119,9 @@ def test_deep_verify_reports_an_extractor_that_gives_other_numbers_as_drift(run,
     assert len([line for line in out.splitlines() if line.startswith("drift: ") and ", 0.01 found by" in line]) == 8
 
 
-def test_deep_verify_notes_sets_whose_pictures_are_gone(run, pictures):
-    assert run("extract", "--dataset", f"folder:{pictures}", "--extractor", "pixels", "--split", "all")[0] == 0
-    shutil.rmtree(pictures)
+def test_deep_verify_notes_sets_whose_images_are_gone(run, images):
+    assert run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--split", "all")[0] == 0
+    shutil.rmtree(images)
     code, document, err = run("store", "verify", "--deep", "--json")
     assert code == 0
     assert document["counts"]["rows_recomputed"] == 0

@@ -67,8 +67,8 @@ def means(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def many_pictures(tmp_path):
-    """2,100 small pictures of two classes: three chunks."""
+def many_images(tmp_path):
+    """2,100 small images of two classes: three chunks."""
     folder = tmp_path / "many"
     rng = np.random.default_rng(0)
     for number in range(2100):
@@ -87,7 +87,7 @@ def rows_of(document):
     return {row["split"]: row for row in document["feature_sets"]}
 
 
-def test_two_workers_compute_what_one_process_does_bit_by_bit(run, many_pictures, tmp_path):
+def test_two_workers_compute_what_one_process_does_bit_by_bit(run, many_images, tmp_path):
     rng = np.random.default_rng(1)
     kernel = rng.normal(size=(5, 3, 3, 3)).astype(np.float32)
     mean = node("ReduceMean", ["maps"], "features", axes=[2, 3], keepdims=0)
@@ -98,7 +98,7 @@ def test_two_workers_compute_what_one_process_does_bit_by_bit(run, many_pictures
         workers = 2
         [[datasets]]
         name = "many"
-        source = "folder:{many_pictures}"
+        source = "folder:{many_images}"
         [[extractors]]
         name = "onnx:{tmp_path / "net.onnx"}"
         size = 16
@@ -124,9 +124,9 @@ def test_two_workers_compute_what_one_process_does_bit_by_bit(run, many_pictures
     assert len(json.loads(index.read_bytes().partition(b"\n")[2])["names"]) == 2100
 
 
-def test_the_share_of_a_killed_worker_is_computed_by_the_job_itself(run, many_pictures, means):
+def test_the_share_of_a_killed_worker_is_computed_by_the_job_itself(run, many_images, means):
     folder = means("kill")
-    job = ("extract", "--dataset", f"folder:{many_pictures}", "--extractor", MEANS, "--workers", "2", "--json")
+    job = ("extract", "--dataset", f"folder:{many_images}", "--extractor", MEANS, "--workers", "2", "--json")
     code, document, err = run(*job)
     assert code == 0
     assert rows_of(document)["all"]["rows"] == 2100
@@ -140,17 +140,17 @@ def test_the_share_of_a_killed_worker_is_computed_by_the_job_itself(run, many_pi
     assert len(cores) == min(2, len(os.sched_getaffinity(0)))
 
 
-def test_what_a_worker_finds_wrong_is_the_jobs_error(run, many_pictures, means):
+def test_what_a_worker_finds_wrong_is_the_jobs_error(run, many_images, means):
     means("nan")
-    code, _, err = run("extract", "--dataset", f"folder:{many_pictures}", "--extractor", MEANS, "--workers", "2")
+    code, _, err = run("extract", "--dataset", f"folder:{many_images}", "--extractor", MEANS, "--workers", "2")
     assert code == 65
     assert "gives NaN or infinity for it" in err
     assert "Traceback" not in err
 
 
-def test_workers_end_with_the_job_however_it_ends(many_pictures, means, tmp_path):
+def test_workers_end_with_the_job_however_it_ends(many_images, means, tmp_path):
     folder = means("sleep")
-    command = [Path(sys.executable).with_name("linprobe"), "extract", "--dataset", f"folder:{many_pictures}"]
+    command = [Path(sys.executable).with_name("linprobe"), "extract", "--dataset", f"folder:{many_images}"]
     options = ["--extractor", MEANS, "--workers", "2", "--device", "cpu"]
     # A store each, or the second job would wait for the first one's lock.
     jobs = [

@@ -12,7 +12,7 @@ from store import ProbeResult
 
 
 def build_run(name, labels, predicted, *, contents=None, groups=None, class_names=("cat", "dog"), **config):
-    """A run that was tested on pictures named 0, 1, …"""
+    """A run that was tested on images named 0, 1, …"""
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     names = contents or [str(at) for at in range(len(labels))]
     right = labels == predicted
@@ -57,7 +57,7 @@ def test_a_comparison_by_hand():
     assert found.accuracy.value == pytest.approx(0.08)
     assert found.mcnemar == found.p_value == pytest.approx(22 / 1024)
     assert found.balanced_accuracy.value == pytest.approx(0.08)
-    # Of 100 pictures 8 more are 0.8 sure instead of 0.2.
+    # Of 100 images 8 more are 0.8 sure instead of 0.2.
     assert found.nll.value == pytest.approx(-0.08 * np.log(4))
     cat, dog = found.classes
     assert (cat["class_name"], cat["n"], cat["difference"], cat["p_value"]) == ("cat", 50, -0.02, 1.0)
@@ -65,7 +65,7 @@ def test_a_comparison_by_hand():
     assert dog["p_holm"] == pytest.approx(2 * dog["p_value"])
 
 
-def test_the_interval_of_a_difference_is_that_of_paired_pictures():
+def test_the_interval_of_a_difference_is_that_of_paired_images():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 2000)
     base = np.where(rng.random(2000) < 0.8, labels, 1 - labels)
@@ -84,7 +84,7 @@ def test_groups_are_resampled_and_tested_whole():
     runs = (build_run(name, labels, told, groups=groups) for name, told in (("a", labels), ("b", predicted)))
     found = compare_runs(*runs)
     assert found.n_groups == 20
-    # Sixty pictures, but six groups: 2 / 2^6.
+    # Sixty images, but six groups: 2 / 2^6.
     assert found.mcnemar < 1e-15
     assert found.p_value == pytest.approx(2 / 64)
     alone = compare_runs(build_run("a", labels, labels), build_run("b", labels, predicted))
@@ -92,7 +92,7 @@ def test_groups_are_resampled_and_tested_whole():
     assert found.detectable > 2 * alone.detectable
 
 
-def test_only_shared_pictures_count_each_once_and_disagreed_ones_are_left_out():
+def test_only_shared_images_count_each_once_and_disagreed_ones_are_left_out():
     first = build_run("a", [0, 1, 0, 1, 0], [0, 1, 0, 1, 0], contents=["p", "q", "r", "s", "p"])
     second = build_run("b", [0, 0, 0, 1], [0, 0, 1, 1], contents=["p", "q", "r", "t"])
     found = compare_runs(first, second)
@@ -110,15 +110,15 @@ def test_classes_in_another_order_are_matched_by_name():
 
 def test_runs_without_common_pictures_or_classes_are_refused():
     first = build_run("a", [0, 1], [0, 1])
-    with pytest.raises(NotComparable, match=r"share no test picture: .* pets 'test' .* compare runs with a common"):
+    with pytest.raises(NotComparable, match=r"share no test image: .* pets 'test' .* compare runs with a common"):
         compare_runs(first, build_run("b", [0, 1], [0, 1], contents=["x", "y"]))
     with pytest.raises(NotComparable, match="only the first has dog, only the second owl"):
         compare_runs(first, build_run("b", [0, 1], [0, 1], class_names=("cat", "owl")))
-    with pytest.raises(NotComparable, match="agree on the class of no shared picture"):
+    with pytest.raises(NotComparable, match="agree on the class of no shared image"):
         compare_runs(first, build_run("b", [1, 0], [0, 1]))
 
 
-def test_one_picture_gives_no_interval():
+def test_one_image_gives_no_interval():
     found = compare_runs(build_run("a", [0], [0]), build_run("b", [0], [1]))
     assert (found.accuracy.value, found.accuracy.low, found.accuracy.high) == (1.0, None, None)
     assert found.detectable is None

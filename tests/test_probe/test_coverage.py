@@ -1,6 +1,6 @@
 """Intervals of 95% hold the truth in about 95 of 100 simulated studies, and are no wider than they must be for that.
 
-What a study's interval is of: the accuracy that its own trained head would have on all pictures of the kind, not on those
+What a study's interval is of: the accuracy that its own trained head would have on all images of the kind, not on those
 that happened to be drawn for its test. The short forms see gross mistakes; the campaign's thousand studies tell 93% from 95%.
 """
 
@@ -69,7 +69,7 @@ def intervals_of(found, name):
 
 
 @pytest.mark.parametrize("studies", [300, pytest.param(1000, marks=FULL)])
-def test_intervals_of_single_pictures(studies):
+def test_intervals_of_single_images(studies):
     rng = np.random.default_rng(0)
     recalls, shares = np.array([0.9, 0.7]), np.array([0.75, 0.25])
     truth = {"accuracy": recalls @ shares, "balanced_accuracy": recalls.mean()}
@@ -84,7 +84,7 @@ def test_intervals_of_single_pictures(studies):
 @pytest.mark.parametrize("groups", [25, 60])
 @pytest.mark.parametrize("studies", [200, pytest.param(1000, marks=FULL)])
 def test_intervals_of_groups(groups, studies):
-    """Groups of 1 to 15 pictures; some groups are hard, and all of their pictures with them."""
+    """Groups of 1 to 15 images; some groups are hard, and all of their images with them."""
     rng = np.random.default_rng(groups)
     found = []
     for _ in range(studies):
@@ -130,7 +130,7 @@ def run_of(name, labels, is_right, groups):
 @pytest.mark.parametrize("has_groups", [False, True])
 @pytest.mark.parametrize("studies", [100, pytest.param(1000, marks=FULL)])
 def test_intervals_that_a_comparison_tells(studies, has_groups, monkeypatch):
-    """Of 240 pictures, or of 40 groups of 1 to 11, in which most pictures are told alike."""
+    """Of 240 images, or of 40 groups of 1 to 11, in which most images are told alike."""
     # statsmodels collects garbage whenever it adjusts p-values: a tenth of a second each time.
     monkeypatch.setattr("gc.collect", lambda: 0)
     rng = np.random.default_rng(5)

@@ -9,7 +9,7 @@ rows = st.lists(st.tuples(few, st.sampled_from(["", "g", "h", "i"])), min_size=1
 
 
 @given(rows)
-def test_equal_pictures_and_members_of_a_group_are_one_unit(drawn):
+def test_equal_images_and_members_of_a_group_are_one_unit(drawn):
     contents, groups = zip(*drawn, strict=True)
     units, tokens = units_of(contents, groups)
     for i in range(len(drawn)):
@@ -19,8 +19,8 @@ def test_equal_pictures_and_members_of_a_group_are_one_unit(drawn):
     assert sorted(set(units.tolist())) == list(range(len(tokens)))
 
 
-def test_a_chain_of_groups_and_equal_pictures_is_one_unit():
-    # a-g, b-g by group; b-h by picture; c-h by group. d stands alone.
+def test_a_chain_of_groups_and_equal_images_is_one_unit():
+    # a-g, b-g by group; b-h by image; c-h by group. d stands alone.
     units, tokens = units_of(["a", "b", "b", "c", "d"], ["g", "g", "h", "h", ""])
     assert units.tolist() == [0, 0, 0, 0, 1]
     assert tokens == ["group:g", "picture:d"]
@@ -41,7 +41,7 @@ def test_positions_are_uniform_and_differ_by_seed_and_purpose():
         assert abs(np.corrcoef(positions, other)[0, 1]) < 0.06
 
 
-def test_a_picture_keeps_its_position_when_the_dataset_grows():
+def test_an_image_keeps_its_position_when_the_dataset_grows():
     assert draw_positions(["b"], "test", 0)[0] == draw_positions(["a", "b", "c"], "test", 0)[1]
 
 
@@ -63,7 +63,7 @@ def test_validation_takes_units_whole():
 
 
 @given(rows, st.integers(1, 4))
-def test_shots_are_nested_and_every_class_gives_as_many_pictures_as_it_has(drawn, shots):
+def test_shots_are_nested_and_every_class_gives_as_many_images_as_it_has(drawn, shots):
     contents = [content for content, _ in drawn]
     labels = np.array([ord(group or "f") % 3 for _, group in drawn])
     fewer, more = (set(draw_shots(labels, contents, count, seed=0).tolist()) for count in (shots, shots + 1))

@@ -33,7 +33,7 @@ def test_a_place_gets_what_its_own_channels_say():
     np.testing.assert_array_equal(maps[1], [[0, 0], [-8, 0]])
 
 
-def test_a_black_picture_has_maps_of_zeros_under_l2():
+def test_a_black_image_has_maps_of_zeros_under_l2():
     head = head_arrays(Scaler("l2", np.zeros(3), np.ones(3)), np.ones((3, 2)), np.array([0.5, -0.5]))
     maps, intercepts = class_maps(head, np.zeros((2, 2, 3)))
     assert not maps.any()

@@ -104,7 +104,7 @@ def test_a_run_keeps_which_rows_vote_and_finds_them_again(lab, blob_sets):
 def test_rows_that_are_gone_are_named(blob_sets):
     found = run_probe(ProbeRequest("made", "arrays", "knn"), blob_sets, created="2026-11-24T00:00:00Z")
     first = found.head["neighbour_contents"][0].tobytes().hex()
-    with pytest.raises(FeatureError, match=f"120 of the head's 120 training rows are in none .* picture {first}"):
+    with pytest.raises(FeatureError, match=f"120 of the head's 120 training rows are in none .* image {first}"):
         restore_head(found.head, [blob_sets["test"]])
 
 

@@ -71,7 +71,7 @@ def test_a_grid_is_one_value_or_several_in_order(given, parsed):
         (RATE, [], r"head: rate = \[\]: one value or more expected"),
         (RATE, [0.5, "fast"], "rate = 'fast': float, a list of them or 'grid' expected"),
         (RATE, [0.5, 0.0], "rate = 0.0: a number above 0 expected"),
-        (RATE, [1, 1.0], "1.0 stands twice"),
+        (RATE, [1, 1.0], "1.0 is duplicated"),
         (Option("rate", 0.1), [0.5, 1.0], r"rate = \[0.5, 1.0\]: float expected"),
         (Option("share", 0.0, least=0.0, below=1.0), 1.0, "a number of at least 0 and below 1 expected"),
         (Option("share", 0.0, least=0.0, below=1.0), -0.1, "a number of at least 0 and below 1 expected"),

@@ -6,13 +6,13 @@ from probe.paired_tests import design_effect, exact_mcnemar, flip_p_value, holm,
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (5, 5), (0, 6), (30, 12), (1, 0)])
-def test_mcnemar_is_a_binomial_test_of_the_discordant_pictures(only_first, only_second):
+def test_mcnemar_is_a_binomial_test_of_the_discordant_images(only_first, only_second):
     total = only_first + only_second
     expected = binomtest(only_first, total).pvalue if total else 1.0
     assert exact_mcnemar(only_first, only_second) == pytest.approx(expected)
 
 
-def test_flipping_single_pictures_is_mcnemar():
+def test_flipping_single_images_is_mcnemar():
     differences = np.array([1.0] * 9 + [-1.0] * 2 + [0.0] * 50)
     assert flip_p_value(differences) == pytest.approx(exact_mcnemar(9, 2))
     assert flip_p_value(differences / 61) == pytest.approx(exact_mcnemar(9, 2))
@@ -54,7 +54,7 @@ def test_the_detectable_difference_solves_connors_formula():
     assert 0.027 < delta < 0.029
 
 
-def test_without_a_discordant_picture_some_difference_could_still_be_found():
+def test_without_a_discordant_image_some_difference_could_still_be_found():
     assert 7 < 1000 * minimum_detectable_difference(1000, 0.0) < 8.5
     assert minimum_detectable_difference(3, 0.0) is None
 
@@ -86,5 +86,5 @@ def test_paired_tests_keep_their_level(group_size, studies):
         rejected += flip_p_value(differences) < 0.05
     deviation = np.sqrt(0.05 * 0.95 / studies)
     print(f"rejected {rejected} of {studies} at the level of 0.05")
-    # The exact test of single pictures is conservative; that of groups is not.
+    # The exact test of single images is conservative; that of groups is not.
     assert 0.015 < rejected / studies < 0.05 + 3 * deviation

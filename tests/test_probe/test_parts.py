@@ -17,7 +17,7 @@ def select(spec, features):
     return select_part("train", spec, parse_split(spec, counts), {features.split: SetTable(features)})
 
 
-def test_a_quarantined_picture_leaves_a_hole_and_shifts_nothing(lab):
+def test_a_quarantined_image_leaves_a_hole_and_shifts_nothing(lab):
     features = np.arange(10, dtype=np.float32)[:, None] + 1
     whole = lab.publish("train", features, [0, 1] * 5)
     holed = lab.publish("train", features, [0, 1] * 5, quarantined=[2, 7])
@@ -57,7 +57,7 @@ def test_terms_that_overlap_are_refused(lab):
         select("train[:5]+train[3:8]", features)
 
 
-def test_a_part_whose_pictures_are_all_quarantined_selects_nothing(lab):
+def test_a_part_whose_images_are_all_quarantined_selects_nothing(lab):
     features = lab.publish("train", np.ones((10, 1)), [0, 1] * 5, quarantined=[0, 1])
     with pytest.raises(SplitError, match=r"selects nothing \(2 candidates are quarantined\)"):
         select("train[:2]", features)
@@ -80,12 +80,12 @@ def test_parts_that_share_rows_are_refused(fields, named, blob_sets):
 def test_a_class_that_train_or_test_lacks_is_named(lab, blobs):
     features, labels = blobs(40, 4, 8, seed=1)
     whole = lab.publish("train", features, labels)
-    lacking = lab.publish("test", features[labels != 2] + 1, labels[labels != 2], classes=4)
+    missing = lab.publish("test", features[labels != 2] + 1, labels[labels != 2], classes=4)
     with pytest.raises(LabelError, match="test: 30 rows, and none of class 2"):
-        run_probe(REQUEST, {"train": whole, "test": lacking}, **from_arrays)
+        run_probe(REQUEST, {"train": whole, "test": missing}, **from_arrays)
     with pytest.raises(LabelError, match="train: 30 rows, and none of class 2"):
         run_probe(ProbeRequest("made", "arrays", "logistic", train="test", test="train"),
-                  {"train": whole, "test": lacking}, **from_arrays)  # fmt: skip
+                  {"train": whole, "test": missing}, **from_arrays)  # fmt: skip
 
 
 def test_a_class_that_an_official_validation_part_lacks_is_named(lab, blobs):
@@ -171,13 +171,13 @@ def test_features_that_are_not_finite_name_their_example(bad, lab, blobs):
         run_probe(REQUEST, sets, **from_arrays)
 
 
-def test_thin_classes_shared_pictures_and_quarantine_are_warned_of(lab, blobs):
+def test_thin_classes_shared_images_and_quarantine_are_warned_of(lab, blobs):
     features, labels = blobs(43, 2, 8, seed=1)
     labels[labels == 1] = np.where(np.arange((labels == 1).sum()) < 4, 1, 0)
-    contents = [f"picture {at}" for at in range(43)]
+    contents = [f"image {at}" for at in range(43)]
     sets = {
         "train": lab.publish("train", features, labels, contents=contents),
-        "test": lab.publish("test", *blobs(40, 2, 8, seed=2), contents=["picture 5", *(f"t{at}" for at in range(39))],
+        "test": lab.publish("test", *blobs(40, 2, 8, seed=2), contents=["image 5", *(f"t{at}" for at in range(39))],
                             quarantined=[39]),
         "validation": lab.publish("validation", *blobs(8, 2, 8, seed=3)),
     }  # fmt: skip
@@ -185,8 +185,8 @@ def test_thin_classes_shared_pictures_and_quarantine_are_warned_of(lab, blobs):
     assert "fewer than 5 training rows of class 1 (4)" in found
     assert "fewer than 5 validation rows of class 0 (4), class 1 (4)" in found
     assert not any("fewer than 5 test rows" in warning for warning in found)
-    assert "1 of 39 test pictures stand in train or validation too" in found
-    assert "test lacks 1 quarantined pictures" in found
+    assert "1 of 39 test images stand in train or validation too" in found
+    assert "test lacks 1 quarantined images" in found
 
 
 def test_train_is_limited_to_shots_and_validation_is_left_out(lab, blobs):
@@ -203,11 +203,11 @@ def test_train_is_limited_to_shots_and_validation_is_left_out(lab, blobs):
     assert "temperature" not in found.metrics
 
 
-def test_more_shots_than_pictures_name_the_class_and_its_pictures(lab, blobs):
+def test_more_shots_than_pictures_name_the_class_and_its_images(lab, blobs):
     features, labels = blobs(40, 4, 8, seed=1)
     contents = ["same"] * 3 + [str(at) for at in range(37)]
     labels[:3] = 2
-    # Rows 0 and 1 leave classes 0 and 1; the three equal pictures of class 2 count once.
+    # Rows 0 and 1 leave classes 0 and 1; the three equal images of class 2 count once.
     sets = {
         "train": lab.publish("train", features, labels, contents=contents),
         "test": lab.publish("test", *blobs(40, 4, 8, seed=2)),
@@ -237,8 +237,8 @@ def test_a_share_that_loses_a_class_is_refused(lab, blobs):
 def test_a_leak_planted_between_train_and_test_is_found_and_told_apart(lab, blobs):
     features, labels = blobs(200, 4, 8, seed=1, spread=3.0)
     test, test_labels = blobs(100, 4, 8, seed=2, spread=3.0)
-    contents = [f"picture {at}" for at in range(200)]
-    # Half of the test pictures are training pictures, with the labels that train says.
+    contents = [f"image {at}" for at in range(200)]
+    # Half of the test images are training images, with the labels that train says.
     test[:50], test_labels[:50] = features[:50], labels[:50]
     leaked = [*contents[:50], *(f"test {at}" for at in range(50))]
     sets = {
@@ -246,9 +246,9 @@ def test_a_leak_planted_between_train_and_test_is_found_and_told_apart(lab, blob
         "test": lab.publish("test", test, test_labels, contents=leaked),
     }
     found = run_probe(ProbeRequest("made", "arrays", "knn", options={"k": 1}), sets, **from_arrays)
-    assert "50 of 100 test pictures stand in train or validation too" in found.warnings
+    assert "50 of 100 test images stand in train or validation too" in found.warnings
     assert found.counts["n_test_duplicates"] == 50
-    # The nearest neighbour of a leaked picture is itself.
+    # The nearest neighbour of a leaked image is itself.
     assert found.metrics["accuracy"] == pytest.approx((1 + found.metrics["accuracy_without_duplicates"]) / 2)
     assert found.metrics["accuracy_without_duplicates"] < 0.9
 
@@ -301,7 +301,7 @@ def test_a_test_of_few_rows_is_refused_or_measured_but_never_blank(count, refusa
 def test_a_whole_dataset_of_few_rows_cannot_be_parted(count, refusals, lab, blobs):
     sets = {"all": lab.publish("all", *blobs(count, 2, 8, seed=1), classes=2)}
     told = set()
-    # What is lacking depends on where the seed's draw puts the rows.
+    # What is missing depends on where the seed's draw puts the rows.
     for seed in range(12):
         with pytest.raises((SplitError, LabelError), match=r"selects nothing|and none of") as refused:
             run_probe(ProbeRequest("made", "arrays", "logistic", seed=seed), sets, **from_arrays)
@@ -309,7 +309,7 @@ def test_a_whole_dataset_of_few_rows_cannot_be_parted(count, refusals, lab, blob
     assert told == refusals
 
 
-def test_a_class_with_one_picture_alone_is_probed_with_a_warning(lab, blobs):
+def test_a_class_with_one_image_alone_is_probed_with_a_warning(lab, blobs):
     features, labels = blobs(61, 3, 8, seed=1)
     labels[labels == 2] = 0
     labels[60] = 2

@@ -137,7 +137,7 @@ def test_folds_are_stratified():
     assert folds.n_validation == 0
 
 
-def test_folds_never_part_groups_or_equal_pictures():
+def test_folds_never_part_groups_or_equal_images():
     groups = [f"g{at // 4}" if at < 60 else "" for at in range(120)]
     contents = [str(at // 2) for at in range(120)]
     data = training_data([at % 2 for at in range(120)], contents, groups)

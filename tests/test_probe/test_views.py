@@ -1,4 +1,4 @@
-"""Training on views: a view goes where its picture goes, and nothing is ever validated or tested on one."""
+"""Training on views: a view goes where its image goes, and nothing is ever validated or tested on one."""
 
 import dataclasses
 import hashlib
@@ -31,10 +31,10 @@ def run(sets, view_sets, **fields):
 
 @pytest.fixture
 def views(lab, blobs):
-    """Two views of each training picture of `blob_sets`, in an order of their own."""
+    """Two views of each training image of `blob_sets`, in an order of their own."""
     features, labels = blobs(120, 4, 8, seed=1)
     order = np.random.default_rng(0).permutation(120)
-    names = [f"train picture {at}" for at in order]
+    names = [f"train image {at}" for at in order]
     return [
         {"train": lab.publish("train", features[order] + 0.1 * number, labels[order], contents=names)}
         for number in (1, 2)
@@ -42,7 +42,7 @@ def views(lab, blobs):
 
 
 def by_hand(sets, views) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows and labels of train and of its views, put together picture by picture."""
+    """Return the rows and labels of train and of its views, put together image by image."""
     train = sets["train"]
     rows, labels = [np.asarray(train.features)], [np.asarray(train.labels)]
     for of_view in views:
@@ -108,28 +108,28 @@ def fits(monkeypatch) -> Fits:
     return fits
 
 
-def numbered(pictures: int, views: int, official: int = 0, shared: int = 0) -> TrainingData:
-    """Pictures of three classes and views of those of train; row n has n as its first feature.
+def numbered(images: int, views: int, official: int = 0, shared: int = 0) -> TrainingData:
+    """Images of three classes and views of those of train; row n has n as its first feature.
 
-    The last `official` pictures are a validation part; of the first, `shared` pairs are equal pictures.
+    The last `official` images are a validation part; of the first, `shared` pairs are equal images.
     """
     rng = np.random.default_rng(0)
-    train = pictures - official
+    train = images - official
     view_of = np.tile(np.arange(train), views)
-    labels = np.arange(pictures) // 2 % 3
+    labels = np.arange(images) // 2 % 3
     labels = np.concatenate([labels, labels[view_of]])
     features = (rng.normal(size=(len(labels), 5)) + labels[:, None]).astype(np.float32)
     features[:, 0] = np.arange(len(labels))
-    names = [at - at % 2 if at < 2 * shared else at for at in range(pictures)]
+    names = [at - at % 2 if at < 2 * shared else at for at in range(images)]
     contents = [hashlib.sha256(str(name).encode()).hexdigest() for name in names]
-    units, tokens = units_of(contents, [""] * pictures)
+    units, tokens = units_of(contents, [""] * images)
     return TrainingData(
         features, labels, units, tokens, official, 3, 0, contents,
         view_of=view_of, view_numbers=np.repeat(np.arange(1, views + 1), train),
     )  # fmt: skip
 
 
-# The last number: how many pictures are an official validation part; without one, folds or a tenth are drawn.
+# The last number: how many images are an official validation part; without one, folds or a tenth are drawn.
 @pytest.mark.parametrize(
     ("head", "options", "official"),
     [
@@ -143,28 +143,28 @@ def numbered(pictures: int, views: int, official: int = 0, shared: int = 0) -> T
         ("dense", {"epochs": 1, "learning_rate": [1e-3, 1e-2], "patience": 1}, 12),
     ],
 )
-def test_no_view_of_a_picture_that_is_held_out_reaches_a_fit(head, options, official, fits):
+def test_no_view_of_an_image_that_is_held_out_reaches_a_fit(head, options, official, fits):
     data = numbered(60, 3, official, shared=8)
     trained = find_recipe(head)(data, resolve_options(head, options), lambda _: None)
     selecting, final = fits.fitted[:-1], fits.fitted[-1]
     assert selecting
     for rows in selecting:
-        pictures = rows[rows < 60]
+        images = rows[rows < 60]
         shown = data.view_of[rows[rows >= 60] - 60]
-        # Every view shows a picture that the fit sees itself, of which none is held out, and all of them are there.
-        assert set(shown) == set(pictures) - set(range(60 - official, 60))
+        # Every view shows an image that the fit sees itself, of which none is held out, and all of them are there.
+        assert set(shown) == set(images) - set(range(60 - official, 60))
         assert len(shown) == 3 * len(set(shown))
-        held_out = np.setdiff1d(np.arange(60), pictures)
+        held_out = np.setdiff1d(np.arange(60), images)
         assert len(held_out)
-        # Nor does one that shows the same picture under another id.
+        # Nor does one that shows the same image under another id.
         assert not set(data.units[shown]) & set(data.units[held_out])
-    # In the end nothing is held out: all pictures, and all views of those of train.
+    # In the end nothing is held out: all images, and all views of those of train.
     assert sorted(final) == list(range(len(data.labels)))
     assert trained.held_out is not None
     assert set(trained.held_out.labels) == {0, 1, 2}
 
 
-def test_folds_hold_out_the_same_pictures_with_views_and_without():
+def test_folds_hold_out_the_same_images_with_views_and_without():
     with_views, without = make_folds(numbered(60, 3, shared=8)), make_folds(numbered(60, 0, shared=8))
     assert with_views is not None
     assert without is not None
@@ -176,7 +176,7 @@ def test_folds_hold_out_the_same_pictures_with_views_and_without():
         assert (np.diff(train) > 0).all()
 
 
-def test_whether_to_cross_validate_is_a_matter_of_pictures_and_not_of_their_views():
+def test_whether_to_cross_validate_is_a_matter_of_images_and_not_of_their_views():
     folds = make_folds(numbered(1800, 3))
     assert folds is not None
     assert folds.n_validation == 0
@@ -203,14 +203,14 @@ class WatchedSet(FeatureSet):
         return Watched()
 
 
-def test_views_of_validation_and_test_pictures_are_never_read(blob_sets, views):
-    # One base split for all three parts: views of every picture are at hand.
+def test_views_of_validation_and_test_images_are_never_read(blob_sets, views):
+    # One base split for all three parts: views of every image are at hand.
     read: list[int] = []
     watched = [{"train": WatchedSet(of_view["train"], read)} for of_view in views]
     found = run(
         {"train": blob_sets["train"]}, watched, train="train[:60]", validation="train[60:90]", test="train[90:]"
     )
-    contents = [f"train picture {at}" for at in range(60)]
+    contents = [f"train image {at}" for at in range(60)]
     trained_on = {hashlib.sha256(name.encode()).digest() for name in contents}
     assert {views[0]["train"].content_sha256[row].tobytes() for row in read} == trained_on
     assert len(read) == 120
@@ -234,13 +234,13 @@ def test_the_final_head_is_the_fit_of_all_rows_put_together_by_hand(blob_sets, v
 
 def test_the_penalty_is_held_from_the_folds_to_the_refit_counting_views(blob_sets, views):
     logistic, ridge = run(blob_sets, views), run(blob_sets, views, head="ridge")
-    # Five folds of 120 pictures train on 96 and 2 views of each: λ = 1 / (C N) = alpha / N.
+    # Five folds of 120 images train on 96 and 2 views of each: λ = 1 / (C N) = alpha / N.
     assert logistic.fit["penalty"] == pytest.approx(1 / (logistic.selection["selected"]["C"] * 288))
     assert ridge.fit["penalty"] == pytest.approx(ridge.selection["selected"]["alpha"] / 288)
     assert logistic.fit["C"] * 360 == pytest.approx(logistic.selection["selected"]["C"] * 288)
 
 
-def test_shots_are_pictures_each_with_its_views(blob_sets, views):
+def test_shots_are_images_each_with_its_views(blob_sets, views):
     plain, seen = run(blob_sets, (), views=0, head="knn", shots=3), run(blob_sets, views, head="knn", shots=3)
     assert (seen.counts["n_train"], seen.counts["n_train_rows"]) == (12, 36)
     assert {row.tobytes() for row in seen.head["neighbour_contents"]} == {
@@ -300,14 +300,14 @@ def test_a_view_that_is_not_there_is_named(blob_sets, views):
         run(blob_sets, [{}, views[1]])
 
 
-def test_a_picture_without_its_view_is_named(blob_sets, views, lab, blobs):
+def test_an_image_without_its_view_is_named(blob_sets, views, lab, blobs):
     features, labels = blobs(120, 4, 8, seed=1)
     short = lab.publish("train", features[:118], labels[:118])
     with pytest.raises(ViewMissing, match=r"view 2 of 'train' lacks 2 of the 120 .*, such as 'train/0118.png'"):
         run(blob_sets, [views[0], {"train": short}])
 
 
-def test_labels_are_those_of_the_pictures_set(blob_sets, views, lab, blobs):
+def test_labels_are_those_of_the_images_set(blob_sets, views, lab, blobs):
     features, labels = blobs(120, 4, 8, seed=1)
     relabelled = [{"train": lab.publish("train", features + 0.1 * at, 3 - labels)} for at in (1, 2)]
     found, expected = run(blob_sets, relabelled, head="ridge"), run(blob_sets, views, head="ridge")

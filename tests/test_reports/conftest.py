@@ -105,7 +105,7 @@ def build_run(
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """PNG bytes of a picture, (H, W) or (H, W, 3) uint8."""
+    """PNG bytes of an image, (H, W) or (H, W, 3) uint8."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -34,10 +34,10 @@ def site(tmp_path, make_run, make_predictions, make_png, curves, table):
         make_run("floor", frame=frame, extractor="pixels", metrics={"accuracy": 0.5, "nll": 0.9}),
         make_run("evil", dataset=EVIL, extractor=EVIL, head=EVIL, class_names=(EVIL, "$b$", "c\x07")),
     ]
-    pictures = [make_png(np.full((8, 8), 5 * index, np.uint8)) for index in range(40)]
+    images = [make_png(np.full((8, 8), 5 * index, np.uint8)) for index in range(40)]
 
     def look(run, names):
-        return {name: pictures[int(name[-2:])] for name in names if name != "test/0001"}
+        return {name: images[int(name[-2:])] for name in names if name != "test/0001"}
 
     # A folder that a URL has to quote.
     return write_site(runs, tmp_path / "my site #1", look, "2026-11-24T12:00:00+00:00")
@@ -93,7 +93,7 @@ def test_the_grid_has_30_tiles_blue_when_right_and_red_when_wrong(site, page, ma
         assert captions.count() == count
         assert captions.evaluate_all("all => all.map(one => getComputedStyle(one).color)") == [colours[kind]] * count
         assert all(text.startswith(mark) for text in captions.all_inner_texts())
-    assert grid.get_by_text("picture not at hand").count() == numbers.count(1)
+    assert grid.get_by_text("image not at hand").count() == numbers.count(1)
     assert page.locator("ol.grid").nth(1).locator("li.wrong").count() == 12
 
 

@@ -111,9 +111,9 @@ def test_a_floor_of_another_question_is_no_floor(make_run, other):
     assert frame["above_floor"].isna().all()
 
 
-def test_a_floor_is_one_of_equal_pictures_whatever_the_part_is_called(make_run, make_predictions):
-    other_pictures = make_predictions([0, 1, 2], [0, 1, 2], prefix="other/")
-    elsewhere = make_run("floor", extractor="pixels", frame=other_pictures)
+def test_a_floor_is_one_of_equal_images_whatever_the_part_is_called(make_run, make_predictions):
+    other_images = make_predictions([0, 1, 2], [0, 1, 2], prefix="other/")
+    elsewhere = make_run("floor", extractor="pixels", frame=other_images)
     assert leaderboard([make_run("net"), elsewhere])["above_floor"].isna().all()
     same = make_run("floor", extractor="pixels", test="test[:100%]", metrics={"accuracy": 0.5})
     assert leaderboard([make_run("net"), same])["above_floor"].tolist()[0] == pytest.approx(0.2)

@@ -1,4 +1,4 @@
-"""A small store: pictures named by letters, whose rows are worked out by hand."""
+"""A small store: images named by letters, whose rows are worked out by hand."""
 
 import hashlib
 from dataclasses import replace
@@ -15,7 +15,7 @@ PROVENANCE = Provenance(CREATED, "flowers", "folder:/data/flowers", "toy", "stub
 
 
 class Corpus:
-    """Pictures `a`, `b`, …: the row of a letter is (its number, its number + 0.5, -its number)."""
+    """Images `a`, `b`, …: the row of a letter is (its number, its number + 0.5, -its number)."""
 
     def __init__(self, store: FeatureStore) -> None:
         self.store = store
@@ -103,7 +103,7 @@ def probe_result():
         curves=pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5]}),
         head={"kernel": np.arange(6, dtype=np.float32).reshape(3, 2), "bias": np.zeros(2, np.float32)},
         fit={"converged": True, "iterations": 3},
-        warnings=("two test pictures only",),
+        warnings=("two test images only",),
         seconds=0.25,
         created=CREATED,
         versions={"numpy": "2"},

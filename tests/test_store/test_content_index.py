@@ -60,7 +60,7 @@ def test_of_two_shards_the_first_by_name_counts_and_the_other_is_told(names, win
     assert len(index) == 3
 
 
-def test_of_a_picture_that_stands_twice_in_a_shard_the_first_row_counts():
+def test_of_an_image_that_stands_twice_in_a_shard_the_first_row_counts():
     index = ContentIndex()
     index.enter("p", ONE + ONE + TWO)
     assert index == {ONE: RowAddress("p", 0), TWO: RowAddress("p", 2)}

@@ -76,7 +76,7 @@ def test_plain_h5py_reads_the_same(fs, expected, name):
         assert file["example_ids"].asstr()[()].tolist() == expected[f"{name}.ids"].tolist()
 
 
-def test_a_quarantined_picture_stands_in_the_ledger_with_its_reason(fs):
+def test_a_quarantined_image_stands_in_the_ledger_with_its_reason(fs):
     found = fs.get(key=SETS["first"][0])
     ledger = found.ledger()
     assert ledger["status"].tolist() == ["ok"] * 4 + ["quarantined"]
@@ -111,7 +111,7 @@ def test_the_run_is_whole(fs, expected):
     assert run.selection["table"] == [{"C": 0.1, "accuracy": 0.5}]
     assert run.class_names == ("Gänseblümchen", "tulip")
     assert run.curves["loss"].tolist() == [0.7, 0.5]
-    assert run.warnings == ("two test pictures only",)
+    assert run.warnings == ("two test images only",)
     predictions = fs.predictions("flowers/toy/logistic")
     assert predictions["example_id"].tolist() == ["0.jpg", "3.jpg"]
     assert predictions["label_probability"].tolist() == [0.9, 0.375]

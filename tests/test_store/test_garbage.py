@@ -160,7 +160,7 @@ def test_name_given_again_keeps_its_set(corpus, aged):
     assert corpus.store.get("flowers", "train", "toy").key == aged.key
 
 
-def test_old_leftovers_of_killed_and_mended_writers_go_everywhere_and_young_ones_stay(corpus, aged):
+def test_old_leftovers_of_killed_and_fixed_writers_go_everywhere_and_young_ones_stay(corpus, aged):
     root = corpus.store.path
     places = [root, root / "sets", root / "runs", root / "pools", corpus.pool.folder, corpus.pool.folder / "shards"]
     places += [aged.folder.parent.parent / "aliases", next((root / "aliases").iterdir()), root / "cache"]

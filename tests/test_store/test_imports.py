@@ -57,7 +57,7 @@ def test_the_same_file_again_changes_nothing(store, saved, tree):
 
 
 def test_two_files_under_one_name_never_mix_and_the_newer_counts(store, saved):
-    contents = np.arange(96, dtype=np.uint8).reshape(3, 32)  # the same pictures, say the files
+    contents = np.arange(96, dtype=np.uint8).reshape(3, 32)  # the same images, say the files
     first, _ = taken(store, saved("one.npz", content_sha256=contents))
     second, _ = taken(store, saved("two.npz", features=FEATURES + 1, content_sha256=contents))
     assert first.manifest["pool"] != second.manifest["pool"]
@@ -79,7 +79,7 @@ def test_other_labels_for_the_same_rows_cost_a_set_and_no_row(store, saved):
     assert sorted(store.path.glob("pools/*/shards/*")) == shards
 
 
-def test_equal_rows_count_as_one_picture_and_others_do_not(store, saved):
+def test_equal_rows_count_as_one_image_and_others_do_not(store, saved):
     features, _ = taken(store, saved(features=np.array([[1, 2], [1, 2], [2, 1]], np.float32)))
     first, second, third = (content.tobytes() for content in features.content_sha256)
     assert first == second != third
@@ -143,9 +143,9 @@ BAD = {
     "id twice": ({"example_ids": np.array(["a", "b", "a"])}, "3 distinct ids expected, 3, 2 distinct, found"),
     "few ids": ({"example_ids": np.array(["a"])}, "3 distinct ids expected, 1, 1 distinct, found"),
     "short hashes": ({"content_sha256": np.zeros((3, 31), np.uint8)}, r"content_sha256: \(3, 32\) uint8 expected"),
-    "one picture, two rows": (
+    "one image, two rows": (
         {"content_sha256": np.zeros((3, 32), np.uint8)},
-        "equal rows for one picture expected, others in 0 and 1 found",
+        "equal rows for one image expected, others in 0 and 1 found",
     ),
 }  # fmt: skip
 

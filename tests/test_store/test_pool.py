@@ -44,7 +44,7 @@ def test_index_finds_each_row_also_of_other_writers(corpus):
     assert other.index() == {corpus.content("a"): RowAddress(name, 0), corpus.content("b"): RowAddress(name, 1)}
 
 
-def test_where_two_shards_hold_a_picture_the_first_by_name_counts_for_all(corpus):
+def test_where_two_shards_hold_an_image_the_first_by_name_counts_for_all(corpus):
     first, second = corpus.add("ab"), corpus.add("bc")
     expected = {
         "a": RowAddress(first, 0),

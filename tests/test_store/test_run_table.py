@@ -103,7 +103,7 @@ def test_no_flipped_bit_in_the_file_changes_a_number(many):
         data[at // 8] ^= 1 << at % 8
         cache_of(many).write_bytes(data)
         pd.testing.assert_frame_equal(many.results(), expected)
-        assert cache_of(many).read_bytes() == good  # and it is mended
+        assert cache_of(many).read_bytes() == good  # and it is fixed
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"junk", b"0" * 64 + b"\n[]"])

@@ -115,7 +115,7 @@ def test_no_hdf5_file_holds_the_time_at_which_it_was_written(corpus):
         assert not [moment for moment in moments if moment in data]
 
 
-def test_two_pictures_of_equal_content_share_a_row(corpus):
+def test_two_images_of_equal_content_share_a_row(corpus):
     corpus.add("ab")
     ledger = corpus.ledger("aba", ids=["1.png", "2.png", "3.png"])
     found = corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, corpus.provenance)

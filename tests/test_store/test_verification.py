@@ -260,7 +260,7 @@ def plant(corpus, features, contents):
     ("features", "numbers", "message"),
     [
         (np.array([[1, 2, 3], [1, np.nan, 3]], "<f4"), [1, 2], "finite features expected, found others in row 1"),
-        (np.ones((2, 3), "<f4"), [1, 1], "a row per picture expected, 2 rows for 1 pictures found"),
+        (np.ones((2, 3), "<f4"), [1, 1], "a row per image expected, 2 rows for 1 images found"),
         (np.ones((2, 4), "<f4"), [1, 2], "columns expected as in the pool's other shards"),
         (np.ones((2, 3), "<f2"), [1, 2], "float32 features expected by pool.json, float16 found"),
         (np.ones((2, 3), "<f8"), [1, 2], "in 2 dimensions expected, <f8"),
@@ -308,7 +308,7 @@ def test_rows_that_come_out_the_same_are_no_drift_and_counted(corpus, flowers):
     found = verify_store(corpus.store.path, is_deep=True, recompute=recompute)
     assert found.is_sound
     assert found.counts["rows_recomputed"] == 4
-    # The pictures with the smallest content hashes, whatever the set's order.
+    # The images with the smallest content hashes, whatever the set's order.
     assert asked == [(flowers.key, [f"{c}.png" for c in sorted("abcd", key=corpus.content)])]
 
 
@@ -334,11 +334,11 @@ def test_rows_of_another_width_are_drift(corpus, flowers):
     assert all("inf found by the extractor at hand" in p.message for p in problems)
 
 
-def test_pictures_or_extractors_that_are_gone_are_noted_and_no_problem(corpus, flowers):
+def test_images_or_extractors_that_are_gone_are_noted_and_no_problem(corpus, flowers):
     recompute, _ = golden(corpus, lost=("a.png", "b.png", "c.png", "d.png"))
     found = verify_store(corpus.store.path, is_deep=True, recompute=recompute)
     assert found.is_sound
-    assert found.notes == [f"{flowers.folder}: no row was recomputed: its pictures are gone or have changed."]
+    assert found.notes == [f"{flowers.folder}: no row was recomputed: its images are gone or have changed."]
 
     def unavailable(features, example_ids):
         raise RowsUnavailable("toy: no such extractor.")

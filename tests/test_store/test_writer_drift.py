@@ -14,7 +14,7 @@ def off_by(share):
 
 @pytest.fixture
 def writers(corpus):
-    """Two writers that each add a row for picture `a`; gives the names of the two shards."""
+    """Two writers that each add a row for image `a`; gives the names of the two shards."""
 
     def write(one, other):
         content = corpus.content("a")
@@ -37,15 +37,15 @@ def test_drift_between_writers_begins_at_the_stated_tolerance(corpus, writers, c
     assert ("a relative L2 difference of at most 1e-05 expected" in caplog.text) == is_drift
 
 
-def test_drift_names_both_shards_the_picture_and_the_magnitude(corpus, writers, caplog):
+def test_drift_names_both_shards_the_image_and_the_magnitude(corpus, writers, caplog):
     first, second = sorted(writers(ROW, off_by(0.25)))
     pool = Pool(corpus.pool.folder, corpus.pool_key)
     pool.index()
     (drift,) = pool.drifts
     assert (drift.first, drift.second) == (first, second)
     assert drift.difference == pytest.approx(0.25, rel=0.05)
-    assert (drift.pictures, drift.common, drift.content) == (1, 1, corpus.content("a").hex())
-    for word in (first, second, corpus.content("a").hex(), "found for picture"):
+    assert (drift.images, drift.common, drift.content) == (1, 1, corpus.content("a").hex())
+    for word in (first, second, corpus.content("a").hex(), "found for image"):
         assert word in caplog.text
 
 
@@ -69,16 +69,16 @@ def test_of_many_common_pictures_the_worst_is_named_and_those_beyond_are_counted
     ours = np.ones((6, 4), np.float32)
     theirs = ours * np.array([1, 1.5, 1, 3, 1 + 1e-6, 1], np.float32)[::-1, None]
     rows = [(bytes([at]) * 32, at, 5 - at) for at in range(6)]
-    # The other shard's rows stand in the other order: picture 3 has three times ours, picture 1 one and a half.
+    # The other shard's rows stand in the other order: image 3 has three times ours, image 1 one and a half.
     drift = compare_writers(("p", "q"), rows, {"p": ours, "q": theirs}.__getitem__)
-    assert (drift.pictures, drift.common, drift.content, drift.difference) == (2, 6, "03" * 32, pytest.approx(2.0))
+    assert (drift.images, drift.common, drift.content, drift.difference) == (2, 6, "03" * 32, pytest.approx(2.0))
 
 
 @pytest.mark.parametrize("other", [np.array([[np.nan, 1]], np.float32), np.ones((1, 3), np.float32)])
 def test_what_cannot_be_equal_has_drifted(other):
     features = {"p": np.ones((1, 2), np.float32), "q": other}
     for names, rows in ((("p", "q"), [(b"x" * 32, 0, 0)]), (("q", "p"), [(b"x" * 32, 0, 0)])):
-        assert compare_writers(names, rows, features.__getitem__).pictures == 1
+        assert compare_writers(names, rows, features.__getitem__).images == 1
 
 
 def test_half_precision_has_a_tolerance_of_its_own():

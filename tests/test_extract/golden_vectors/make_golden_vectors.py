@@ -2,7 +2,7 @@
 
     python tests/test_extract/golden_vectors/make_golden_vectors.py
 
-Keras's own models in eager TensorFlow, `tf.image.resize` and NumPy; the pictures are those of the canary.
+Keras's own models in eager TensorFlow, `tf.image.resize` and NumPy; the images are those of the canary.
 What was written once stays: a difference is a change of the numbers, and must be meant.
 """
 
@@ -22,7 +22,7 @@ import tensorflow as tf
 from PIL import Image
 
 HERE = Path(__file__).parent
-PICTURES = HERE.parents[2] / "extract" / "canary_pictures"
+IMAGES = HERE.parents[2] / "extract" / "canary_images"
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -83,9 +83,9 @@ def random(application: Callable[..., Any], size: int) -> Any:
 
 
 def write(name: str, features: Callable[[np.ndarray], np.ndarray]) -> None:
-    rows = {path.name: features(decoded(path)).astype(np.float32) for path in sorted(PICTURES.iterdir())}
+    rows = {path.name: features(decoded(path)).astype(np.float32) for path in sorted(IMAGES.iterdir())}
     np.savez_compressed(HERE / f"{name}.npz", **rows)
-    print(name, {picture: f"{np.linalg.norm(row):.4g}" for picture, row in rows.items()})
+    print(name, {image: f"{np.linalg.norm(row):.4g}" for image, row in rows.items()})
 
 
 def network(

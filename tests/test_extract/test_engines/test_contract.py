@@ -22,7 +22,7 @@ def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
 
 @pytest.fixture(scope="session")
 def images() -> Callable[[int, int], np.ndarray]:
-    """Returns a function: n pictures (n, size, size, 3) float32, 0 to 255, read-only."""
+    """Returns a function: n images (n, size, size, 3) float32, 0 to 255, read-only."""
 
     def draw(count: int, size: int) -> np.ndarray:
         drawn = np.random.default_rng(7).uniform(0, 255, (count, size, size, 3)).astype(np.float32)
@@ -65,7 +65,7 @@ class EngineContract:
         assert engine.parameters.trainable == 0
 
     @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 64, 65])
-    def test_it_gives_a_float32_row_per_picture(self, engine, images, count):
+    def test_it_gives_a_float32_row_per_image(self, engine, images, count):
         rows = engine(images(count, self.size))
         assert rows.shape == (count, engine.dim)
         assert rows.dtype == np.float32
@@ -74,27 +74,27 @@ class EngineContract:
     def test_it_takes_its_own_batch_size(self, engine, images):
         assert engine(images(engine.batch_size, self.size)).shape == (engine.batch_size, engine.dim)
 
-    def test_the_same_pictures_give_the_same_rows_again(self, engine, images):
-        pictures = images(19, self.size)
-        assert np.array_equal(engine(pictures), engine(pictures))
+    def test_the_same_images_give_the_same_rows_again(self, engine, images):
+        images = images(19, self.size)
+        assert np.array_equal(engine(images), engine(images))
 
     def test_rows_it_gave_are_not_overwritten_by_the_next(self, engine, images):
-        pictures = images(24, self.size)
-        first = engine(pictures[:8])
+        images = images(24, self.size)
+        first = engine(images[:8])
         kept = first.copy()
-        engine(pictures[8:])
+        engine(images[8:])
         assert np.array_equal(first, kept)
 
-    def test_a_row_depends_on_its_picture_alone(self, engine, images):
-        pictures = images(23, self.size)
-        rows = engine(pictures)
-        alone = np.concatenate([engine(pictures[at : at + 1]) for at in range(23)])
+    def test_a_row_depends_on_its_image_alone(self, engine, images):
+        images = images(23, self.size)
+        rows = engine(images)
+        alone = np.concatenate([engine(images[at : at + 1]) for at in range(23)])
         assert relative_l2(alone, rows) <= 1e-6
-        assert relative_l2(engine(np.ascontiguousarray(pictures[::-1])), rows[::-1]) <= 1e-6
+        assert relative_l2(engine(np.ascontiguousarray(images[::-1])), rows[::-1]) <= 1e-6
 
     def test_it_takes_a_view_as_well_as_an_array(self, engine, images):
-        pictures = images(30, self.size)
-        assert relative_l2(engine(pictures[::3]), engine(pictures)[::3]) <= 1e-6
+        images = images(30, self.size)
+        assert relative_l2(engine(images[::3]), engine(images)[::3]) <= 1e-6
 
 
 class TestFunctionEngine(EngineContract):
@@ -102,10 +102,10 @@ class TestFunctionEngine(EngineContract):
     def engine(self):
         return FunctionEngine(pixels_floor())
 
-    def test_the_pixels_floor_is_the_picture_over_255(self, engine):
-        picture = np.zeros((1, 16, 16, 3), np.float32)
-        picture[0, 0, 1] = [51, 102, 255]
-        row = engine(picture)[0]
+    def test_the_pixels_floor_is_the_image_over_255(self, engine):
+        image = np.zeros((1, 16, 16, 3), np.float32)
+        image[0, 0, 1] = [51, 102, 255]
+        row = engine(image)[0]
         assert row.shape == (768,)
         assert row[3:6].tolist() == [np.float32(0.2), np.float32(0.4), 1.0]
         assert np.count_nonzero(row) == 3
@@ -119,7 +119,7 @@ class TestCountingEngine(EngineContract):
     def test_it_counts(self, engine, images):
         engine(images(3, 16))
         engine(images(4, 16))
-        assert (engine.pictures, engine.batches) == (7, 2)
+        assert (engine.images, engine.batches) == (7, 2)
 
 
 class TestTensorFlowEngine(EngineContract):
@@ -130,19 +130,19 @@ class TestTensorFlowEngine(EngineContract):
     def test_the_network_gets_batches_of_one_shape(self, small_graph, images):
         shapes = []
 
-        def function(pictures):
-            shapes.append(tuple(pictures.shape))
-            return small_graph.function(pictures)
+        def function(images):
+            shapes.append(tuple(images.shape))
+            return small_graph.function(images)
 
         engine = TensorFlowEngine(replace(small_graph, function=function))
         assert engine(images(engine.batch_size + 3, 16)).shape == (engine.batch_size + 3, 6)
         assert shapes == [(engine.batch_size, 16, 16, 3)] * 2
 
     def test_padding_changes_no_row(self, engine, images):
-        pictures = images(engine.batch_size, 16)
-        whole = engine(pictures)
+        images = images(engine.batch_size, 16)
+        whole = engine(images)
         for count in range(1, engine.batch_size):
-            assert np.array_equal(engine(pictures[:count]), whole[:count])
+            assert np.array_equal(engine(images[:count]), whole[:count])
 
     def test_it_counts_constants(self, engine):
         assert engine.parameters == ParameterCounts(frozen=3 * 3 * 3 * 6 + 6, trainable=0)
@@ -154,22 +154,22 @@ class TestOpenVinoEngine(EngineContract):
         return openvino_engine
 
     def test_rows_are_bitwise_the_same_over_batch_sizes(self, engine, images):
-        pictures = images(64, 16)
-        whole = engine(pictures)
+        images = images(64, 16)
+        whole = engine(images)
         for size in (1, 7):
-            rows = np.concatenate([engine(pictures[at : at + size]) for at in range(0, 64, size)])
+            rows = np.concatenate([engine(images[at : at + size]) for at in range(0, 64, size)])
             assert np.array_equal(rows, whole)
 
     def test_it_agrees_with_tensorflow(self, engine, tensorflow_engine, images):
-        pictures = images(40, 16)
-        assert relative_l2(engine(pictures), tensorflow_engine(pictures)) <= 1e-6
+        images = images(40, 16)
+        assert relative_l2(engine(images), tensorflow_engine(images)) <= 1e-6
 
     def test_it_counts_constants(self, engine):
         assert engine.parameters == ParameterCounts(frozen=3 * 3 * 3 * 6 + 6, trainable=0)
 
 
 def test_a_network_worked_out_by_hand(small_network, images):
-    # A picture of one grey: away from the border each of the six channels is the kernel's sum
+    # An image of one grey: away from the border each of the six channels is the kernel's sum
     # times the grey in [-1, 1], plus the bias; at stride 2 with SAME, only the last row and column
     # of the 8 by 8 outputs touch the border. Here the border is left out by a kernel of one tap.
     def load():
@@ -178,10 +178,10 @@ def test_a_network_worked_out_by_hand(small_network, images):
         weights = tf.Variable(np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]], np.float32))
         return lambda pixels: tf.reduce_mean(pixels @ weights, axis=[1, 2])
 
-    picture = np.zeros((1, 16, 16, 3), np.float32)
-    picture[:] = [255, 0, 51]  # 1, -1, -0.6 in [-1, 1]
+    image = np.zeros((1, 16, 16, 3), np.float32)
+    image[:] = [255, 0, 51]  # 1, -1, -0.6 in [-1, 1]
     engine = TensorFlowEngine(freeze(replace(small_network, load=load, dim=2)))
-    assert np.allclose(engine(picture), [[1 - 10 - 60, 2 - 20 - 120]], rtol=1e-6)
+    assert np.allclose(engine(image), [[1 - 10 - 60, 2 - 20 - 120]], rtol=1e-6)
     assert engine.parameters == ParameterCounts(6, 0)
 
 

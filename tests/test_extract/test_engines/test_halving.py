@@ -10,11 +10,11 @@ from extract.engines.openvino_engine import OpenVinoEngine
 from extract.engines.openvino_models import read_graph
 from extract.engines.tensorflow_engine import ON_CPU, TensorFlowEngine
 
-PICTURES = np.random.default_rng(0).uniform(0, 255, (50, 2, 2, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).uniform(0, 255, (50, 2, 2, 3)).astype(np.float32)
 
 
 class Small:
-    """An engine into which `room` pictures fit, and which pads to its batch size as TensorFlow's does."""
+    """An engine into which `room` images fit, and which pads to its batch size as TensorFlow's does."""
 
     name, device, threads, in_flight, dim = "small", "toy", 1, 1, 3
     parameters = ParameterCounts(0, 0)
@@ -29,7 +29,7 @@ class Small:
         assert len(images) <= self.batch_size
         self.sizes.append(self.batch_size)
         if self.batch_size > self.room:
-            raise self.error(f"{self.batch_size} pictures")
+            raise self.error(f"{self.batch_size} images")
         return images.mean(axis=(1, 2))
 
 
@@ -38,34 +38,32 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_said_once(error):
     said, inner = [], Small(10, error)
     engine = HalvingEngine(inner, said.append)
     for _ in range(2):
-        assert np.array_equal(engine(PICTURES), PICTURES.mean(axis=(1, 2)))
+        assert np.array_equal(engine(IMAGES), IMAGES.mean(axis=(1, 2)))
     assert inner.sizes[:3] == [32, 16, 8]
     assert set(inner.sizes[3:]) == {8}
     assert said == [
-        "small: a batch of 32 pictures does not fit into the memory of toy; going on with batches of 16.",
-        "small: a batch of 16 pictures does not fit into the memory of toy; going on with batches of 8.",
+        "small: a batch of 32 images does not fit into the memory of toy; going on with batches of 16.",
+        "small: a batch of 16 images does not fit into the memory of toy; going on with batches of 8.",
     ]
 
 
 def test_what_fits_is_done_as_it_came():
     said, inner = [], Small(32)
     engine = HalvingEngine(inner, said.append)
-    assert np.array_equal(engine(PICTURES), PICTURES.mean(axis=(1, 2)))
+    assert np.array_equal(engine(IMAGES), IMAGES.mean(axis=(1, 2)))
     assert (inner.sizes, said) == ([32, 32], [])
     assert (engine.name, engine.device, engine.batch_size, engine.dim) == ("small", "toy", 32, 3)
 
 
-def test_not_even_one_picture():
-    with pytest.raises(
-        EngineUnavailable, match=r"^small: not even one picture fits into the memory of toy \(1 pictures\)"
-    ):
-        HalvingEngine(Small(0), lambda text: None)(PICTURES)
+def test_not_even_one_image():
+    with pytest.raises(EngineUnavailable, match=r"^small: not even one image fits into the memory of toy \(1 images\)"):
+        HalvingEngine(Small(0), lambda text: None)(IMAGES)
 
 
 def test_another_fault_is_no_lack_of_memory():
     inner = Small(0, ModelMismatch)
-    with pytest.raises(ModelMismatch, match="32 pictures"):
-        HalvingEngine(inner, lambda text: None)(PICTURES)
+    with pytest.raises(ModelMismatch, match="32 images"):
+        HalvingEngine(inner, lambda text: None)(IMAGES)
     assert inner.sizes == [32]
 
 
@@ -83,9 +81,9 @@ def test_tensorflows_own_error_is_understood(small_network):
 
     engine._function = full
     said = []
-    pictures = np.random.default_rng(1).uniform(0, 255, (11, 16, 16, 3)).astype(np.float32)
-    rows = HalvingEngine(engine, said.append)(pictures)
-    expected = TensorFlowEngine(graph, ON_CPU)(pictures)
+    images = np.random.default_rng(1).uniform(0, 255, (11, 16, 16, 3)).astype(np.float32)
+    rows = HalvingEngine(engine, said.append)(images)
+    expected = TensorFlowEngine(graph, ON_CPU)(images)
     assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) <= 1e-6
     assert [text.split("batches of ")[1] for text in said] == ["4.", "2."]
 
@@ -107,15 +105,15 @@ def test_openvinos_errors_are_understood(small_network, error):
         def wait_all(self):
             queue.wait_all()
 
-    pictures = np.random.default_rng(1).uniform(0, 255, (11, 16, 16, 3)).astype(np.float32)
-    expected = engine(pictures)
+    images = np.random.default_rng(1).uniform(0, 255, (11, 16, 16, 3)).astype(np.float32)
+    expected = engine(images)
     engine._queue = Full()
     said = []
-    assert np.array_equal(HalvingEngine(engine, said.append)(pictures), expected)
+    assert np.array_equal(HalvingEngine(engine, said.append)(images), expected)
     assert said[-1].endswith("going on with batches of 2.")
 
 
 def test_another_error_of_openvino_stays_what_it_is(small_network):
     engine = OpenVinoEngine(read_graph(freeze(small_network)))
     with pytest.raises(RuntimeError, match="shape"):
-        HalvingEngine(engine, lambda text: None)(PICTURES)
+        HalvingEngine(engine, lambda text: None)(IMAGES)

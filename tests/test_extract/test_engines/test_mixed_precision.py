@@ -27,7 +27,7 @@ def jittered(whole):
 # Some kernels sum in float32 and some in bfloat16, as the processor has it. Sums of whole numbers up to 256 are exact
 # in both, and a matrix with one power of two a column sums and rounds nothing: so there is one right answer, to the
 # last bit.
-PICTURES = (127.5 + 127.5 * jittered(RNG.choice([-1.0, 1.0], (9, 16, 16, 3)))).astype(np.float32)
+IMAGES = (127.5 + 127.5 * jittered(RNG.choice([-1.0, 1.0], (9, 16, 16, 3)))).astype(np.float32)
 KERNEL = jittered(RNG.integers(-1, 2, (3, 3, 3, 6)).astype(np.float64))
 DEPTHWISE = jittered(RNG.integers(0, 2, (3, 3, 6, 1)).astype(np.float64))
 MATRIX = np.eye(6, 5, dtype=np.float32) * jittered(RNG.choice([-2.0, 0.5, 1.0], (6, 5)))
@@ -57,9 +57,9 @@ def windows(maps):
     return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))  # (N, H, W, C, 3, 3)
 
 
-def by_hand(pictures):
+def by_hand(images):
     """Products of rounded numbers, rounded; everything else as float32 has it. Every sum here is exact."""
-    values = pictures * np.float32(1 / 127.5) - np.float32(1)
+    values = images * np.float32(1 / 127.5) - np.float32(1)
     maps = np.einsum("nhwcij,ijco->nhwo", windows(rounded(values)), rounded(KERNEL))
     maps = np.einsum("nhwcij,ijc->nhwc", windows(np.maximum(maps, 0)), rounded(DEPTHWISE)[..., 0])
     assert np.array_equal(maps, np.round(maps))
@@ -74,9 +74,9 @@ def relative_l2(found, expected):
 
 def test_products_are_rounded_and_nothing_else(three_products):
     graph = freeze(three_products)
-    found = TensorFlowEngine(graph, ON_CPU, "bfloat16")(PICTURES)
-    exact = TensorFlowEngine(graph)(PICTURES)
-    np.testing.assert_array_equal(found, by_hand(PICTURES))
+    found = TensorFlowEngine(graph, ON_CPU, "bfloat16")(IMAGES)
+    exact = TensorFlowEngine(graph)(IMAGES)
+    np.testing.assert_array_equal(found, by_hand(IMAGES))
     # Eight bits: at most a few parts in 2^8 from float32, and not float32.
     assert 1e-4 < relative_l2(found, exact) < 2**-6
     # The bias is added after the product, in float32: the sums do not lie on bfloat16's grid.
@@ -104,7 +104,7 @@ def test_short_formats_are_tensorflows(three_products):
     short = replace(three_products, precision="bfloat16")
     engine = open_engine(short)
     assert engine.name == "tensorflow"
-    assert np.array_equal(engine(PICTURES), TensorFlowEngine(freeze(three_products), ON_CPU, "bfloat16")(PICTURES))
+    assert np.array_equal(engine(IMAGES), TensorFlowEngine(freeze(three_products), ON_CPU, "bfloat16")(IMAGES))
     with pytest.raises(
         EngineUnavailable, match=r"^openvino: computes in float32 here, not bfloat16; use --engine tens"
     ):

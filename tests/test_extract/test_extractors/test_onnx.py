@@ -26,9 +26,9 @@ RNG = np.random.default_rng(0)
 # 1 x 1 convolution of 3 to 5 channels, the mean over space, and a matrix of 5 to 4.
 KERNEL = RNG.normal(size=(5, 3, 1, 1)).astype(np.float32)
 MATRIX = RNG.normal(size=(5, 4)).astype(np.float32)
-PICTURES = RNG.uniform(0, 255, (11, SIZE, SIZE, 3)).astype(np.float32)
-MEANS = PICTURES.mean(axis=(1, 2), dtype=np.float64) @ KERNEL[:, :, 0, 0].T.astype(np.float64)
-TORCH = ((PICTURES.mean(axis=(1, 2), dtype=np.float64) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]) @ (
+IMAGES = RNG.uniform(0, 255, (11, SIZE, SIZE, 3)).astype(np.float32)
+MEANS = IMAGES.mean(axis=(1, 2), dtype=np.float64) @ KERNEL[:, :, 0, 0].T.astype(np.float64)
+TORCH = ((IMAGES.mean(axis=(1, 2), dtype=np.float64) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]) @ (
     KERNEL[:, :, 0, 0].T
 )
 DECLARED = Declared(size=SIZE, value_range="0..255")
@@ -64,45 +64,45 @@ def relative_l2(found, expected):
 def test_channels_first_is_found_and_handled(model, caches):
     engine = opened(model(), caches)
     assert (engine.name, engine.dim, engine.parameters) == ("openvino", 5, ParameterCounts(15, 0))
-    assert relative_l2(engine(PICTURES), MEANS) <= 1e-6
+    assert relative_l2(engine(IMAGES), MEANS) <= 1e-6
 
 
 def test_channels_last_is_found_and_handled(model, caches):
-    nodes = [node("Transpose", ["pictures"], "pixels", perm=[0, 3, 1, 2]), *HEAD]
-    path = model(nodes, inputs={"pictures": ("n", SIZE, SIZE, 3)})
-    assert relative_l2(opened(path, caches)(PICTURES), MEANS) <= 1e-6
+    nodes = [node("Transpose", ["images"], "pixels", perm=[0, 3, 1, 2]), *HEAD]
+    path = model(nodes, inputs={"images": ("n", SIZE, SIZE, 3)})
+    assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6
 
 
 def test_a_range_is_applied_channel_by_channel(model, caches):
     engine = opened(model(), caches, Declared(size=SIZE, value_range="torch"))
-    assert relative_l2(engine(PICTURES), TORCH) <= 1e-6
+    assert relative_l2(engine(IMAGES), TORCH) <= 1e-6
 
 
 def test_caffes_channels_are_turned_round(model, caches):
     engine = opened(model(), caches, Declared(size=SIZE, value_range="caffe"))
-    pixels = PICTURES.mean(axis=(1, 2), dtype=np.float64)[:, ::-1] - [103.939, 116.779, 123.68]
-    assert relative_l2(engine(PICTURES), pixels @ KERNEL[:, :, 0, 0].T) <= 1e-6
+    pixels = IMAGES.mean(axis=(1, 2), dtype=np.float64)[:, ::-1] - [103.939, 116.779, 123.68]
+    assert relative_l2(engine(IMAGES), pixels @ KERNEL[:, :, 0, 0].T) <= 1e-6
 
 
 def test_a_batch_that_was_exported_as_one_becomes_any(model, caches):
     path = model(shape=(1, 3, SIZE, SIZE), outputs={"means": (1, 5)})
-    assert relative_l2(opened(path, caches)(PICTURES), MEANS) <= 1e-6
+    assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6
 
 
 def test_sides_that_were_left_open_take_the_declared_size(model, caches):
     path = model(shape=("n", 3, "height", "width"))
-    assert relative_l2(opened(path, caches)(PICTURES), MEANS) <= 1e-6
+    assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6
 
 
 def test_rows_are_bitwise_the_same_over_batch_sizes(model, caches):
     engine = opened(model(), caches)
-    rows = engine(PICTURES)
-    assert np.array_equal(np.concatenate([engine(PICTURES[at : at + 1]) for at in range(len(PICTURES))]), rows)
+    rows = engine(IMAGES)
+    assert np.array_equal(np.concatenate([engine(IMAGES[at : at + 1]) for at in range(len(IMAGES))]), rows)
 
 
 def test_rounded_pixels_are_taken_as_bytes(model, caches):
     extractor = open_extractor(f"onnx:{model()}", caches, Declared(size=SIZE, value_range="0..255", pixels="uint8"))
-    rounded = PICTURES.round()
+    rounded = IMAGES.round()
     expected = rounded.mean(axis=(1, 2), dtype=np.float64) @ KERNEL[:, :, 0, 0].T
     assert relative_l2(open_engine(extractor)(rounded.astype(np.uint8)), expected) <= 1e-6
 
@@ -116,14 +116,14 @@ def test_two_outputs_want_one_to_be_named(model, caches):
     with pytest.raises(ModelMismatch, match=r"model\.onnx: 2 outputs, \['logits', 'means'\]; name one as output"):
         opened(path, caches)
     logits = opened(path, caches, Declared(SIZE, "0..255", 4, "logits"))
-    assert relative_l2(logits(PICTURES), MEANS @ MATRIX) <= 1e-6
+    assert relative_l2(logits(IMAGES), MEANS @ MATRIX) <= 1e-6
 
 
 def test_an_inner_tensor_can_be_the_output(model, caches):
     path = model(CLASSIFIER, outputs={"logits": ("n", 4)}, arrays=ARRAYS)
     means = opened(path, caches, Declared(SIZE, "0..255", None, "means"))
     assert means.dim == 5
-    assert relative_l2(means(PICTURES), MEANS) <= 1e-6
+    assert relative_l2(means(IMAGES), MEANS) <= 1e-6
     keys = {
         open_extractor(f"onnx:{path}", caches, Declared(SIZE, output=o)).pool_key().digest for o in ("means", "logits")
     }
@@ -138,21 +138,21 @@ def test_an_output_that_is_not_there_names_the_nearest(model, caches):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"shape": ("n", 3, 16, 16)}, ModelMismatch, r"takes pictures of 16 x 16, size 8 was declared; declare its size"),
-        ({"shape": ("n", 1, SIZE, SIZE), "nodes": POOL, "outputs": {"means": ("n", 1)}}, ModelMismatch, r"pictures \(N, 3, H, W\) or \(N, H, W, 3\) expected"),
-        ({"shape": ("n", 3, SIZE), "nodes": [node("Flatten", ["pixels"], "means", axis=1)]}, ModelMismatch, r"pictures \(N, 3, H, W\) or \(N, H, W, 3\) expected"),
+        ({"shape": ("n", 3, 16, 16)}, ModelMismatch, r"takes images of 16 x 16, size 8 was declared; declare its size"),
+        ({"shape": ("n", 1, SIZE, SIZE), "nodes": POOL, "outputs": {"means": ("n", 1)}}, ModelMismatch, r"images \(N, 3, H, W\) or \(N, H, W, 3\) expected"),
+        ({"shape": ("n", 3, SIZE), "nodes": [node("Flatten", ["pixels"], "means", axis=1)]}, ModelMismatch, r"images \(N, 3, H, W\) or \(N, H, W, 3\) expected"),
         ({"input_kind": np.uint8, "nodes": [node("Cast", ["pixels"], "p", to=1), node("GlobalAveragePool", ["p"], "q"),
                                             node("Flatten", ["q"], "means", axis=1)]},
-         ModelMismatch, "takes u8 pictures, f32 expected"),
+         ModelMismatch, "takes u8 images, f32 expected"),
         ({"nodes": HEAD[:2], "outputs": {"pooled": ("n", 5, 1, 1)}}, ModelMismatch,
-         r"a vector of fixed length per picture expected, shape \[\?,5,1,1\] found"),
+         r"a vector of fixed length per image expected, shape \[\?,5,1,1\] found"),
         ({"inputs": {"pixels": ("n", 3, SIZE, SIZE), "more": ("n", 5)},
           "nodes": [*HEAD[:2], node("Flatten", ["pooled"], "m", axis=1), node("Add", ["m", "more"], "means")]},
          ModelMismatch, r"one input expected, \['pixels', 'more'\] found"),
         ({"nodes": [*HEAD[:2], node("ReduceMean", ["pooled"], "m", axes=[0, 2, 3], keepdims=0),
                     node("Unsqueeze", ["m", "zero"], "means")],
           "arrays": {"kernel": KERNEL, "zero": np.array([0], np.int64)}},
-         ModelMismatch, r"a row per picture expected, \[1,5\] found .*export it with a dynamic batch axis"),
+         ModelMismatch, r"a row per image expected, \[1,5\] found .*export it with a dynamic batch axis"),
     ],
     ids=["size", "grey", "rank", "bytes", "maps", "inputs", "batch"],
 )  # fmt: skip
@@ -161,10 +161,10 @@ def test_a_model_of_another_shape_is_refused(model, caches, changes, error, mess
         opened(model(**changes), caches)
 
 
-def test_a_length_that_depends_on_the_picture_is_refused(model, caches):
+def test_a_length_that_depends_on_the_image_is_refused(model, caches):
     # As many numbers as pixels are not zero: known only when it runs.
     nodes = [node("NonZero", ["pixels"], "where"), node("Cast", ["where"], "means", to=1)]
-    with pytest.raises(ModelMismatch, match=r"a vector of fixed length per picture expected, shape \[4,\S*\] found"):
+    with pytest.raises(ModelMismatch, match=r"a vector of fixed length per image expected, shape \[4,\S*\] found"):
         opened(model(nodes), caches)
 
 
@@ -211,7 +211,7 @@ def test_the_weights_digest_is_the_files(model, caches):
 
 def test_weights_beside_the_file_are_weights_too(model, caches):
     path = model(location="model.onnx.data")
-    assert relative_l2(opened(path, caches)(PICTURES), MEANS) <= 1e-6
+    assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6
     before = open_extractor(f"onnx:{path}", caches).pool_key()
     beside = path.with_name("model.onnx.data")
     beside.write_bytes((2 * KERNEL).tobytes())

@@ -20,7 +20,7 @@ from extract import (
 )
 from extract.engines.engine import ParameterCounts
 
-PICTURES = np.random.default_rng(0).uniform(0, 255, (70, 6, 6, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).uniform(0, 255, (70, 6, 6, 3)).astype(np.float32)
 MODULE = '''
 import hashlib, pathlib
 import numpy as np
@@ -58,7 +58,7 @@ class Shrinks(Means):
         return images.mean(axis=(1, 2))[:-1]
 
 class Full(Means):
-    """As PyTorch says it: at most five pictures fit."""
+    """As PyTorch says it: at most five images fit."""
     dim = 3
     def __call__(self, images):
         if len(images) > 5:
@@ -108,19 +108,19 @@ def test_it_gets_pixels_unless_it_states_a_range(extractor):
     engine = open_engine(found)
     assert (engine.name, engine.dim, engine.parameters) == ("python", 3, ParameterCounts(0, 0))
     assert (found.preprocessing.size, found.preprocessing.value_range) == (6, "0..255")
-    assert np.allclose(engine(PICTURES), PICTURES.mean(axis=(1, 2)), rtol=1e-6)
+    assert np.allclose(engine(IMAGES), IMAGES.mean(axis=(1, 2)), rtol=1e-6)
 
 
 def test_it_gets_its_range_and_channel_order(extractor):
-    means = PICTURES.mean(axis=(1, 2), dtype=np.float64)
+    means = IMAGES.mean(axis=(1, 2), dtype=np.float64)
     expected = (means / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    assert np.allclose(open_engine(extractor("Torch"))(PICTURES), expected, atol=1e-5)
+    assert np.allclose(open_engine(extractor("Torch"))(IMAGES), expected, atol=1e-5)
     expected = means[:, ::-1] - [103.939, 116.779, 123.68]
-    assert np.allclose(open_engine(extractor("Caffe"))(PICTURES), expected, atol=1e-4)
+    assert np.allclose(open_engine(extractor("Caffe"))(IMAGES), expected, atol=1e-4)
 
 
 def test_rows_are_float32_whatever_it_returns(extractor):
-    assert open_engine(extractor("Doubles"))(PICTURES).dtype == np.float32
+    assert open_engine(extractor("Doubles"))(IMAGES).dtype == np.float32
 
 
 def test_its_identity_is_its_digest_its_name_and_its_input(extractor):
@@ -133,26 +133,26 @@ def test_its_identity_is_its_digest_its_name_and_its_input(extractor):
 def test_what_it_cannot_hold_is_halved_and_said(extractor):
     said = []
     engine = open_engine(extractor("Full"), notify=said.append)
-    assert np.allclose(engine(PICTURES[:64]), PICTURES[:64].mean(axis=(1, 2)))
+    assert np.allclose(engine(IMAGES[:64]), IMAGES[:64].mean(axis=(1, 2)))
     assert said == [
-        f"python: a batch of {size} pictures does not fit into the memory of CPU; going on with batches of {size // 2}."
+        f"python: a batch of {size} images does not fit into the memory of CPU; going on with batches of {size // 2}."
         for size in (64, 32, 16, 8)
     ]
-    engine(PICTURES)
+    engine(IMAGES)
     assert len(said) == 4
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Maps", r"a vector per picture expected, shape \(2, 6, 6, 3\) found for 2 of them"),
+        ("Maps", r"a vector per image expected, shape \(2, 6, 6, 3\) found for 2 of them"),
         ("Breaks", r"Breaks: fails with RuntimeError: no kernel image is available"),
         ("Shrinks", r"\(20, 3\) numbers expected, shape \(19, 3\) found"),
     ],
 )
-def test_a_model_that_does_not_give_a_row_per_picture_is_refused(extractor, name, message):
+def test_a_model_that_does_not_give_a_row_per_image_is_refused(extractor, name, message):
     with pytest.raises(ModelMismatch, match=message):
-        open_engine(extractor(name))(PICTURES[:20])
+        open_engine(extractor(name))(IMAGES[:20])
 
 
 @pytest.mark.parametrize(
@@ -197,15 +197,15 @@ def test_what_is_declared_must_be_true(extractor):
         extractor("Torch", precision="bfloat16")
 
 
-def test_not_even_one_picture_is_said_at_once(extractor, monkeypatch):
+def test_not_even_one_image_is_said_at_once(extractor, monkeypatch):
     import my_models_of_this_test
 
     def full(self, images):
         raise MemoryError("Unable to allocate 9 TiB")
 
     monkeypatch.setattr(my_models_of_this_test.Full, "__call__", full)
-    with pytest.raises(EngineUnavailable, match=r"not even one picture fits into the memory of CPU \(.*9 TiB"):
-        open_engine(extractor("Full"))(PICTURES[:3])
+    with pytest.raises(EngineUnavailable, match=r"not even one image fits into the memory of CPU \(.*9 TiB"):
+        open_engine(extractor("Full"))(IMAGES[:3])
 
 
 def test_the_example_of_the_documents_is_what_it_says(caches, tmp_path, monkeypatch):
@@ -226,7 +226,7 @@ def test_the_example_of_the_documents_is_what_it_says(caches, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=lambda name, **options: Model()))
     engine = open_engine(open_extractor("python:models_of_the_documents:dino", caches))
-    pictures = np.full((2, 224, 224, 3), 255, np.float32)
+    images = np.full((2, 224, 224, 3), 255, np.float32)
     # White, in ImageNet's mean and deviation; each channel's mean 128 times.
     expected = (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
-    assert np.allclose(engine(pictures), np.repeat(expected, 128)[np.newaxis], atol=1e-5)
+    assert np.allclose(engine(images), np.repeat(expected, 128)[np.newaxis], atol=1e-5)

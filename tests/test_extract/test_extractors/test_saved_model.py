@@ -11,16 +11,16 @@ from extract.extractors.saved_model import hub_cache_path
 
 SIZE = 8
 WEIGHTS = np.random.default_rng(0).normal(size=(SIZE * SIZE * 3, 5)).astype(np.float32)
-PICTURES = np.random.default_rng(1).uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(1).uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
 # [0, 1] is what a SavedModel gets unless its range is declared.
-EXPECTED = (PICTURES.reshape(3, -1) / np.float64(255)) @ WEIGHTS
+EXPECTED = (IMAGES.reshape(3, -1) / np.float64(255)) @ WEIGHTS
 DECLARED = Declared(size=SIZE)
 COUNTS = ParameterCounts(SIZE * SIZE * 3 * 5, 0)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
-    """SavedModels that map 8 by 8 pictures to five numbers, each another way.
+    """SavedModels that map 8 by 8 images to five numbers, each another way.
 
     callable    a module that is called            signature   has a serving_default, and is not callable
     two, dict   two outputs                        bytes       wants uint8
@@ -38,8 +38,8 @@ def models(tmp_path_factory) -> Path:
             super().__init__()
             self.weights = tf.Variable(WEIGHTS)
 
-        def vectors(self, pictures):
-            return tf.reshape(pictures, (-1, SIZE * SIZE * 3)) @ self.weights
+        def vectors(self, images):
+            return tf.reshape(images, (-1, SIZE * SIZE * 3)) @ self.weights
 
     class Callable(Module):
         def __init__(self, output):
@@ -47,8 +47,8 @@ def models(tmp_path_factory) -> Path:
             self.output = output
 
         @tf.function(input_signature=[spec], autograph=False)
-        def __call__(self, pictures):
-            return self.output(self, pictures)
+        def __call__(self, images):
+            return self.output(self, images)
 
     folder = tmp_path_factory.mktemp("models")
     outputs = {
@@ -88,27 +88,27 @@ def extractor_of(models, name, declared=DECLARED):
 
 @pytest.mark.parametrize("name", ["callable", "signature", "older", "anysize", "keras"])
 @pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
-def test_a_model_with_one_vector_per_picture_is_taken_as_it_is(models, name, engine):
+def test_a_model_with_one_vector_per_image_is_taken_as_it_is(models, name, engine):
     loaded = open_engine(extractor_of(models, name), engine)
-    assert np.allclose(loaded(PICTURES), EXPECTED, atol=1e-4)
+    assert np.allclose(loaded(IMAGES), EXPECTED, atol=1e-4)
     assert (loaded.dim, loaded.parameters) == (5, COUNTS)
 
 
 def test_the_declared_range_is_what_the_network_sees(models):
     loaded = open_engine(extractor_of(models, "callable", Declared(size=SIZE, value_range="0..255")), "tensorflow")
-    assert np.allclose(loaded(PICTURES), EXPECTED * 255, rtol=1e-4, atol=1e-2)
+    assert np.allclose(loaded(IMAGES), EXPECTED * 255, rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize(("name", "output"), [("two", "output_1"), ("dict", "logits")])
 def test_one_of_two_outputs_is_chosen_by_name(models, name, output):
     found = extractor_of(models, name, Declared(size=SIZE, output=output))
-    assert np.allclose(open_engine(found, "tensorflow")(PICTURES), 2 * EXPECTED, atol=1e-4)
+    assert np.allclose(open_engine(found, "tensorflow")(IMAGES), 2 * EXPECTED, atol=1e-4)
     assert found.pool_key() != extractor_of(models, name).pool_key()
 
 
 def test_an_output_may_be_named_where_there_is_one(models):
     loaded = open_engine(extractor_of(models, "signature", Declared(size=SIZE, output="embedding")), "tensorflow")
-    assert np.allclose(loaded(PICTURES), EXPECTED, atol=1e-4)
+    assert np.allclose(loaded(IMAGES), EXPECTED, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_an_output_may_be_named_where_there_is_one(models):
         ("two", DECLARED, r"two: 2 outputs, \['output_0', 'output_1'\]; name one as output"),
         ("dict", DECLARED, r"dict: 2 outputs, \['embedding', 'logits'\]; name one as output"),
         ("dict", Declared(size=SIZE, output="logit"), r"no output 'logit'; it has \['embedding', 'logits'\]"),
-        ("callable", Declared(size=9), r"callable: does not take float32 \(9, 9, 3\) pictures"),
-        ("signature", Declared(size=9), r"takes pictures of shape \(8, 8, 3\), size 9 was declared; declare its size"),
-        ("keras", Declared(size=9), r"takes pictures of shape \(8, 8, 3\), size 9 was declared"),
+        ("callable", Declared(size=9), r"callable: does not take float32 \(9, 9, 3\) images"),
+        ("signature", Declared(size=9), r"takes images of shape \(8, 8, 3\), size 9 was declared; declare its size"),
+        ("keras", Declared(size=9), r"takes images of shape \(8, 8, 3\), size 9 was declared"),
         ("callable", Declared(size=SIZE, dim=6), "dim 6 was declared, but it gives 5 numbers; declare dim = 5"),
-        ("map", DECLARED, r"a vector of fixed length per picture expected, shape \(None, 8, 8, 3\) found"),
-        ("dynamic", DECLARED, r"a vector of fixed length per picture expected, shape \(None, None\) found"),
-        ("bytes", DECLARED, "takes uint8 pictures, float32 expected"),
+        ("map", DECLARED, r"a vector of fixed length per image expected, shape \(None, 8, 8, 3\) found"),
+        ("dynamic", DECLARED, r"a vector of fixed length per image expected, shape \(None, None\) found"),
+        ("bytes", DECLARED, "takes uint8 images, float32 expected"),
         ("nothing", DECLARED, r"neither callable nor with a signature serving_default; found \[\]"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_model_is_refused_before_anything_is_written(models, lab, make_source,
     found = extractor_of(models, "map")
     before = tree(lab.store.path)
     source = make_source([Example("a", 0, np.zeros((8, 8, 3), np.uint8))])
-    with pytest.raises(ModelMismatch, match="a vector of fixed length per picture expected"):
+    with pytest.raises(ModelMismatch, match="a vector of fixed length per image expected"):
         extract_features(
             source, "all", found, lab.store, lambda: open_engine(found), Naming("x", "2026-11-24T00:00:00Z")
         )
@@ -187,7 +187,7 @@ def test_a_handle_in_the_cache_loads_without_network(models, caches):
     assert hub_cache_path(HANDLE, caches.tfhub) == place
     found = open_extractor(f"hub:{HANDLE}", caches, DECLARED)
     assert found.name == f"hub:{HANDLE}"
-    assert np.allclose(open_engine(found, "tensorflow")(PICTURES), EXPECTED, atol=1e-4)
+    assert np.allclose(open_engine(found, "tensorflow")(IMAGES), EXPECTED, atol=1e-4)
     assert found.pool_key() == extractor_of(models, "callable").pool_key()
 
 
@@ -199,8 +199,8 @@ def test_the_lessons_name_is_its_handle(models, caches):
     assert (found.preprocessing.size, found.preprocessing.value_range) == (224, "0..1")
     by_handle = open_extractor(f"hub:{HUB_MODELS['mobilenet_v2'].handle}", caches)
     assert by_handle.pool_key() == found.pool_key()
-    # What lies there is not what the handle promises: a vector of 5 from pictures of 8.
-    with pytest.raises(ModelMismatch, match=r"does not take float32 \(224, 224, 3\) pictures"):
+    # What lies there is not what the handle promises: a vector of 5 from images of 8.
+    with pytest.raises(ModelMismatch, match=r"does not take float32 \(224, 224, 3\) images"):
         open_engine(found)
 
 

@@ -14,13 +14,13 @@ def make_npz(tmp_path):
     """Returns a function that writes arrays."""
 
     def make(**arrays):
-        np.savez(tmp_path / "pictures.npz", **arrays)
-        return tmp_path / "pictures.npz"
+        np.savez(tmp_path / "images.npz", **arrays)
+        return tmp_path / "images.npz"
 
     return make
 
 
-def test_rows_are_pictures_in_their_order(make_npz):
+def test_rows_are_images_in_their_order(make_npz):
     path = make_npz(images=IMAGES, labels=LABELS)
     source = open_source(f"npz:{path}")
     assert (source.name, source.version, source.origin) == (f"npz:{path}", "", {})

@@ -28,7 +28,7 @@ def test_digits_have_two_fixed_splits(digits, examples):
     assert (digits.count("train"), digits.count("test"), digits.ignored("train")) == (1437, 360, 0)
 
 
-def test_the_splits_share_no_example_and_no_picture(examples):
+def test_the_splits_share_no_example_and_no_image(examples):
     train, test = examples["train"], examples["test"]
     assert not {e.example_id for e in train} & {e.example_id for e in test}
     assert not {e.content_sha256() for e in train} & {e.content_sha256() for e in test}
@@ -37,12 +37,12 @@ def test_the_splits_share_no_example_and_no_picture(examples):
 def test_the_splits_are_stratified(examples):
     every = np.bincount([e.label for split in examples.values() for e in split])
     test = np.bincount([e.label for e in examples["test"]])
-    # Each class's fifth (360 of 1,797), up or down by less than one picture.
+    # Each class's fifth (360 of 1,797), up or down by less than one image.
     assert np.abs(test - every * 360 / 1797).max() < 1
 
 
 def test_the_splits_are_pinned(examples):
-    # Which pictures are tested on must never change: results of all times are compared.
+    # Which images are tested on must never change: results of all times are compared.
     for split, expected in PINNED.items():
         lines = "".join(f"{e.example_id} {e.label} {e.content_sha256().hex()}\n" for e in examples[split])
         assert hashlib.sha256(lines.encode()).hexdigest() == expected

@@ -12,7 +12,7 @@ def ids(source, split="all"):
     return [example.example_id for example in source.examples(split)]
 
 
-def test_classes_are_the_folders_and_pictures_come_sorted_by_path(make_folder):
+def test_classes_are_the_folders_and_images_come_sorted_by_path(make_folder):
     root = make_folder({"roses/b.jpg": b"1", "daisy/z.jpg": b"2", "daisy/a.jpg": b"3"})
     source = open_source(f"folder:{root}")
     assert source.class_names == ("daisy", "roses")
@@ -63,7 +63,7 @@ def test_other_and_hidden_files_are_ignored_and_counted(make_folder):
     assert source.ignored("all") == 6
 
 
-def test_pictures_in_hidden_folders_below_a_class_are_ignored(make_folder):
+def test_images_in_hidden_folders_below_a_class_are_ignored(make_folder):
     root = make_folder({"a/x.jpg": JPEG, "a/.ipynb_checkpoints/x-checkpoint.jpg": JPEG, "a/.t/deep/y.jpg": JPEG})
     source = open_source(f"folder:{root}")
     assert ids(source) == ["a/x.jpg"]
@@ -110,7 +110,7 @@ def test_moving_the_folder_changes_no_example(make_folder, tmp_path):
 def test_a_relative_path_names_the_whole_one(make_folder, monkeypatch):
     root = make_folder({"a/1.jpg": JPEG})
     monkeypatch.chdir(root.parent)
-    assert open_source("folder:pictures").name == f"folder:{root}"
+    assert open_source("folder:images").name == f"folder:{root}"
 
 
 def test_chosen_examples_are_picked_and_nothing_outside_the_folder(make_folder):
@@ -130,7 +130,7 @@ def test_a_link_to_a_folder_is_not_followed_and_counted_as_ignored(make_folder):
     assert source.ignored("all") == 1
 
 
-def test_a_link_to_a_picture_is_a_picture(make_folder):
+def test_a_link_to_an_image_is_a_image(make_folder):
     root = make_folder({"a/1.jpg": b"1"})
     (root / "a" / "2.jpg").symlink_to(root / "a" / "1.jpg")
     assert [example.data for example in open_source(f"folder:{root}").examples("all")] == [b"1", b"1"]
@@ -145,7 +145,7 @@ def test_a_class_may_be_a_link_to_a_folder(make_folder, tmp_path):
     assert ids(open_source(f"folder:{root}")) == ["a/1.jpg", "b/x.jpg"]
 
 
-def test_a_picture_that_cannot_be_read_counts_against_the_budget_with_its_reason(make_folder, lab, tree):
+def test_an_image_that_cannot_be_read_counts_against_the_budget_with_its_reason(make_folder, lab, tree):
     root = make_folder({"a/1.jpg": JPEG})
     (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     before = tree(lab.store.path)
@@ -158,7 +158,7 @@ def test_a_picture_that_cannot_be_read_counts_against_the_budget_with_its_reason
 
 
 def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
-    with pytest.raises(SourceUnavailable, match=r"nowhere: no such folder; expected PATH/CLASS/picture\.jpg"):
+    with pytest.raises(SourceUnavailable, match=r"nowhere: no such folder; expected PATH/CLASS/image\.jpg"):
         open_source(f"folder:{tmp_path}/nowhere")
 
 
@@ -168,7 +168,7 @@ def test_a_file_is_no_folder(make_folder):
 
 
 def test_an_empty_folder_is_bad_data(tmp_path):
-    with pytest.raises(BadData, match=r"class folders expected \(PATH/CLASS/picture\.jpg\), but it is empty"):
+    with pytest.raises(BadData, match=r"class folders expected \(PATH/CLASS/image\.jpg\), but it is empty"):
         open_source(f"folder:{tmp_path}")
 
 
@@ -178,11 +178,11 @@ def test_a_folder_without_class_folders_is_bad_data(make_folder):
 
 
 @pytest.mark.parametrize("files", [{}, {"b/notes.txt": b"", "b/.hidden.jpg": JPEG}])
-def test_a_class_without_a_picture_is_bad_data(make_folder, files, lab, tree):
+def test_a_class_without_an_image_is_bad_data(make_folder, files, lab, tree):
     root = make_folder({"a/1.jpg": JPEG, **files})
     (root / "b").mkdir(exist_ok=True)
     before = tree(lab.store.path)
-    with pytest.raises(BadData, match=r"b: a class with no picture; add some \(\.avif, .*or remove the folder"):
+    with pytest.raises(BadData, match=r"b: a class with no image; add some \(\.avif, .*or remove the folder"):
         lab.extract(open_source(f"folder:{root}"))
     assert tree(lab.store.path) == before
 

@@ -39,7 +39,7 @@ def test_an_unchanged_file_is_known_in_the_next_job(cache, file):
 
 
 @pytest.mark.parametrize("broken", [Known(b"d" * 32, None, "empty file", 5)])
-def test_why_a_file_is_no_picture_is_known_too(cache, file, broken):
+def test_why_a_file_is_no_image_is_known_too(cache, file, broken):
     assert learnt(cache, file, broken).find("a.png", file.stat()) == broken
 
 
@@ -82,23 +82,23 @@ def test_nothing_is_written_where_there_is_no_store(tmp_path, file):
 
 def make_folder(tmp_path):
     for name, data in (("a/1.png", b"one"), ("b/2.png", b"two")):
-        path = tmp_path / "pictures" / name
+        path = tmp_path / "images" / name
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
         os.utime(path, ns=(NOW - 10**12, NOW - 10**12))
-    return f"folder:{tmp_path}/pictures"
+    return f"folder:{tmp_path}/images"
 
 
-def test_a_second_look_at_a_folder_opens_no_picture(cache, tmp_path, monkeypatch):
+def test_a_second_look_at_a_folder_opens_no_image(cache, tmp_path, monkeypatch):
     source = make_folder(tmp_path)
     first = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
-    monkeypatch.setattr(Path, "read_bytes", refuse_pictures(Path.read_bytes))
+    monkeypatch.setattr(Path, "read_bytes", refuse_images(Path.read_bytes))
     second = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
     assert second == first
-    assert all(known.reason for known in second), "three bytes are no picture, and the index remembers why"
+    assert all(known.reason for known in second), "three bytes are no image, and the index remembers why"
 
 
-def refuse_pictures(read_bytes):
+def refuse_images(read_bytes):
     def guarded(path):
         assert path.suffix != ".png", f"{path} was read again"
         return read_bytes(path)

@@ -10,7 +10,7 @@ HEAD = "path,label,split,group\n"
 
 @pytest.fixture
 def make_table(make_folder, make_jpeg):
-    """Returns a function that writes a table beside the pictures a/0.jpg, a/1.jpg, b/2.jpg and b/3.jpg."""
+    """Returns a function that writes a table beside the images a/0.jpg, a/1.jpg, b/2.jpg and b/3.jpg."""
     root = make_folder({f"{'ab'[n // 2]}/{n}.jpg": make_jpeg(n) for n in range(4)})
 
     def make(text, name="scans.csv"):
@@ -47,7 +47,7 @@ def test_splits_are_called_as_folders_are_and_groups_are_kept(make_table):
         source.examples("valid")
 
 
-def test_one_picture_may_stand_in_several_rows_under_ids_of_their_own(make_table):
+def test_one_image_may_stand_in_several_rows_under_ids_of_their_own(make_table):
     table = make_table("example_id,path,label\n007,a/0.jpg,x\n7,a/0.jpg,y\n")
     source = open_source(f"table:{table}")
     assert seen(source) == [("007", "x", ""), ("7", "y", "")]
@@ -97,7 +97,7 @@ def test_whole_numbers_of_parquet_are_classes(make_table):
     assert open_source(f"table:{packed}").class_names == ("9", "10")
 
 
-def test_only_the_pictures_that_are_wanted_are_read(make_table, make_jpeg):
+def test_only_the_images_that_are_wanted_are_read(make_table, make_jpeg):
     table = make_table("path,label\na/0.jpg,x\na/1.jpg,x\nb/2.jpg,y\n")
     source = open_source(f"table:{table}")
     assert isinstance(source, PartlyReadSource)
@@ -106,7 +106,7 @@ def test_only_the_pictures_that_are_wanted_are_read(make_table, make_jpeg):
     assert [(e.example_id, e.data) for e in source.pick("all", {"b/2.jpg"})] == [("b/2.jpg", make_jpeg(2))]
 
 
-def test_a_picture_that_is_not_there_is_a_candidate_that_cannot_be_read(make_table):
+def test_an_image_that_is_not_there_is_a_candidate_that_cannot_be_read(make_table):
     table = make_table("path,label\na/0.jpg,x\nnone.jpg,x\na/0.jpg/deeper.jpg,x\n")
     source = open_source(f"table:{table}")
     assert [e.look().reason for e in source.examples("all")] == [
@@ -135,7 +135,7 @@ def test_files_that_have_not_changed_are_not_read_again(make_table, tmp_path):
         ("path,label\na/0.jpg,\na/1.jpg,x\nb/2.jpg,\n", "no label in row 1, 3 .*fill them or leave out the row"),
         (HEAD + "a/0.jpg,x,train,\n", "no group in row 1 .*fill it or leave out the column"),
         ("path,label\n" + ",x\n" * 5, "no path in row 1, 2, 3 and 2 more"),
-        ("path,label\na/0.jpg,x\na/0.jpg,y\n", "a/0.jpg stands twice in the base split 'all'.*example_id"),
+        ("path,label\na/0.jpg,x\na/0.jpg,y\n", "a/0.jpg is duplicated in the base split 'all'.*example_id"),
         ("path,label\na/0.jpg,x\n\na/1.jpg,x,1,2\n", "line 4 has 4 fields, and there are 2 names"),
         ('path,label\n"a/0.jpg,x\n', "cannot be read as a table"),
         ("path,label,label\na/0.jpg,x,y\n", "2 columns are called label"),
@@ -143,7 +143,7 @@ def test_files_that_have_not_changed_are_not_read_again(make_table, tmp_path):
         (b"PAR1 and no more", "cannot be read as a table"),
     ],
 )
-def test_what_is_no_table_of_pictures_is_refused(make_table, text, message):
+def test_what_is_no_table_of_images_is_refused(make_table, text, message):
     name = "scans.parquet" if text == b"PAR1 and no more" else "scans.csv"
     with pytest.raises(BadData, match=message):
         open_source(f"table:{make_table(text, name)}")

@@ -18,7 +18,7 @@ def tfds():
 
 @pytest.fixture(scope="module")
 def idx(fashion):
-    """The pictures and labels of both splits, as they stand in Debian's idx files."""
+    """The images and labels of both splits, as they stand in Debian's idx files."""
     return {"train": fashion.read_idx("train", 1500), "test": fashion.read_idx("test", 500)}
 
 
@@ -43,11 +43,11 @@ def test_a_prepared_dataset_says_what_it_is(source, fashion):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_pictures_and_labels_are_those_of_the_files_in_their_order(examples, idx, split):
-    pictures, labels = idx[split]
+def test_images_and_labels_are_those_of_the_files_in_their_order(examples, idx, split):
+    images, labels = idx[split]
     assert [example.label for example in examples[split]] == labels.tolist()
-    for example, picture in zip(examples[split][::50], pictures[::50], strict=True):
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(example.data))), picture[..., 0])
+    for example, image in zip(examples[split][::50], images[::50], strict=True):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(example.data))), image[..., 0])
 
 
 def test_the_first_labels_are_those_that_the_dataset_is_known_for(examples):
@@ -84,11 +84,11 @@ def test_chosen_examples_are_picked_in_order(source, examples):
     assert list(source.pick("train", ["gone"])) == []
 
 
-def read_ids(tfds, builder, split, picture):
+def read_ids(tfds, builder, split, image):
     dataset = builder.as_dataset(
         split=split,
         shuffle_files=False,
-        decoders={picture: tfds.decode.SkipDecoding()},
+        decoders={image: tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1),
     )
     return [example["tfds_id"].decode() for example in dataset.as_numpy_iterator()]
@@ -96,9 +96,9 @@ def read_ids(tfds, builder, split, picture):
 
 @pytest.fixture(scope="module")
 def sharded_folder(tfds, encode, tmp_path_factory) -> Path:
-    """120 pictures in 3 files: 40 each is more than the 16 that TFDS takes from one file at a time by default."""
+    """120 images in 3 files: 40 each is more than the 16 that TFDS takes from one file at a time by default."""
     folder = tmp_path_factory.mktemp("sharded")
-    pictures = [encode(np.full((4, 4, 3), at, np.uint8)) for at in range(120)]
+    images = [encode(np.full((4, 4, 3), at, np.uint8)) for at in range(120)]
     tfds.dataset_builders.store_as_tfds_dataset(
         name="sharded",
         version="1.0.0",
@@ -106,7 +106,7 @@ def sharded_folder(tfds, encode, tmp_path_factory) -> Path:
             {"picture": tfds.features.Image(shape=(4, 4, 3)), "kind": tfds.features.ClassLabel(num_classes=3)}
         ),
         split_datasets={
-            "train": [(at, {"picture": io.BytesIO(data), "kind": at % 3}) for at, data in enumerate(pictures)]
+            "train": [(at, {"picture": io.BytesIO(data), "kind": at % 3}) for at, data in enumerate(images)]
         },
         data_dir=folder,
         download_config=tfds.download.DownloadConfig(num_shards=3),
@@ -124,7 +124,7 @@ def test_a_dataset_in_many_files_comes_in_row_order(sharded_folder):
     places = [(e.example_id.split("__")[0], int(e.example_id.split("__")[1])) for e in found]
     assert len(places) == 120
     assert places == sorted(places)
-    # The pictures were shuffled when they were stored; each kept its label.
+    # The images were shuffled when they were stored; each kept its label.
     greys = [int(np.asarray(Image.open(io.BytesIO(e.data)))[0, 0, 0]) for e in found]
     assert [example.label for example in found] == [grey % 3 for grey in greys]
     assert sorted(greys) == list(range(120))
@@ -151,12 +151,12 @@ def test_a_version_can_be_asked_for(fashion_mnist_folder):
 def test_extraction_of_a_prepared_dataset(lab, source, idx):
     done = lab.extract(source, "test")
     assert (done.status, done.forward_passes + done.reused) == ("extracted", 500)
-    pictures, labels = idx["test"]
+    images, labels = idx["test"]
     assert done.feature_set.labels.tolist() == labels.tolist()
     assert lab.extract(source, "test").status == "cached"
     first = np.asarray(done.feature_set.features[:])
-    # 28 -> 8 without antialias still keeps bright pictures bright: the rows stand beside their pictures.
-    assert np.corrcoef(first[:, 0], pictures.mean(axis=(1, 2, 3)))[0, 1] > 0.95
+    # 28 -> 8 without antialias still keeps bright images bright: the rows stand beside their images.
+    assert np.corrcoef(first[:, 0], images.mean(axis=(1, 2, 3)))[0, 1] > 0.95
 
 
 @pytest.mark.parametrize(

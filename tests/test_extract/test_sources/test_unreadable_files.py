@@ -14,7 +14,7 @@ def folder(make_folder, make_jpeg):
 
 
 def looks(folder, index=None):
-    """Return example id → (whether it may be a picture, why not), reading as a run does."""
+    """Return example id → (whether it may be an image, why not), reading as a run does."""
     found = {}
     for example in FolderSource(folder, index).examples("all"):
         known = example.look()
@@ -66,7 +66,7 @@ def test_a_file_that_may_not_be_read_is_a_candidate_but_a_failing_disk_stops_the
             looks(folder)
 
 
-def test_a_file_that_can_be_read_again_is_a_picture_again(folder, make_jpeg):
+def test_a_file_that_can_be_read_again_is_an_image_again(folder, make_jpeg):
     spoil(folder)
     (folder / "a" / "2.jpg").unlink()
     (folder / "a" / "2.jpg").write_bytes(make_jpeg(2))

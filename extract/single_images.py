@@ -1,4 +1,4 @@
-"""What is computed of single pictures, without a store: rows, or whatever else a network gives."""
+"""What is computed of single images, without a store: rows, or whatever else a network gives."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from extract.pipeline import Pending, load_decoder, stream_batches
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Example
 
-__all__ = ["Computed", "PictureFunction", "compute_each"]
+__all__ = ["Computed", "ImageFunction", "compute_each"]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
 
-class PictureFunction(Protocol[_T_co]):
-    """Anything that takes batches of pictures, such as an `Engine`.
+class ImageFunction(Protocol[_T_co]):
+    """Anything that takes batches of images, such as an `Engine`.
 
     Attributes:
         batch_size: how many it likes at once.
@@ -26,18 +26,18 @@ class PictureFunction(Protocol[_T_co]):
 
     @property
     def batch_size(self) -> int:
-        """How many pictures it likes at once."""
+        """How many images it likes at once."""
 
     def __call__(self, images: np.ndarray) -> Iterable[_T_co]:
-        """Return a value per picture of (N, H, W, 3), 0 to 255, in the preprocessing's pixel type."""
+        """Return a value per image of (N, H, W, 3), 0 to 255, in the preprocessing's pixel type."""
 
 
 @dataclass(frozen=True)
 class Computed(Generic[_T]):
-    """What became of one picture.
+    """Result of one image.
 
     Attributes:
-        example: the picture.
+        example: the image.
         value: what the function gave for it, or None where it could not be decoded.
         reason: why not, or empty.
     """
@@ -48,30 +48,30 @@ class Computed(Generic[_T]):
 
 
 def compute_each(
-    examples: Iterable[Example], preprocessing: Preprocessing, open_function: Callable[[], PictureFunction[_T]]
+    examples: Iterable[Example], preprocessing: Preprocessing, open_function: Callable[[], ImageFunction[_T]]
 ) -> Iterator[Computed[_T]]:
-    """Send pictures through a function, decoded and resized exactly as an extraction would, and keep nothing.
+    """Send images through a function, decoded and resized exactly as an extraction would, and keep nothing.
 
     Args:
-        examples: the pictures.
+        examples: the images.
         preprocessing: how they are decoded and resized.
-        open_function: loads the function; called once, and only if a picture looks decodable.
+        open_function: loads the function; called once, and only if an image looks decodable.
 
     Yields:
-        An outcome per picture; those that cannot be decoded may come later than they stood.
+        An outcome per image; those that cannot be decoded may come later than they stood.
     """
     refused: list[Computed[_T]] = []
-    pictures = _pending(examples, refused)
-    first = next(pictures, None)
+    images = _pending(examples, refused)
+    first = next(images, None)
     if first is not None:
         load_decoder()
         function = open_function()
-        for batch in stream_batches(chain([first], pictures), preprocessing, function.batch_size):
+        for batch in stream_batches(chain([first], images), preprocessing, function.batch_size):
             values = function(batch.images) if batch.pending else ()
-            for picture, value in zip(batch.pending, values, strict=True):
-                yield Computed(picture.example, value)
-            for picture, reason in batch.failed:
-                yield Computed(picture.example, None, reason)
+            for image, value in zip(batch.pending, values, strict=True):
+                yield Computed(image.example, value)
+            for image, reason in batch.failed:
+                yield Computed(image.example, None, reason)
     # Only now: a thread of the pipeline adds to the list while it reads.
     yield from refused
 

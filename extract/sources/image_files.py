@@ -1,4 +1,4 @@
-"""Pictures that lie in files of their own, and the names that people give to the parts of a dataset."""
+"""Images that lie in files of their own, and the names that people give to the parts of a dataset."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from extract.sources.example import Example, Known, UnreadFile
 from extract.sources.stat_index import StatIndex
 
-__all__ = ["SPLIT_NAMES", "open_picture"]
+__all__ = ["SPLIT_NAMES", "open_image"]
 
 # The names of folders and the values of a table's column `split`, and the base splits that they mean.
 SPLIT_NAMES = {
@@ -22,7 +22,7 @@ SPLIT_NAMES = {
 }
 
 
-def open_picture(path: str, example_id: str, label: int, index: StatIndex | None, group: str = "") -> Example:
+def open_image(path: str, example_id: str, label: int, index: StatIndex | None, group: str = "") -> Example:
     """Return a file as an example; one that is not there or may not be read becomes a candidate that is none."""
     try:
         status = os.stat(path)
