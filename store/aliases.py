@@ -105,6 +105,16 @@ class Aliases:
             except DamagedStore as error:
                 _logger.warning("%s The name is left out.", error)
 
+    def datasets(self) -> set[str]:
+        """Return the datasets of all names, those that have ended too; a damaged entry is left out and logged."""
+        found = set()
+        for name in self._names():
+            try:
+                found |= {alias.dataset for alias in self._last(name)}
+            except DamagedStore as error:
+                _logger.warning("%s The name is left out.", error)
+        return found
+
     def splits(self, dataset: str, extractor: str) -> list[str]:
         """Return the base splits under which a dataset has sets of an extractor, sorted.
 

@@ -21,6 +21,7 @@ from store.errors import (
 from store.keys import PoolKey, Provenance, SetKey
 from store.locks import hold_lock
 from store.moments import parse_moment
+from store.names import find_dataset
 from store.opening import make_store, require_store
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
@@ -129,20 +130,24 @@ class FeatureStore:
         """Return a set, by name or by key.
 
         Args:
-            dataset: a name of the configuration, or the source as it was given.
-            split: the base split.
+            dataset: a name of the configuration, the SOURCE as typed, or any end that means no other dataset.
+            split: the base split; the only one where there is one.
             extractor: what the extractor is called.
             as_of: an ISO 8601 time: what the name meant then; without it, what it means now.
             key: a set key or a unique prefix of one, instead of a name.
 
         Raises:
-            FeatureSetNotFound: nothing answers; the message lists what there is.
+            FeatureSetNotFound: nothing answers, or several do; the message lists what there is.
             InvalidMoment: `as_of` is no ISO 8601 time.
         """
         if key is not None:
             return FeatureSet(self.path / "sets" / self._complete(key))
-        if dataset is None or split is None or extractor is None:
+        if dataset is None or extractor is None:
             raise FeatureSetNotFound("dataset, split and extractor name a set together; or give key.")
+        if split is None or not self._aliases.numbers(Alias(dataset, split, extractor, "", "").name_digest):
+            dataset = self.find_dataset(dataset)
+        if split is None:
+            split = self._only_split(dataset, extractor)
         if as_of is None:
             # Only the newest entry is read: an older one that is damaged stands in nobody's way.
             history = self._aliases.newest(dataset, split, extractor)
@@ -168,6 +173,35 @@ class FeatureStore:
         known = sorted({(a.dataset, a.split, a.extractor) for a in self._aliases.current()})
         more = f"; and {len(known) - _LISTED} more, see 'linprobe store ls'" if len(known) > _LISTED else ""
         return ("; ".join(" / ".join(name) for name in known[:_LISTED]) or "none") + more
+
+    def find_dataset(self, asked: str) -> str:
+        """Return the full name of the dataset that a text means.
+
+        Args:
+            asked: its name, its SOURCE as typed, or any end that means no other, see `store.names.find_dataset`.
+
+        Returns:
+            The full name; `asked` itself where no dataset answers, which then nothing will be found of.
+
+        Raises:
+            FeatureSetNotFound: several datasets end so; the message lists them.
+        """
+        found = find_dataset(asked, self._aliases.datasets())
+        if len(found) > 1:
+            raise FeatureSetNotFound(
+                f"{asked}: one dataset expected, {len(found)} end so: {', '.join(found)}; give more of the name."
+            )
+        return found[0] if found else asked
+
+    def _only_split(self, dataset: str, extractor: str) -> str:
+        splits = self.splits(dataset, extractor)
+        if len(splits) == 1:
+            return splits[0]
+        if splits:
+            raise FeatureSetNotFound(
+                f"{dataset} / {extractor}: split expected, for there are {len(splits)}: {', '.join(splits)}."
+            )
+        raise FeatureSetNotFound(f"{dataset} / {extractor}: no such set in {self.path}; sets here: {self._listed()}.")
 
     def splits(self, dataset: str, extractor: str) -> list[str]:
         """Return the base splits under which a dataset has sets of an extractor now, sorted.
@@ -323,7 +357,11 @@ class FeatureStore:
             raise DamagedStore(
                 f"{name}: its newest run expected, but the damaged run {run_id[:12]} may be it; give an id. {sentence}"
             )
-        matching = [row for row in rows if f"{row['dataset']}/{row['extractor']}/{row['head']}" == name]
+        matching = _answering(name, rows)
+        if len(asked := sorted({row["dataset"] for row in matching})) > 1:
+            raise RunNotFound(
+                f"{name}: one dataset expected, {len(asked)} end so: {', '.join(asked)}; give more of the name."
+            )
         if matching:
             return str(max(matching, key=lambda row: (row["created"], row["run_id"]))["run_id"])
         raise RunNotFound(
@@ -364,6 +402,20 @@ class FeatureStore:
                 f"{prefix}: {len(found)} sets in {self.path} have this key or begin so, one expected."
             )
         return found[0]
+
+
+def _answering(name: str, rows: Collection[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs that DATASET/EXTRACTOR/HEAD means; of several datasets where DATASET is an end of several."""
+    whole = [row for row in rows if f"{row['dataset']}/{row['extractor']}/{row['head']}" == name]
+    if whole:
+        return whole
+    found = []
+    for extractor, head in {(row["extractor"], row["head"]) for row in rows}:
+        if name.endswith(f"/{extractor}/{head}"):
+            of_these = [row for row in rows if (row["extractor"], row["head"]) == (extractor, head)]
+            meant = find_dataset(name.removesuffix(f"/{extractor}/{head}"), {row["dataset"] for row in of_these})
+            found += [row for row in of_these if row["dataset"] in meant]
+    return found
 
 
 def _catalog_row(features: FeatureSet, alias: Alias | None) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""What people call a dataset: by its name, its SOURCE as typed, or any end that means no other.
+
+A dataset without a name of its own is called after its source, such as `folder:/home/ada/flowers`. Nobody should have
+to type that, and no page should show it: `flowers` does, as long as no other dataset ends so.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+__all__ = ["find_dataset", "full_name", "shortest_ends"]
+
+# `scheme:rest`; the rest may be a path. A letter alone is a drive.
+_SOURCE = re.compile(r"([a-z][a-z0-9+.-]+):(.+)", re.DOTALL)
+_SEPARATOR = re.compile(r"[/:]")
+
+
+def full_name(source: str) -> str:
+    """Return a source `SCHEME:PATH` with its path absolute and normalised; symbolic links are not followed.
+
+    Where a `..` leaves a symbolic link, the text alone would lead elsewhere than the path does: it stays.
+    """
+    found = _SOURCE.fullmatch(source)
+    if found is None or "://" in source:
+        return source
+    absolute = Path(found[2]).expanduser().absolute()
+    normalised = os.path.normpath(absolute)
+    return f"{found[1]}:{normalised if _is_same(absolute, normalised) else absolute}"
+
+
+def _is_same(path: Path, normalised: str) -> bool:
+    if ".." not in path.parts:
+        return True
+    try:
+        return os.path.samefile(path, normalised)
+    except OSError:
+        # What is not there leads nowhere.
+        return not path.exists()
+
+
+def find_dataset(asked: str, known: Iterable[str]) -> list[str]:
+    """Return the datasets that a text may mean; of one that is meant exactly, only that.
+
+    Args:
+        asked: a dataset's name; its SOURCE as typed, whose path counts from the working directory; or an end of either,
+            from a `/` or a `:` on.
+        known: the full names there are.
+
+    Returns:
+        Full names, sorted: none, one, or those that `asked` does not tell apart.
+    """
+    names = set(known)
+    if asked in names:
+        return [asked]
+    if not asked.strip():
+        return []
+    whole = full_name(asked)
+    if whole in names:
+        return [whole]
+    # Names of older stores were not normalised.
+    same = sorted(name for name in names if full_name(name) == whole)
+    if same:
+        return same
+    end = os.path.normpath(asked) if "/" in asked else asked
+    return sorted(name for name in names if _ends_so(name, end))
+
+
+def _ends_so(name: str, end: str) -> bool:
+    return name.endswith(end) and name[: len(name) - len(end)][-1:] in ("/", ":")
+
+
+def shortest_ends(names: Collection[str]) -> dict[str, str]:
+    """Return full name → the shortest end of it that no other of these names has, for people to read.
+
+    Only paths are shortened; `tfds:mnist` and a name that somebody gave stay whole.
+    """
+    return {name: _shortest(name, names) for name in names}
+
+
+def _shortest(name: str, names: Collection[str]) -> str:
+    found = _SOURCE.fullmatch(name)
+    if found is None or not found[2].startswith("/") or "://" in name:
+        return name
+    starts = [at.end() for at in _SEPARATOR.finditer(name)]
+    for start in reversed(starts):
+        end = name[start:]
+        if end and not any(other != name and (other == end or _ends_so(other, end)) for other in names):
+            return end
+    return name
