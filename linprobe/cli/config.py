@@ -1,13 +1,12 @@
 """The commands about a job's file: `linprobe config …`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from linprobe.cli.app import config_app
-from linprobe.cli.options import Config, ConfigRequired, Json, StorePath, finish, open_console
+from linprobe.cli.options import Config, ConfigRequired, Json, StorePath, finish, open_console, open_session
 
 __all__ = ["config_check", "config_init", "config_show"]
 
@@ -27,26 +26,26 @@ def config_init(
 @config_app.command("show")
 def config_show(config: Config = None, store: StorePath = None, json: Json = False) -> None:
     """Print every key of a job with its value, and whether file, environment, flag or default gave it."""
+    import os
+
     from linprobe.commands.config import show_job
     from linprobe.job.config import JobConfig
     from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
     written = JobConfig.from_toml(config) if config else JobConfig()
-    job = select(Selection(config), needs_probes=True) if config else written
-    open_console(json).result(*show_job(job, written, store, Environment(os.environ)))
+    job = select(Selection(config=config), needs_probes=True) if config else written
+    open_console(json).result(*show_job(job, written, Environment(os.environ), store_flag=store))
 
 
 @config_app.command("check")
 def config_check(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
     """Say whether a job can run here: its keys, folders, model files, splits and baselines. Nothing is computed."""
     from linprobe.commands.config import check_job
-    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
-    environment = Environment(os.environ)
-    job = select(Selection(config), needs_probes=True)
-    console = open_console(json)
-    checked = check_job(job, environment.store_path(store, job.store), environment, console)
-    console.result("", checked.document())
+    job = select(Selection(config=config), needs_probes=True)
+    session = open_session(store, json, job.store)
+    checked = check_job(job, session)
+    session.console.result("", checked.document())
     finish(checked.failures)

@@ -1,13 +1,12 @@
 """The commands that use a trained head, or a whole classifier, on images."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from linprobe.cli.app import app
-from linprobe.cli.options import Json, StorePath, finish, open_console, require_choice
+from linprobe.cli.options import Json, StorePath, finish, open_session, require_choice
 
 __all__ = ["classify", "explain", "export", "predict"]
 
@@ -22,6 +21,7 @@ EngineName = Annotated[str, typer.Option("--engine", metavar="E", help="auto, te
 @app.command()
 def predict(
     images: Images,
+    *,
     run: Run,
     labelled: Annotated[bool, typer.Option("--labelled", help="The folder of an image names its true class.")] = False,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes a line shows.")] = 3,
@@ -34,23 +34,20 @@ def predict(
 ) -> None:
     """Predict the classes of images with a trained head."""
     from linprobe.commands.predict import PredictOptions, predict_images, write_grid
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
 
-    environment = Environment(os.environ)
-    opened = FeatureStore(environment.store_path(store, None))
-    console = open_console(json)
-    options = PredictOptions(labelled, engine, top, grid is not None)
-    outcome = predict_images(opened, run, images, options, environment, console)
+    session = open_session(store, json)
+    options = PredictOptions(is_labelled=labelled, engine=engine, top=top, has_grid=grid is not None)
+    outcome = predict_images(run, images, session, options=options)
     if grid is not None:
-        write_grid(outcome, grid, console)
-    console.result("\n".join(outcome.lines), outcome.document())
+        write_grid(outcome, grid, session)
+    session.console.result("\n".join(outcome.lines), outcome.document())
     finish(outcome.failures)
 
 
 @app.command()
 def explain(
     run: Run,
+    *,
     images: Images = [],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the drawings go.")] = Path(
         "linprobe-explain"
@@ -67,25 +64,22 @@ def explain(
 ) -> None:
     """Draw where in images a head finds its evidence, or what the network's layers make of them."""
     from linprobe.commands.explain import ExplainOptions, explain_images, layer_names
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
 
-    environment = Environment(os.environ)
-    opened = FeatureStore(environment.store_path(store, None))
-    console = open_console(json)
+    session = open_session(store, json)
     if list_layers:
-        names = layer_names(opened, run, environment)
-        console.result("\n".join(names), {"layers": names})
+        names = layer_names(run, session)
+        session.console.result("\n".join(names), {"layers": names})
         return
-    options = ExplainOptions(top, tuple(name for text in layers for name in text.split(",")))
-    outcome = explain_images(opened, run, images, out, options, environment, console)
-    console.result(str(outcome.page), outcome.document())
+    options = ExplainOptions(top=top, layers=tuple(name for text in layers for name in text.split(",")))
+    outcome = explain_images(run, images, session, out=out, options=options)
+    session.console.result(str(outcome.page), outcome.document())
     finish(outcome.failures)
 
 
 @app.command()
 def export(
     run: Run,
+    *,
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The SavedModel's folder, or the .tflite file.")],
     model_format: Annotated[str, typer.Option("--format", metavar="F", help="savedmodel or tflite.")] = "savedmodel",
     pixels: Annotated[
@@ -96,21 +90,18 @@ def export(
 ) -> None:
     """Write extractor and head of a run as one model for other programs."""
     from linprobe.commands.export import MODEL_FORMATS, PIXEL_TYPES, export_run
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
 
     require_choice("--format", model_format, MODEL_FORMATS)
     require_choice("--pixels", pixels, PIXEL_TYPES)
-    environment = Environment(os.environ)
-    opened = FeatureStore(environment.store_path(store, None))
-    console = open_console(json)
-    document = export_run(opened, run, model_format, out, pixels, environment, console)
-    console.result(f"{document['path']} takes {document['takes']}", document)
+    session = open_session(store, json)
+    document = export_run(run, out, session, model_format=model_format, pixels=pixels)
+    session.console.result(f"{document['path']} takes {document['takes']}", document)
 
 
 @app.command()
 def classify(
     images: Images,
+    *,
     extractor: Annotated[str, typer.Option("--extractor", metavar="NAME", help="Whose classifier.")],
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The classes, one a line, where they are not known.")
@@ -121,10 +112,9 @@ def classify(
 ) -> None:
     """Name what is in images by a whole classifier with its own labels; nothing of yours is trained or needed."""
     from linprobe.commands.classify import ClassifyOptions, classify_images
-    from linprobe.job.environment import Environment
 
-    console = open_console(json)
-    options = ClassifyOptions(labels, top, engine)
-    outcome = classify_images(extractor, images, options, Environment(os.environ), console)
-    console.result(outcome.text(), outcome.document())
+    session = open_session(None, json)
+    options = ClassifyOptions(labels=labels, top=top, engine=engine)
+    outcome = classify_images(extractor, images, session, options=options)
+    session.console.result(outcome.text(), outcome.document())
     finish(outcome.failures)

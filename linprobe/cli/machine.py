@@ -1,13 +1,12 @@
 """The commands about a machine: what it lacks, and how it runs a job by itself."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from linprobe.cli.app import app
-from linprobe.cli.options import ConfigRequired, Json, StorePath, finish, open_console, require_choice
+from linprobe.cli.options import ConfigRequired, Json, StorePath, finish, open_session, require_choice
 
 __all__ = ["doctor", "fetch", "schedule"]
 
@@ -16,18 +15,18 @@ __all__ = ["doctor", "fetch", "schedule"]
 def fetch(config: ConfigRequired, json: Json = False) -> None:
     """Bring every model and dataset of a job into the caches, for a machine that will have no network."""
     from linprobe.commands.fetch import fetch_all
-    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
-    console = open_console(json)
-    fetched = fetch_all(select(Selection(config)), Environment(os.environ), console)
-    console.result("", fetched.document())
+    session = open_session(None, json)
+    fetched = fetch_all(select(Selection(config=config)), session)
+    session.console.result("", fetched.document())
     finish(fetched.failures)
 
 
 @app.command()
 def schedule(
     config: ConfigRequired,
+    *,
     schedule_format: Annotated[
         str, typer.Option("--format", metavar="F", help="cron, systemd, k8s or slurm.")
     ] = "cron",
@@ -40,23 +39,21 @@ def schedule(
     """Print what makes this machine, or a cluster, run a job every night."""
     from linprobe.commands.schedule import SCHEDULE_FORMATS, Container, schedule_text
     from linprobe.job.config import JobConfig
-    from linprobe.job.environment import Environment
 
     require_choice("--format", schedule_format, SCHEDULE_FORMATS)
     # The night must use the store that is used by day, whose name may stand in the environment alone.
-    path = Environment(os.environ).store_path(store, JobConfig.from_toml(config).store)
+    session = open_session(store, json, JobConfig.from_toml(config).store)
     container = Container(image, claim) if schedule_format == "k8s" else None
-    text = schedule_text(schedule_format, config, at, Path.cwd(), store=path, container=container)
-    open_console(json).result(text.rstrip("\n"), {"format": schedule_format, "text": text})
+    text = schedule_text(schedule_format, config, at, folder=Path.cwd(), store=session.store_path, container=container)
+    session.console.result(text.rstrip("\n"), {"format": schedule_format, "text": text})
 
 
 @app.command()
 def doctor(store: StorePath = None, json: Json = False) -> None:
     """Look at what this machine has, and say what is missing."""
     from linprobe.commands.doctor import diagnose
-    from linprobe.job.environment import Environment
 
-    environment = Environment(os.environ)
-    diagnosis = diagnose(environment.store_path(store, None), environment)
-    open_console(json).result(diagnosis.text(), diagnosis.document())
+    session = open_session(store, json)
+    diagnosis = diagnose(session.store_path, session.environment)
+    session.console.result(diagnosis.text(), diagnosis.document())
     raise typer.Exit(diagnosis.code)

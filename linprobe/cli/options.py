@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from linprobe.job.console import Console
     from linprobe.job.errors import ExitCode
     from linprobe.job.failures import Failure
+    from linprobe.job.session import Session
 
 __all__ = [
     "Config",
@@ -21,6 +22,7 @@ __all__ = [
     "StorePath",
     "finish",
     "open_console",
+    "open_session",
     "require_choice",
     "require_store_format",
     "require_text",
@@ -35,6 +37,24 @@ StorePath = Annotated[
     typer.Option("--store", metavar="DIR", help="The store; else LINPROBE_STORE, the file, ./linprobe-store."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def open_session(store: Path | None, is_json: bool, configured: Path | None = None) -> "Session":
+    """Return what a command works with.
+
+    Args:
+        store: the flag.
+        is_json: whether stdout gets one JSON document.
+        configured: the store of the job's file.
+    """
+    import os
+
+    from linprobe.job.environment import Environment
+    from linprobe.job.session import Session
+
+    environment = Environment(os.environ)
+    path = environment.store_path(store, configured)
+    return Session(environment=environment, store_path=path, console=open_console(is_json))
 
 
 def open_console(is_json: bool) -> "Console":

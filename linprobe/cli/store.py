@@ -1,13 +1,12 @@
 """The commands that look into the store and keep it in order: `linprobe store …`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from linprobe.cli.app import store_app
-from linprobe.cli.options import Json, StorePath, open_console, require_choice, require_store_format
+from linprobe.cli.options import Json, StorePath, open_session, require_choice, require_store_format
 
 __all__ = ["store_export", "store_gc", "store_import", "store_ls", "store_show", "store_verify"]
 
@@ -20,12 +19,10 @@ def store_ls(
 ) -> None:
     """List the published sets, or the runs."""
     from linprobe.commands.store_list import list_runs, list_sets
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
 
-    opened = FeatureStore(Environment(os.environ).store_path(store, None))
-    text, document = list_runs(opened) if runs else list_sets(opened)
-    open_console(json).result(text, document)
+    session = open_session(store, json)
+    opened = session.open_store()
+    session.console.result(*(list_runs(opened) if runs else list_sets(opened)))
 
 
 @store_app.command("show")
@@ -36,11 +33,9 @@ def store_show(
 ) -> None:
     """Show one set or one run."""
     from linprobe.commands.store_list import show
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
 
-    text, document = show(FeatureStore(Environment(os.environ).store_path(store, None)), key)
-    open_console(json).result(text, document)
+    session = open_session(store, json)
+    session.console.result(*show(session.open_store(), key))
 
 
 @store_app.command("verify")
@@ -53,15 +48,11 @@ def store_verify(
 ) -> None:
     """Check every file of the store."""
     from linprobe.commands.store_upkeep import verify
-    from linprobe.job.environment import Environment
     from linprobe.job.errors import ExitCode
-    from store import FeatureStore
 
-    environment = Environment(os.environ)
-    console = open_console(json)
-    opened = FeatureStore(environment.store_path(store, None))
-    text, document, is_sound = verify(opened, deep, environment, console)
-    console.result(text, document)
+    session = open_session(store, json)
+    text, document, is_sound = verify(session, is_deep=deep)
+    session.console.result(text, document)
     if not is_sound:
         raise typer.Exit(int(ExitCode.IO))
 
@@ -69,6 +60,7 @@ def store_verify(
 @store_app.command("gc")
 def store_gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    *,
     grace: Annotated[float, typer.Option(metavar="HOURS", min=0, help="How old what is left over must be.")] = 24,
     keep_old: Annotated[
         float, typer.Option("--keep-old", metavar="DAYS", min=0, help="How long a set must have had no name.")
@@ -78,14 +70,12 @@ def store_gc(
 ) -> None:
     """Remove what nothing needs any more."""
     from linprobe.commands.store_upkeep import collect
-    from linprobe.job.environment import Environment
     from linprobe.job.errors import ExitCode
-    from store import FeatureStore, GarbageRule
+    from store import GarbageRule
 
-    environment = Environment(os.environ)
-    opened = FeatureStore(environment.store_path(store, None))
-    text, document = collect(opened, GarbageRule(grace, keep_old), dry_run, environment)
-    open_console(json).result(text, document)
+    session = open_session(store, json)
+    text, document = collect(GarbageRule(grace, keep_old), session, is_dry_run=dry_run)
+    session.console.result(text, document)
     if document["hindrances"]:
         raise typer.Exit(int(ExitCode.IO))
 
@@ -93,20 +83,19 @@ def store_gc(
 @store_app.command("export")
 def store_export(
     key: Annotated[str, typer.Argument(help="A set's key, or a unique prefix of one.")],
+    *,
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The file to write.")],
     export_format: Annotated[str, typer.Option("--format", metavar="F", help="parquet, csv or npz.")] = "parquet",
     store: StorePath = None,
     json: Json = False,
 ) -> None:
     """Write one set to a file for other tools."""
-    from linprobe.commands.store_transfer import export
-    from linprobe.job.environment import Environment
-    from store import EXPORT_FORMATS, FeatureStore
+    from linprobe.commands.store_transfer import export_features
+    from store import EXPORT_FORMATS
 
     require_choice("--format", export_format, list(EXPORT_FORMATS))
-    opened = FeatureStore(Environment(os.environ).store_path(store, None))
-    text, document = export(opened, key, export_format, out)
-    open_console(json).result(text, document)
+    session = open_session(store, json)
+    session.console.result(*export_features(session.open_store(), key, out, export_format=export_format))
 
 
 @store_app.command("import")
@@ -114,18 +103,15 @@ def store_import(
     file: Annotated[
         Path, typer.Argument(metavar="FILE.npz", help="features, labels, perhaps class_names, example_ids.")
     ],
+    *,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the dataset is called.")],
     extractor: Annotated[str, typer.Option("--extractor", metavar="NAME", help="What made the features.")],
     store: StorePath = None,
     json: Json = False,
 ) -> None:
     """Take in features that were made elsewhere, as base split `all`."""
-    from linprobe.commands.store_transfer import import_file
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
+    from linprobe.commands.store_transfer import import_npz
 
-    environment = Environment(os.environ)
-    path = environment.store_path(store, None)
-    require_store_format(path)
-    text, document = import_file(lambda: FeatureStore.create(path), file, name, extractor, environment)
-    open_console(json).result(text, document)
+    session = open_session(store, json)
+    require_store_format(session.store_path)
+    session.console.result(*import_npz(file, session, name=name, extractor=extractor))

@@ -16,6 +16,7 @@ from linprobe.cli.options import (
     StorePath,
     finish,
     open_console,
+    open_session,
     require_choice,
     require_store_format,
     require_text,
@@ -28,6 +29,7 @@ __all__ = ["compare", "extract", "nightly", "probe", "report"]
 @app.command()
 def extract(
     config: Config = None,
+    *,
     dataset: Dataset = [],
     extractor: ExtractorName = [],
     split: Annotated[list[str], typer.Option("--split", metavar="S", help="A base split; all by default.")] = [],
@@ -67,7 +69,7 @@ def extract(
     if device is not None:
         require_choice("--device", device, DEVICES)
     environment = Environment(os.environ)
-    job = select(Selection(config, dataset, extractor))
+    job = select(Selection(config=config, datasets=dataset, extractors=extractor))
     path = environment.store_path(store, job.store)
     console = open_console(json)
 
@@ -107,6 +109,7 @@ def _worker_count(text: str | None) -> int | Literal["auto"] | None:
 @app.command()
 def probe(
     config: Config = None,
+    *,
     dataset: Dataset = [],
     extractor: ExtractorName = [],
     head: Annotated[
@@ -146,7 +149,7 @@ def probe(
     if metric is not None:
         require_choice("--metric", metric, METRICS)
     environment = Environment(os.environ)
-    selection = Selection(config, dataset, extractor, head)
+    selection = Selection(config=config, datasets=dataset, extractors=extractor, heads=head)
     missing: frozenset[tuple[str, str]] = frozenset()
     if config is None and not dataset:
         selection, missing = all_cached(FeatureStore(environment.store_path(store, None)), selection)
@@ -165,6 +168,7 @@ def report(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the site goes; of a table its file, else it is printed."),
     ] = None,
+    *,
     table_format: Annotated[
         str, typer.Option("--format", metavar="F", help="site, or a table: markdown, csv or json.")
     ] = "site",
@@ -196,30 +200,26 @@ def compare(
     first: Annotated[
         str, typer.Argument(metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD.")
     ],
+    *,
     second: Annotated[str, typer.Argument(metavar="RUN", help="Likewise.")],
     store: StorePath = None,
     json: Json = False,
 ) -> None:
     """Compare two runs on the test images they share: which is better, by how much, and how sure that is."""
     from linprobe.commands.compare import compare as compare_runs
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
 
-    opened = FeatureStore(Environment(os.environ).store_path(store, None))
-    console = open_console(json)
-    console.result(*compare_runs(opened, first, second))
+    session = open_session(store, json)
+    session.console.result(*compare_runs(session.open_store(), first, second))
 
 
 @app.command()
 def nightly(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
     """Extract, probe, report and gate, under one lock."""
     from linprobe.commands.nightly import run_night
-    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
 
-    environment = Environment(os.environ)
-    job = select(Selection(config), needs_probes=True)
-    console = open_console(json)
-    night = run_night(job, environment.store_path(store, job.store), environment, console)
-    console.result("\n".join(night.lines), night.document)
+    job = select(Selection(config=config), needs_probes=True)
+    session = open_session(store, json, job.store)
+    night = run_night(job, session)
+    session.console.result("\n".join(night.lines), night.document)
     finish(night.failures)

@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 
 from extract import Engine, open_engine
-from extract.classifiers import Classifier, open_classifier
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
+from extract.classifiers import open_classifier
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
+from linprobe.job.session import Session
 from linprobe.models.image_files import compute_images, find_images
 
 __all__ = ["Classified", "ClassifyOptions", "classify_images"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifyOptions:
     """What the command line asks.
 
@@ -62,17 +61,14 @@ class Classified:
         )
 
 
-def classify_images(
-    extractor: str, images: Sequence[str], options: ClassifyOptions, environment: Environment, console: Console
-) -> Classified:
+def classify_images(extractor: str, images: Sequence[str], session: Session, *, options: ClassifyOptions) -> Classified:
     """Name what a whole classifier sees in images; one that cannot be read stops no other.
 
     Args:
         extractor: see `extract.classifiers.open_classifier`.
         images: files, folders and patterns.
+        session: where models are kept, and who is told.
         options: what else was asked.
-        environment: where models are kept.
-        console: who is told.
 
     Raises:
         UnknownName: there is no such classifier.
@@ -82,23 +78,23 @@ def classify_images(
     outcome = Classified(extractor)
     labels = _read_labels(options.labels) if options.labels else None
     paths = find_images(images, outcome.failures)
-    environment.prepare_frameworks()
-    classifier = open_classifier(extractor, environment.caches, labels)
+    session.environment.prepare_frameworks()
+    classifier = open_classifier(extractor, session.environment.caches, labels)
 
     def opened() -> Engine:
-        return open_engine(classifier.network, options.engine, console.say)
+        return open_engine(classifier.network, options.engine, session.say)
 
     found = {}
-    for example, scores in compute_images(paths, classifier.network.preprocessing, opened, outcome.failures):
-        found[example.example_id] = _document(example.example_id, scores, classifier, options.top)
+    for example, scores in compute_images(paths, classifier.network.preprocessing, opened, failures=outcome.failures):
+        found[example.example_id] = _document(example.example_id, classifier.named(scores), options.top)
     outcome.rows = [found[str(path)] for path in paths if str(path) in found]
     for failure in outcome.failures:
-        console.say(str(failure.error))
+        session.say(str(failure.error))
     return outcome
 
 
-def _document(name: str, scores: np.ndarray, classifier: Classifier, top: int) -> dict[str, Any]:
-    probabilities, names = classifier.named(scores)
+def _document(name: str, named: tuple[np.ndarray, Sequence[str]], top: int) -> dict[str, Any]:
+    probabilities, names = named
     ranked = np.argsort(-probabilities, kind="stable")[:top].tolist()
     return {
         "image": name,

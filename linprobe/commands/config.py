@@ -13,10 +13,10 @@ from extract import open_source
 from linprobe.commands.fetch import list_splits
 from linprobe.commands.gate import pin_baselines
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, as_toml
-from linprobe.job.console import Console
 from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure, noted
+from linprobe.job.session import Session
 from linprobe.models.extractors import open_configured, readiness
 from store import FeatureStore, StoreNotFound
 
@@ -40,15 +40,15 @@ def write_starter(path: Path) -> None:
 
 
 def show_job(
-    job: JobConfig, written: JobConfig, store_flag: Path | None, environment: Environment
+    job: JobConfig, written: JobConfig, environment: Environment, *, store_flag: Path | None
 ) -> tuple[str, dict[str, Any]]:
     """Return a job as a configuration file with every key, and where each value comes from; and as a document.
 
     Args:
         job: with defaults; see `linprobe.job.plan.select`.
         written: what the file says.
+        environment: whose variables may name the store.
         store_flag: the store of the command line.
-        environment: whose environment may name the store.
     """
     path = environment.store_path(store_flag, written.store)
     named = "environment" if environment.variables.get("LINPROBE_STORE") else "file" if written.store else "default"
@@ -111,27 +111,25 @@ class Checked:
         return {"parts": self.parts, "errors": [failure.row() for failure in self.failures]}
 
 
-def check_job(job: JobConfig, store_path: Path, environment: Environment, console: Console) -> Checked:
+def check_job(job: JobConfig, session: Session) -> Checked:
     """Look at all that a job names, without network and without computing anything; tell of all that is wrong.
 
     Folders, model files, splits and baselines are looked at. What may have to be downloaded is not: `fetch` does that.
 
     Args:
         job: heads and options have been checked, see `linprobe.job.plan.select`.
-        store_path: where the store is, or will be.
-        environment: where the caches are.
-        console: who is told.
+        session: where the caches and the store are, and who is told.
     """
     checked = Checked()
-    environment.prepare_frameworks()
+    session.environment.prepare_frameworks()
     steps = [(entry.name, partial(_check_dataset, entry)) for entry in job.datasets]
-    steps += [(entry.name, partial(_check_extractor, entry, environment)) for entry in job.extractors]
-    steps += [(str(store_path), partial(_check_store, job, store_path))]
+    steps += [(entry.name, partial(_check_extractor, entry, session.environment)) for entry in job.extractors]
+    steps += [(str(session.store_path), partial(_check_store, job, session.store_path))]
     for name, check in steps:
-        with noted(name, checked.failures, console):
+        with noted(name, checked.failures, session.console):
             found = check()
             checked.parts.append({"part": name, "found": found})
-            console.say(f"{name}: {found}")
+            session.say(f"{name}: {found}")
     return checked
 
 

@@ -11,17 +11,15 @@ import numpy as np
 from extract import Example
 from extract.activations import open_layers
 from extract.preprocessing import Crop, Preprocessing
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
+from linprobe.job.session import Session
 from linprobe.models.image_files import compute_images, find_images
 from linprobe.models.runs import TrainedHead, open_trained_head
 from probe.evidence import class_maps, is_linear
 from probe.scaling import softmax
 from reports.explanation_page import ExplainedImage, explanation_page
 from reports.heat_maps import ClassMap, draw_channels, draw_class_maps
-from store import FeatureStore
 from store.commit import publish_file
 
 __all__ = ["ExplainOptions", "Explanations", "explain_images", "layer_names"]
@@ -29,7 +27,7 @@ __all__ = ["ExplainOptions", "Explanations", "explain_images", "layer_names"]
 _BATCH_SIZE = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
     """What is drawn.
 
@@ -64,46 +62,40 @@ class Explanations:
         return {"run_id": self.run_id, "page": str(self.page), "explanations": self.rows, "errors": errors}
 
 
-def layer_names(store: FeatureStore, run: str, environment: Environment) -> list[str]:
+def layer_names(run: str, session: Session) -> list[str]:
     """Return the layers of a run's network that can be drawn, from the image to the features."""
-    environment.prepare_frameworks()
-    return open_layers(open_trained_head(store, run, environment).extractor).names
+    session.environment.prepare_frameworks()
+    return open_layers(open_trained_head(session.open_store(), run, session.environment).extractor).names
 
 
 def explain_images(
-    store: FeatureStore,
-    run: str,
-    images: Sequence[str],
-    out: Path,
-    options: ExplainOptions,
-    environment: Environment,
-    console: Console,
+    run: str, images: Sequence[str], session: Session, *, out: Path, options: ExplainOptions
 ) -> Explanations:
     """Draw class activation maps of images, or what named layers make of them.
 
     Args:
-        store: holds the run.
         run: see `linprobe.models.runs.find_run`.
         images: files, folders and patterns.
+        session: whose store holds the run, where models are kept, and who is told.
         out: the folder that gets the drawings and a page that lists them.
         options: what is drawn.
-        environment: where models are kept.
-        console: who is told.
 
     Raises:
         ConfigError: the head is not linear.
         ModelMismatch: the network does not end in global average pooling.
         UnknownName: there is no such layer.
     """
-    head = open_trained_head(store, run, environment)
-    console.say(head.title)
-    environment.prepare_frameworks()
+    head = open_trained_head(session.open_store(), run, session.environment)
+    session.say(head.title)
+    session.environment.prepare_frameworks()
     explainer: _Explainer = _LayerSheets(head, options) if options.layers else _EvidenceMaps(head, options)
     outcome = Explanations(head.run.run_id, out.absolute() / "index.html")
     paths = find_images(images, outcome.failures)
     pages: dict[str, ExplainedImage] = {}
     rows: dict[str, dict[str, Any]] = {}
-    for example, value in compute_images(paths, head.extractor.preprocessing, lambda: explainer, outcome.failures):
+    for example, value in compute_images(
+        paths, head.extractor.preprocessing, lambda: explainer, failures=outcome.failures
+    ):
         name = example.example_id
         stem = _file_stem(paths.index(Path(name)) + 1, Path(name))
         explained = explainer.explain(example, value)
@@ -115,9 +107,9 @@ def explain_images(
     order = [str(path) for path in paths if str(path) in rows]
     outcome.rows = [rows[name] for name in order]
     for failure in outcome.failures:
-        console.say(str(failure.error))
+        session.say(str(failure.error))
     title = " / ".join(head.run.config[part] for part in ("dataset", "extractor", "head"))
-    page = explanation_page(title, explainer.how_to_read, [pages[name] for name in order], environment.now())
+    page = explanation_page(title, explainer.how_to_read, [pages[name] for name in order], session.environment.now())
     publish_file(outcome.page, page.encode())
     return outcome
 

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from extract.serving import convert_to_tflite, save_encoded_model
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
+from linprobe.job.session import Session
 from linprobe.models.runs import TrainedHead, open_trained_head
 from probe.prediction_graph import probability_function
-from store import FeatureStore
 from store.commit import publish_file
 
 __all__ = ["MODEL_FORMATS", "PIXEL_TYPES", "export_run"]
@@ -21,31 +19,23 @@ PIXEL_TYPES = ("float32", "uint8")
 
 
 def export_run(
-    store: FeatureStore,
-    run: str,
-    model_format: str,
-    out: Path,
-    pixels: str,
-    environment: Environment,
-    console: Console,
+    run: str, out: Path, session: Session, *, model_format: str = "savedmodel", pixels: str = "float32"
 ) -> dict[str, Any]:
     """Write a run's extractor and head as one model, and say what it takes and gives.
 
     Args:
-        store: holds the run.
         run: see `linprobe.models.runs.find_run`.
-        model_format: one of `MODEL_FORMATS`.
         out: the SavedModel's folder, or the TensorFlow Lite file.
+        session: whose store holds the run, where models are kept, and who is told.
+        model_format: one of `MODEL_FORMATS`.
         pixels: one of `PIXEL_TYPES`: what the TensorFlow Lite model takes.
-        environment: where models are kept.
-        console: who is told.
 
     Raises:
         ConfigError: a head of neighbours, or something stands in the folder's place.
         ModelMismatch: the extractor is no TensorFlow network.
     """
-    head = open_trained_head(store, run, environment)
-    console.say(head.title)
+    head = open_trained_head(session.open_store(), run, session.environment)
+    session.say(head.title)
     if "kernel" not in head.arrays:
         raise ConfigError(
             f"{run}: a {head.run.config['head']} head is its training rows, without weights that a model could hold; "
@@ -53,9 +43,9 @@ def export_run(
         )
     if model_format == "savedmodel" and out.exists():
         raise ConfigError(f"{out}: is there already; name another --out, or remove it first.")
-    environment.prepare_frameworks()
+    session.environment.prepare_frameworks()
     if head.extractor.precision != "float32":
-        console.say(f"note: the exported model computes in float32, the run's features in {head.extractor.precision}.")
+        session.say(f"note: the exported model computes in float32, the run's features in {head.extractor.precision}.")
     written = _write_saved_model(head, out) if model_format == "savedmodel" else _write_tflite(head, out, pixels)
     return {
         "run_id": head.run.run_id,

@@ -312,7 +312,8 @@ class _Extracting:
         return Naming(part.dataset.stored_name, now, self._environment.host, installed_versions())
 
     def _engine_opener(self, part: _Part) -> Callable[[], Engine]:
-        return self._engines.opener(part.configured, part.extractor, *self._where(part))
+        engine, device = self._where(part)
+        return self._engines.opener(part.configured, part.extractor, engine=engine, device=device)
 
 
 def _budget(flag: str | None, dataset: DatasetConfig) -> Budget:

@@ -7,9 +7,8 @@ from typing import Any
 
 from extract import open_source
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
 from linprobe.job.failures import Failure, noted
+from linprobe.job.session import Session
 from linprobe.models.extractors import open_configured, readiness
 
 __all__ = ["Fetched", "fetch_all", "list_splits"]
@@ -35,39 +34,38 @@ class Fetched:
         return {"models": self.models, "datasets": self.datasets, "errors": errors}
 
 
-def fetch_all(job: JobConfig, environment: Environment, console: Console) -> Fetched:
+def fetch_all(job: JobConfig, session: Session) -> Fetched:
     """Bring every model and dataset of a job into the caches; what fails does not stop the rest.
 
     Nothing is computed and no store is needed. What is cached already is only looked at.
 
     Args:
         job: datasets and extractors.
-        environment: where the caches are.
-        console: who is told.
+        session: where the caches are, and who is told.
     """
     fetched = Fetched()
-    environment.prepare_frameworks()
+    session.environment.prepare_frameworks()
     steps = [(entry.name, partial(_fetch_model, entry)) for entry in job.extractors]
     steps += [(entry.name, partial(_fetch_dataset, entry)) for entry in job.datasets]
     for name, fetch in steps:
-        console.status(f"{name} …")
-        with noted(name, fetched.failures, console):
-            fetch(fetched, environment, console)
+        session.console.status(f"{name} …")
+        with noted(name, fetched.failures, session.console):
+            fetch(fetched, session)
     return fetched
 
 
-def _fetch_model(entry: ExtractorConfig, fetched: Fetched, environment: Environment, console: Console) -> None:
+def _fetch_model(entry: ExtractorConfig, fetched: Fetched, session: Session) -> None:
     # Its digest is part of what it is, so opening it brings the weights here.
-    extractor = open_configured(entry, environment)
+    extractor = open_configured(entry, session.environment)
     fetched.models.append({"extractor": entry.name, "weights_sha256": extractor.weights_sha256})
-    console.say(f"{entry.name}: {readiness(extractor)}")
+    session.say(f"{entry.name}: {readiness(extractor)}")
 
 
-def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, environment: Environment, console: Console) -> None:
-    source = open_source(entry.source, environment.tfds_data_dir)
+def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, session: Session) -> None:
+    source = open_source(entry.source, session.environment.tfds_data_dir)
     counts = {split: source.count(split) for split in source.splits}
     fetched.datasets.append({"dataset": entry.name, "source": entry.source, "splits": counts})
-    console.say(f"{entry.name}: ready, {list_splits(counts)}")
+    session.say(f"{entry.name}: ready, {list_splits(counts)}")
 
 
 def list_splits(counts: Mapping[str, int | None]) -> str:

@@ -8,13 +8,13 @@ from linprobe.job.errors import ConfigError, GateFailed
 from linprobe.job.failures import Failure, foreseen
 from store import FeatureStore
 
-__all__ = ["Verdict", "check_gate", "pin_baselines"]
+__all__ = ["GateResult", "check_gate", "pin_baselines"]
 
 _QUESTION = ("dataset", "extractor", "head", "seed", "shots", "train_share", "metric", "test")
 
 
 @dataclass
-class Verdict:
+class GateResult:
     """What the gate says of a night.
 
     Attributes:
@@ -26,7 +26,7 @@ class Verdict:
     drops: list[float] = field(default_factory=list)
 
     def line(self, gate: GateConfig) -> str:
-        """Return the verdict in a line."""
+        """Return the result in a line."""
         compared = f"{len(self.drops)} run{'' if len(self.drops) == 1 else 's'} compared"
         if self.drops:
             compared += f", the largest drop of accuracy {max(self.drops):.4f} ({gate.max_drop:g} is allowed)"
@@ -52,7 +52,7 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
     return gate.model_copy(update={"baselines": tuple(pinned)})
 
 
-def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> Verdict:
+def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> GateResult:
     """Compare a night's runs with their baselines.
 
     A baseline is compared with the runs that answer the same question: equal dataset, extractor, head, seed, shots,
@@ -63,31 +63,51 @@ def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureSt
         rows: tonight's runs, as `linprobe.commands.probe` gives them.
         store: holds the baselines.
     """
-    verdict = Verdict()
+    result = GateResult()
     for name in gate.baselines:
         try:
-            _compare(name, gate.max_drop, rows, store, verdict)
+            for drop in _drops(name, rows, store):
+                result.drops.append(drop.value)
+                drop.require_at_most(gate.max_drop)
         except foreseen() as error:
-            verdict.failures.append(Failure(f"gate {name[:12]}", error))
-    return verdict
+            result.failures.append(Failure(f"gate {name[:12]}", error))
+    return result
 
 
-def _compare(name: str, max_drop: float, rows: list[dict[str, object]], store: FeatureStore, verdict: Verdict) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Drop:
+    """How far a run of tonight is below a baseline."""
+
+    baseline: str
+    before: float
+    row: dict[str, object]
+
+    @property
+    def now(self) -> float:
+        return float(str(self.row["accuracy"]))
+
+    @property
+    def value(self) -> float:
+        return self.before - self.now
+
+    def require_at_most(self, max_drop: float) -> None:
+        """Raise GateFailed where it is more than is allowed."""
+        if self.value > max_drop:
+            what = f"{self.row['dataset']} / {self.row['extractor']} / {self.row['head']}"
+            raise GateFailed(
+                f"{what}: accuracy {self.now:.4f} is {self.value:.4f} below the baseline {self.baseline[:12]} "
+                f"({self.before:.4f}); {max_drop:g} is allowed."
+            )
+
+
+def _drops(name: str, rows: list[dict[str, object]], store: FeatureStore) -> list[_Drop]:
     baseline = store.run(name)
     asked = _asked(baseline.config)
     # A run that was trained under another name stands in the store under that one.
     tonight = [row for row in rows if asked in [_asked(names) for names in (row, _recorded(store, row))]]
     if not tonight:
         raise GateFailed(f"baseline {name[:12]}: no run of tonight answers the same question {asked}.")
-    for row in tonight:
-        before, now = baseline.metrics["accuracy"], float(str(row["accuracy"]))
-        verdict.drops.append(before - now)
-        if before - now > max_drop:
-            what = f"{row['dataset']} / {row['extractor']} / {row['head']}"
-            raise GateFailed(
-                f"{what}: accuracy {now:.4f} is {before - now:.4f} below the baseline {name[:12]} ({before:.4f}); "
-                f"{max_drop:g} is allowed."
-            )
+    return [_Drop(baseline=name, before=baseline.metrics["accuracy"], row=row) for row in tonight]
 
 
 def _asked(names: Mapping[str, object]) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """`linprobe nightly`: extract, probe, report and gate, under one lock."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from linprobe.commands.extract import ExtractOptions, extract_all
@@ -9,12 +8,11 @@ from linprobe.commands.gate import check_gate, pin_baselines
 from linprobe.commands.probe import ProbeOptions, probe_all
 from linprobe.commands.report import judge, write_report
 from linprobe.job.config import JobConfig
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
 from linprobe.job.errors import sentence
 from linprobe.job.failures import Failure, foreseen
+from linprobe.job.session import Session
 from reports import NothingToReport, summary_lines
-from store import FeatureStore, ProbeResult
+from store import ProbeResult
 
 __all__ = ["Night", "run_night"]
 
@@ -34,20 +32,19 @@ class Night:
     failures: list[Failure]
 
 
-def run_night(job: JobConfig, store_path: Path, environment: Environment, console: Console) -> Night:
+def run_night(job: JobConfig, session: Session) -> Night:
     """Do a whole night's work; what fails does not stop the rest.
 
     Args:
         job: the configuration.
-        store_path: where the store is, or will be.
-        environment: where the job runs.
-        console: who is told.
+        session: where the job runs, where its store is or will be, and who is told.
 
     Raises:
         StoreBusy: another night runs on this store.
         RunNotFound: a baseline of the gate is not in the store; nothing has been done then.
     """
-    store = FeatureStore.create(store_path)
+    environment, console = session.environment, session.console
+    store = session.create_store()
     with store.lock("nightly", wait=False, holder=environment.process):
         gate = pin_baselines(job.gate, store) if job.gate else None
         extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), environment, console)
@@ -64,11 +61,11 @@ def run_night(job: JobConfig, store_path: Path, environment: Environment, consol
             if not (failures and isinstance(error, NothingToReport)):
                 failures.append(Failure("report", error))
         if gate:
-            verdict = check_gate(gate, probed.rows, store)
-            failures.extend(verdict.failures)
-            for failure in verdict.failures:
+            checked = check_gate(gate, probed.rows, store)
+            failures.extend(checked.failures)
+            for failure in checked.failures:
                 console.say(f"{failure.part}: {sentence(failure.error)}")
-            lines.append(verdict.line(gate))
+            lines.append(checked.line(gate))
     document = {
         "feature_sets": extracted.rows,
         "runs": probed.rows,

@@ -9,14 +9,12 @@ import numpy as np
 
 from extract import BadData, Engine, open_engine
 from linprobe.job.config import nearest
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
 from linprobe.job.failures import Failure
+from linprobe.job.session import Session
 from linprobe.models.image_files import compute_images, find_images
 from linprobe.models.runs import TrainedHead, open_trained_head
 from linprobe.models.thumbnails import thumbnail
 from reports.prediction_grid import GridCell, draw_prediction_grid
-from store import FeatureStore
 from store.commit import publish_file
 
 __all__ = ["PredictOptions", "Predictions", "predict_images", "write_grid"]
@@ -25,7 +23,7 @@ __all__ = ["PredictOptions", "Predictions", "predict_images", "write_grid"]
 _GRID_CELLS = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictOptions:
     """What the command line asks.
 
@@ -69,77 +67,65 @@ class Predictions:
         }
 
 
-def predict_images(
-    store: FeatureStore,
-    run: str,
-    images: Sequence[str],
-    options: PredictOptions,
-    environment: Environment,
-    console: Console,
-) -> Predictions:
+def predict_images(run: str, images: Sequence[str], session: Session, *, options: PredictOptions) -> Predictions:
     """Predict the classes of images; one that cannot be read stops no other.
 
     Args:
-        store: holds the run.
         run: see `linprobe.models.runs.find_run`.
         images: files, folders and patterns.
+        session: whose store holds the run, where models are kept, and who is told.
         options: what else was asked.
-        environment: where models are kept.
-        console: who is told.
 
     Raises:
         RunNotFound, FeatureSetNotFound, ModelUnavailable, ModelMismatch: see `linprobe.models.runs.open_trained_head`.
     """
-    head = open_trained_head(store, run, environment)
-    console.say(head.title)
+    head = open_trained_head(session.open_store(), run, session.environment)
+    session.say(head.title)
     outcome = Predictions(head.run.run_id)
     paths = find_images(images, outcome.failures)
     if options.is_labelled:
         _require_classes(paths, head.run.class_names)
-    environment.prepare_frameworks()
+    session.environment.prepare_frameworks()
 
     def opened() -> Engine:
-        return open_engine(head.extractor, options.engine, console.say)
+        return open_engine(head.extractor, options.engine, session.say)
 
     shown = {str(path) for path in paths[:_GRID_CELLS]} if options.has_grid else set()
     features: dict[str, np.ndarray] = {}
     small: dict[str, bytes] = {}
-    for example, row in compute_images(paths, head.extractor.preprocessing, opened, outcome.failures):
+    for example, row in compute_images(paths, head.extractor.preprocessing, opened, failures=outcome.failures):
         features[example.example_id] = row
         if example.example_id in shown:
             small[example.example_id] = thumbnail(example)
     names = [str(path) for path in paths if str(path) in features]
-    outcome.rows = _documents(names, features, head, options.is_labelled)
+    outcome.rows = _documents([(name, features[name]) for name in names], head, is_labelled=options.is_labelled)
     outcome.cells = [_cell(row, small) for row in outcome.rows if row["image"] in small]
     outcome.lines = _table(outcome.rows, options.top)
     for failure in outcome.failures:
-        console.say(str(failure.error))
+        session.say(str(failure.error))
     if options.is_labelled and outcome.rows:
         correct = sum(row["is_correct"] for row in outcome.rows)
-        console.say(f"{correct} of {len(outcome.rows)} are right ({correct / len(outcome.rows):.1%}).")
+        session.say(f"{correct} of {len(outcome.rows)} are right ({correct / len(outcome.rows):.1%}).")
     return outcome
 
 
-def write_grid(outcome: Predictions, path: Path, console: Console) -> None:
+def write_grid(outcome: Predictions, path: Path, session: Session) -> None:
     """Write the grid of the first images as PNG, if there are any."""
     if not outcome.cells:
-        console.say(f"{path}: not written, no image could be predicted.")
+        session.say(f"{path}: not written, no image could be predicted.")
         return
     publish_file(path, draw_prediction_grid(outcome.cells))
     left_out = len(outcome.rows) - len(outcome.cells)
-    console.say(f"{path.absolute()}: the first {len(outcome.cells)} images, {left_out} more are not on it.")
+    session.say(f"{path.absolute()}: the first {len(outcome.cells)} images, {left_out} more are not on it.")
 
 
-def _documents(
-    names: Sequence[str], features: Mapping[str, np.ndarray], head: TrainedHead, is_labelled: bool
-) -> list[dict[str, Any]]:
-    if not names:
+def _documents(rows: Sequence[tuple[str, np.ndarray]], head: TrainedHead, *, is_labelled: bool) -> list[dict[str, Any]]:
+    if not rows:
         return []
     classes = head.run.class_names
     documents: list[dict[str, Any]] = []
-    for name, probabilities in zip(
-        names, head.predict_proba(np.stack([features[name] for name in names])), strict=True
-    ):
+    found = head.predict_proba(np.stack([row for _, row in rows]))
+    for (name, _), probabilities in zip(rows, found, strict=True):
         best = int(probabilities.argmax())
         document: dict[str, Any] = {
             "image": name,

@@ -28,12 +28,12 @@ def find_view_sets(
         return []
     splits = training_splits(request, sets)
     return [
-        {split: _find(store, request, sets[split], number) for split in splits}
+        {split: _find(store, request, sets[split], number=number) for split in splits}
         for number in range(1, request.views + 1)
     ]
 
 
-def _find(store: FeatureStore, request: ProbeRequest, plain: FeatureSet, number: int) -> FeatureSet:
+def _find(store: FeatureStore, request: ProbeRequest, plain: FeatureSet, *, number: int) -> FeatureSet:
     # Only here does a probe need to know what a view is called: most are found without `extract`.
     from extract.views import view_name
 

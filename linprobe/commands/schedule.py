@@ -35,6 +35,7 @@ def schedule_text(
     schedule_format: str,
     config: Path,
     at: str,
+    *,
     folder: Path,
     program: Path | None = None,
     store: Path | None = None,
@@ -57,13 +58,13 @@ def schedule_text(
     found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", at)
     if not found:
         raise ConfigError(f"--at {at}: a time of day from 00:00 to 23:59 expected.")
-    hour, minute = int(found[1]), int(found[2])
+    time = int(found[1]), int(found[2])
     command = [str(program or Path(sys.argv[0]).absolute()), "nightly", str(config.absolute())]
     command += ["--store", str(store.absolute())] if store else []
     if schedule_format == "cron":
-        return _cron(command, hour, minute, folder.absolute())
+        return _cron(command, time, folder.absolute())
     if schedule_format == "slurm":
-        return _slurm(command, hour, minute, folder.absolute(), config.stem)
+        return _slurm(command, time, folder.absolute(), name=config.stem)
     if schedule_format == "k8s":
         if container is None or not container.image or not container.claim:
             raise ConfigError(
@@ -76,11 +77,12 @@ def schedule_text(
                     f"--format k8s: {path.absolute()} lies outside {folder.absolute()}, where the claim is mounted; "
                     "run schedule in a folder that holds both the job and its store."
                 )
-        return _k8s(["linprobe", *command[1:]], hour, minute, folder.absolute(), config.stem, container)
-    return _systemd(command, hour, minute, folder.absolute(), config.stem)
+        return _k8s(["linprobe", *command[1:]], time, folder.absolute(), name=config.stem, container=container)
+    return _systemd(command, time, folder.absolute(), name=config.stem)
 
 
-def _cron(command: list[str], hour: int, minute: int, folder: Path) -> str:
+def _cron(command: list[str], time: tuple[int, int], folder: Path) -> str:
+    hour, minute = time
     log = folder / "linprobe-nightly.log"
     line = f"cd {shlex.quote(str(folder))} && {shlex.join(command)} >> {shlex.quote(str(log))} 2>&1"
     # To cron a percent sign is the end of the line.
@@ -90,7 +92,8 @@ def _cron(command: list[str], hour: int, minute: int, folder: Path) -> str:
     )
 
 
-def _slurm(command: list[str], hour: int, minute: int, folder: Path, name: str) -> str:
+def _slurm(command: list[str], time: tuple[int, int], folder: Path, *, name: str) -> str:
+    hour, minute = time
     return f"""\
 # Add these lines with 'scrontab -e' (the cluster must allow it: ScronParameters=enable), and what a night needs of your
 # cluster, such as #SCRON --partition=gpu, --gpus=1, --cpus-per-task=8, --mem=32G. The next night is queued when
@@ -106,7 +109,8 @@ def _slurm(command: list[str], hour: int, minute: int, folder: Path, name: str) 
 """
 
 
-def _k8s(command: list[str], hour: int, minute: int, folder: Path, name: str, container: Container) -> str:
+def _k8s(command: list[str], time: tuple[int, int], folder: Path, *, name: str, container: Container) -> str:
+    hour, minute = time
     called = ("linprobe-" + re.sub(r"[^a-z0-9]+", "-", name.lower()))[:_LONGEST_NAME].rstrip("-")
     # Every JSON text is a YAML text, and needs no rules for quoting of its own.
     return f"""\
@@ -158,7 +162,8 @@ spec:
 """
 
 
-def _systemd(command: list[str], hour: int, minute: int, folder: Path, name: str) -> str:
+def _systemd(command: list[str], time: tuple[int, int], folder: Path, *, name: str) -> str:
+    hour, minute = time
     unit = _unit_name(name)
     start = " ".join(_systemd_quote(word) for word in command)
     return f"""\

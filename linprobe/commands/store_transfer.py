@@ -1,18 +1,17 @@
 """`linprobe store export` and `store import`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from extract import SourceUnavailable
-from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
+from linprobe.job.session import Session
 from store import FeatureStore, export_set, import_features, read_features
 
-__all__ = ["export", "import_file"]
+__all__ = ["export_features", "import_npz"]
 
 
-def export(store: FeatureStore, key: str, export_format: str, out: Path) -> tuple[str, dict[str, Any]]:
+def export_features(store: FeatureStore, key: str, out: Path, *, export_format: str) -> tuple[str, dict[str, Any]]:
     """Write one set to a file; return what was written, as text and as a document."""
     features = store.get(key=key)
     if out.is_dir():
@@ -26,17 +25,14 @@ def export(store: FeatureStore, key: str, export_format: str, out: Path) -> tupl
     return f"{out}: {rows:,} rows of {dim:,} features, {size:,} bytes", document
 
 
-def import_file(
-    store: Callable[[], FeatureStore], file: Path, name: str, extractor: str, environment: Environment
-) -> tuple[str, dict[str, Any]]:
+def import_npz(file: Path, session: Session, *, name: str, extractor: str) -> tuple[str, dict[str, Any]]:
     """Publish the features of an npz file; return the result, as text and as a document.
 
     Args:
-        store: opens or makes the store; called when the file is known to be sound.
         file: holds the features.
+        session: whose store gets them; it is made, if need be, when the file is known to be sound.
         name: what the dataset is called.
         extractor: what the extractor is called.
-        environment: where the job runs.
 
     Raises:
         SourceUnavailable: there is no such file.
@@ -50,7 +46,16 @@ def import_file(
     except FileNotFoundError as error:
         raise SourceUnavailable(f"{file}: an npz file expected, no file found.") from error
     source = f"import:{file.absolute()}"
-    features, is_new = import_features(store(), imported, name, extractor, source, environment.now(), environment.host)
+    environment = session.environment
+    features, is_new = import_features(
+        session.create_store(),
+        imported,
+        name,
+        extractor=extractor,
+        source=source,
+        created=environment.now(),
+        host=environment.host,
+    )
     rows, dim = features.features.shape
     document = {
         "key": features.key, "dataset": name, "split": features.split, "extractor": extractor, "rows": rows, "dim": dim,

@@ -2,22 +2,20 @@
 
 from typing import Any
 
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
+from linprobe.job.session import Session
 from linprobe.models.golden_rows import GoldenRows
-from store import FeatureStore, GarbageRule, collect_garbage, verify_store
+from store import GarbageRule, collect_garbage, verify_store
 
 __all__ = ["collect", "verify"]
 
 
-def verify(
-    store: FeatureStore, is_deep: bool, environment: Environment, console: Console
-) -> tuple[str, dict[str, Any], bool]:
+def verify(session: Session, *, is_deep: bool) -> tuple[str, dict[str, Any], bool]:
     """Check every file of a store; return a line per problem, the document, and whether all is sound."""
-    recompute = GoldenRows(store, environment, console.say) if is_deep else None
+    store = session.open_store()
+    recompute = GoldenRows(store, session.environment, session.say) if is_deep else None
     found = verify_store(store.path, is_deep, recompute)
     for note in found.notes:
-        console.say(f"note: {note}")
+        session.say(f"note: {note}")
     counts = found.counts
     looked = ", ".join(f"{counts[name]:,} {name}" for name in ("pools", "shards", "sets", "names", "runs"))
     golden = f", {counts['rows_recomputed']:,} rows computed again" if is_deep else ""
@@ -27,19 +25,17 @@ def verify(
     return "\n".join([*lines, total]), found.document(), found.is_sound
 
 
-def collect(
-    store: FeatureStore, rule: GarbageRule, is_dry_run: bool, environment: Environment
-) -> tuple[str, dict[str, Any]]:
+def collect(rule: GarbageRule, session: Session, *, is_dry_run: bool) -> tuple[str, dict[str, Any]]:
     """Remove what nothing needs; return what went as text and as a document.
 
     Raises:
         StoreBusy: another `gc` is at it.
     """
-    now = environment.timestamp()
+    store, now = session.open_store(), session.environment.timestamp()
     if is_dry_run:
         found = collect_garbage(store.path, now, rule, is_dry_run=True)
     else:
-        with store.lock("gc", wait=False, holder=environment.process):
+        with store.lock("gc", wait=False, holder=session.environment.process):
             found = collect_garbage(store.path, now, rule)
     document = {**found.document(), "dry_run": is_dry_run}
     lines = [f"{garbage.kind} {garbage.path}: {garbage.bytes:,} bytes" for garbage in found.removed]

@@ -65,7 +65,7 @@ class Workshop:
             task.split,
             extractor,
             FeatureStore(task.store),
-            self._engines.opener(task.extractor, extractor, task.engine, task.device),
+            self._engines.opener(task.extractor, extractor, engine=task.engine, device=task.device),
             task.share,
             task.dataset,
             task.budget,

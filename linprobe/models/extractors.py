@@ -33,7 +33,7 @@ class EngineKeeper:
         self._loaded: tuple[Hashable, Engine] | None = None
 
     def opener(
-        self, configured: ExtractorConfig, extractor: Extractor, engine: str, device: str
+        self, configured: ExtractorConfig, extractor: Extractor, *, engine: str, device: str
     ) -> Callable[[], Engine]:
         """Return what loads an extractor when it is first called.
 

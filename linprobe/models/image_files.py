@@ -53,6 +53,7 @@ def compute_images(
     paths: Sequence[Path],
     preprocessing: Preprocessing,
     open_function: Callable[[], ImageFunction[_T]],
+    *,
     failures: list[Failure],
 ) -> Iterator[tuple[Example, _T]]:
     """Send files through a function; one that cannot be read or decoded stops no other.

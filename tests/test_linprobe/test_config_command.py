@@ -28,7 +28,7 @@ def test_what_is_shown_is_the_same_job(run, tmp_path, example):
     again = tmp_path / "again.toml"
     again.write_text(shown)
     assert tomllib.loads(run("config", "show", again)[1]) == tomllib.loads(shown)
-    first, second = (select(Selection(each), needs_probes=True) for each in (file, again))
+    first, second = (select(Selection(config=each), needs_probes=True) for each in (file, again))
     assert (first.datasets, first.extractors, first.gate) == (second.datasets, second.extractors, second.gate)
 
 

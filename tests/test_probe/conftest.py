@@ -30,7 +30,7 @@ class Lab:
     ) -> FeatureSet:
         """Publish a set; `contents` name images, `quarantined` are positions that have no row."""
         count = len(labels)
-        names = contents or [f"{split} image {at}" for at in range(count)]
+        names = contents or [f"{split} picture {at}" for at in range(count)]
         hashes = [hashlib.sha256(name.encode()).digest() for name in names]
         features = features if features.dtype == np.float16 else features.astype(np.float32)
         weights = hashlib.sha256(features.tobytes()).hexdigest()

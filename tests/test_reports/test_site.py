@@ -57,7 +57,7 @@ def text_of(index, run):
 
 def test_public_names_are_pinned():
     assert reports.__all__ == [
-        "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "ImageLookup", "ReportError",
+        "DuplicateRun", "ImageLookup", "InvalidRun", "NotAReport", "NothingToReport", "ReportError",
         "grid_examples", "leaderboard", "summary_lines", "to_csv", "to_json", "to_markdown", "write_site",
     ]  # fmt: skip
     assert all(hasattr(reports, name) for name in reports.__all__)

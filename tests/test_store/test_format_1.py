@@ -111,7 +111,7 @@ def test_the_run_is_whole(fs, expected):
     assert run.selection["table"] == [{"C": 0.1, "accuracy": 0.5}]
     assert run.class_names == ("Gänseblümchen", "tulip")
     assert run.curves["loss"].tolist() == [0.7, 0.5]
-    assert run.warnings == ("two test images only",)
+    assert run.warnings == ("two test pictures only",)
     predictions = fs.predictions("flowers/toy/logistic")
     assert predictions["example_id"].tolist() == ["0.jpg", "3.jpg"]
     assert predictions["label_probability"].tolist() == [0.9, 0.375]

@@ -91,7 +91,7 @@ def run(set_keys: dict[str, str]) -> ProbeResult:
         {"accuracy": 0.5, "accuracy_low": 0.0945, "accuracy_high": 0.9055, "nll": 0.5431}, CLASSES, predictions,
         pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5]}),
         {"kernel": rows(5, 2, 7), "bias": np.array([0.25, -0.25], np.float32)},
-        {"converged": True, "iterations": 3}, ("two test images only",), 0.25, THIRD, {"numpy": "2"},
+        {"converged": True, "iterations": 3}, ("two test pictures only",), 0.25, THIRD, {"numpy": "2"},
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def make_store(path: Path) -> dict[str, np.ndarray]:
     fs.pool(HALF).add(half, listed[:3])
     first = publish(fs, FULL, ledger(ids[:5], [0, 1, 0, 1, 0], hashes[:5], quarantined=4), "train", FIRST, "toy")
     fs.pool(FULL).add(full[4:], listed[4:])
-    # Grown, relabelled and in another order; image 4 can be read now.
+    # Grown, relabelled and in another order; picture 4 can be read now.
     order = [8, 0, 1, 2, 3, 4, 5]
     grown = ledger([ids[at] for at in order], [1, 1, 1, 0, 1, 0, 1], hashes[order])
     second = publish(fs, FULL, grown, "train", SECOND, "toy")

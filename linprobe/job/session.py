@@ -1,0 +1,41 @@
+"""What all commands share: where they run, where the store is, and who is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from linprobe.job.console import Console
+from linprobe.job.environment import Environment
+from store import FeatureStore
+
+__all__ = ["Session"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One command, or one notebook, at work on one store.
+
+    Attributes:
+        environment: where it runs.
+        store_path: where the store is, or will be.
+        console: who is told.
+    """
+
+    environment: Environment
+    store_path: Path
+    console: Console
+
+    def open_store(self) -> FeatureStore:
+        """Return the store.
+
+        Raises:
+            StoreNotFound, StoreFormatError: there is none, or something else.
+        """
+        return FeatureStore(self.store_path)
+
+    def create_store(self) -> FeatureStore:
+        """Return the store, made first where there is none."""
+        return FeatureStore.create(self.store_path)
+
+    def say(self, text: str) -> None:
+        """Tell people a line."""
+        self.console.say(text)
