@@ -209,7 +209,8 @@ def compare(
     from linprobe.commands.compare import compare as compare_runs
 
     session = open_session(store, json)
-    session.console.result(*compare_runs(session.open_store(), first, second))
+    found = compare_runs(session.open_store(), first, second)
+    session.console.result(found.text(), found.document())
 
 
 @app.command()

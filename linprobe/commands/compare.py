@@ -1,20 +1,53 @@
 """`linprobe compare`: two runs on the test images that they share."""
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 from linprobe.models.runs import find_run, name_run
 from probe import Comparison, Difference, compare_runs
 from store import FeatureStore, ProbeResult
 
-__all__ = ["compare"]
+__all__ = ["ComparedRuns", "compare"]
 
 _LEVEL = 0.05
 _MOST_CLASSES = 10
 
 
-def compare(store: FeatureStore, first: str, second: str) -> tuple[str, dict[str, Any]]:
-    """Compare two runs; returns text for people, and a document.
+@dataclass(frozen=True)
+class ComparedRuns:
+    """Two runs and what can be said of them; differences are first less second.
+
+    Attributes:
+        first, second: the runs.
+        found: the comparison.
+    """
+
+    first: ProbeResult
+    second: ProbeResult
+    found: Comparison
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the test tells the two apart, at 5%."""
+        return self.found.p_value < _LEVEL
+
+    def text(self) -> str:
+        """Return the comparison for people."""
+        return "\n".join(_lines((self.first, self.second), self.found))
+
+    def document(self) -> dict[str, Any]:
+        """Return what --json prints."""
+        return {
+            "first": _described(self.first),
+            "second": _described(self.second),
+            **dataclasses.asdict(self.found),
+            "is_significant": self.is_significant,
+        }
+
+
+def compare(store: FeatureStore, first: str, second: str) -> ComparedRuns:
+    """Compare two runs on the test images that they share.
 
     Args:
         store: holds the runs.
@@ -26,14 +59,7 @@ def compare(store: FeatureStore, first: str, second: str) -> tuple[str, dict[str
         NotComparable: the runs share no test image, or have different classes.
     """
     runs = find_run(store, first), find_run(store, second)
-    found = compare_runs(*runs)
-    document = {
-        "first": _described(runs[0]),
-        "second": _described(runs[1]),
-        **dataclasses.asdict(found),
-        "is_significant": found.p_value < _LEVEL,
-    }
-    return "\n".join(_lines(runs, found)), document
+    return ComparedRuns(*runs, compare_runs(*runs))
 
 
 def _described(run: ProbeResult) -> dict[str, Any]:

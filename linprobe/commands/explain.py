@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from extract import Example
+from extract import BadData, Example
 from extract.activations import open_layers
 from extract.preprocessing import Crop, Preprocessing
+from extract.single_images import compute_each
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 from linprobe.job.session import Session
@@ -22,7 +23,7 @@ from reports.explanation_page import ExplainedImage, explanation_page
 from reports.heat_maps import ClassMap, draw_channels, draw_class_maps
 from store.commit import publish_file
 
-__all__ = ["ExplainOptions", "Explanations", "explain_images", "layer_names"]
+__all__ = ["ExplainOptions", "Explained", "Explanations", "explain_examples", "explain_images", "layer_names"]
 
 _BATCH_SIZE = 8
 
@@ -88,7 +89,7 @@ def explain_images(
     head = open_trained_head(session.open_store(), run, session.environment)
     session.say(head.title)
     session.environment.prepare_frameworks()
-    explainer: _Explainer = _LayerSheets(head, options) if options.layers else _EvidenceMaps(head, options)
+    explainer = _explainer(head, options)
     outcome = Explanations(head.run.run_id, out.absolute() / "index.html")
     paths = find_images(images, outcome.failures)
     pages: dict[str, ExplainedImage] = {}
@@ -114,12 +115,43 @@ def explain_images(
     return outcome
 
 
+def explain_examples(head: TrainedHead, examples: Iterable[Example], options: ExplainOptions) -> "list[Explained]":
+    """Draw class activation maps of images, or what named layers make of them; write nothing.
+
+    Args:
+        head: a run's, with its extractor.
+        examples: the images.
+        options: what is drawn.
+
+    Raises:
+        ConfigError, ModelMismatch, UnknownName: see `explain_images`.
+        BadData: an image cannot be decoded.
+    """
+    explainer = _explainer(head, options)
+    given = list(examples)
+    found = {}
+    for computed in compute_each(iter(given), head.extractor.preprocessing, lambda: explainer):
+        if computed.value is None:
+            raise BadData(f"{computed.example.example_id}: {computed.reason}.")
+        found[computed.example.example_id] = explainer.explain(computed.example, computed.value)
+    return [found[example.example_id] for example in given]
+
+
 @dataclass(frozen=True)
-class _Explained:
-    """What one image gave: a document, and ending of a file's name → (PNG bytes, what it shows)."""
+class Explained:
+    """What one image gave.
+
+    Attributes:
+        row: a document: its classes with probability, logit and intercept, or its layers.
+        drawings: ending of a file's name → (PNG bytes, what it shows).
+    """
 
     row: dict[str, Any]
     drawings: dict[str, tuple[bytes, str]]
+
+
+def _explainer(head: TrainedHead, options: ExplainOptions) -> "_Explainer":
+    return _LayerSheets(head, options) if options.layers else _EvidenceMaps(head, options)
 
 
 class _Explainer(Protocol):
@@ -128,7 +160,7 @@ class _Explainer(Protocol):
 
     def __call__(self, images: np.ndarray) -> Iterable[Any]: ...
 
-    def explain(self, example: Example, value: Any) -> _Explained: ...
+    def explain(self, example: Example, value: Any) -> Explained: ...
 
 
 class _EvidenceMaps:
@@ -154,7 +186,7 @@ class _EvidenceMaps:
     def __call__(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         return zip(images, self._before_mean(images), strict=True)
 
-    def explain(self, example: Example, value: tuple[np.ndarray, np.ndarray]) -> _Explained:
+    def explain(self, example: Example, value: tuple[np.ndarray, np.ndarray]) -> Explained:
         image, activations = value
         maps, intercepts = class_maps(self._head.arrays, activations)
         logits = maps.mean(axis=(1, 2)) + intercepts
@@ -177,7 +209,7 @@ class _EvidenceMaps:
             }
             for entry in drawn
         ]
-        return _Explained({"classes": classes}, {"": (data, text)})
+        return Explained({"classes": classes}, {"": (data, text)})
 
 
 class _LayerSheets:
@@ -196,14 +228,14 @@ class _LayerSheets:
     def __call__(self, images: np.ndarray) -> Iterable[tuple[np.ndarray, ...]]:
         return zip(*self._activations(images), strict=True)
 
-    def explain(self, example: Example, value: tuple[np.ndarray, ...]) -> _Explained:
+    def explain(self, example: Example, value: tuple[np.ndarray, ...]) -> Explained:
         sheets, shapes = {}, []
         for number, (name, activations) in enumerate(zip(self._layers, value, strict=True), 1):
             height, width, channels = activations.shape
             text = f"{name}: {channels} channels of {height} x {width}"
             sheets[f"-layer{number}"] = draw_channels(activations), text
             shapes.append({"layer": name, "height": height, "width": width, "channels": channels})
-        return _Explained({"layers": shapes}, sheets)
+        return Explained({"layers": shapes}, sheets)
 
 
 def _aspect(example: Example, preprocessing: Preprocessing) -> float:

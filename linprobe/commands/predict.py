@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from extract import BadData, Engine, open_engine
+from extract import BadData, Engine, Example, open_engine
+from extract.single_images import compute_each
 from linprobe.job.config import nearest
 from linprobe.job.failures import Failure
 from linprobe.job.session import Session
@@ -17,7 +18,7 @@ from linprobe.models.thumbnails import thumbnail
 from reports.prediction_grid import GridCell, draw_prediction_grid
 from store.commit import publish_file
 
-__all__ = ["PredictOptions", "Predictions", "predict_images", "write_grid"]
+__all__ = ["PredictOptions", "Predictions", "predict_examples", "predict_images", "write_grid"]
 
 # As many as the lesson shows.
 _GRID_CELLS = 30
@@ -107,6 +108,36 @@ def predict_images(run: str, images: Sequence[str], session: Session, *, options
         correct = sum(row["is_correct"] for row in outcome.rows)
         session.say(f"{correct} of {len(outcome.rows)} are right ({correct / len(outcome.rows):.1%}).")
     return outcome
+
+
+def predict_examples(
+    head: TrainedHead, examples: Sequence[Example], session: Session, *, engine: str = "auto"
+) -> tuple[list[str], np.ndarray]:
+    """Predict the classes of images that a program gives.
+
+    Args:
+        head: a run's, with its extractor.
+        examples: N images.
+        session: who is told.
+        engine: what computes.
+
+    Returns:
+        Their N names, and (N, K) float64 probabilities.
+
+    Raises:
+        BadData: an image cannot be decoded.
+    """
+    rows: dict[str, np.ndarray] = {}
+
+    def opened() -> Engine:
+        return open_engine(head.extractor, engine, session.say)
+
+    for computed in compute_each(iter(examples), head.extractor.preprocessing, opened):
+        if computed.value is None:
+            raise BadData(f"{computed.example.example_id}: {computed.reason}.")
+        rows[computed.example.example_id] = computed.value
+    names = [example.example_id for example in examples]
+    return names, head.predict_proba(np.stack([rows[name] for name in names]))
 
 
 def write_grid(outcome: Predictions, path: Path, session: Session) -> None:

@@ -163,27 +163,40 @@ class JobConfig(_Table):
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not TOML: {error}.") from error
+        return cls.from_mapping(values, where=str(path))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, where: str) -> "JobConfig":
+        """Check a job that was read, or that a program states.
+
+        Args:
+            values: as a file has them.
+            where: for messages: the file, or the function.
+
+        Raises:
+            ConfigError: naming key, what was expected and, for an unknown key, the nearest.
+        """
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"{path}: {'; '.join(_describe(error.errors()))}.") from error
+            raise ConfigError(f"{where}: {'; '.join(_describe(error.errors()))}.") from error
         for kind, names in (
             ("dataset", [dataset.name for dataset in config.datasets]),
             ("extractor", [extractor.name for extractor in config.extractors]),
         ):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
-                raise ConfigError(f"{path}: the {kind} {twice!r} is duplicated; give each a name of its own.")
-        config._require_views(path)
+                raise ConfigError(f"{where}: the {kind} {twice!r} is duplicated; give each a name of its own.")
+        config._require_views(where)
         return config
 
-    def _require_views(self, path: Path) -> None:
+    def _require_views(self, where: str) -> None:
         """Raise ConfigError where a probe asks for views that none of this job's extractions makes."""
         for number, probe in enumerate(self.probes, 1):
             for extractor in self.extractors:
                 if probe.views > extractor.views:
                     raise ConfigError(
-                        f"{path}: probes.{number}.views: at most the {extractor.views} views of the extractor "
+                        f"{where}: probes.{number}.views: at most the {extractor.views} views of the extractor "
                         f"{extractor.name!r} expected, got {probe.views}; give that extractor views = {probe.views}."
                     )
 

@@ -1,18 +1,22 @@
 """The IMAGE arguments of commands: files, folders and patterns, read as images without labels."""
 
 import glob
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from extract import BadData, Example
 from extract.preprocessing import Preprocessing
 from extract.single_images import ImageFunction, compute_each
 from extract.sources.folder import IMAGE_SUFFIXES
+from extract.sources.memory import MemorySource
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 
-__all__ = ["compute_images", "find_images"]
+__all__ = ["compute_images", "examples_of", "find_images"]
 
 _T = TypeVar("_T")
 
@@ -73,6 +77,41 @@ def compute_images(
             failures.append(Failure(name, BadData(f"{name}: {computed.reason}.")))
         else:
             yield computed.example, computed.value
+
+
+def examples_of(images: Any) -> list[Example]:
+    """Return images that a program gives as examples without labels.
+
+    Args:
+        images: a path, folder or pattern, or several; or (N, H, W, 3), (N, H, W, 1) or (N, H, W) uint8 pixels; or N
+            such images of any sizes.
+
+    Returns:
+        Examples named by their path, or by their position.
+
+    Raises:
+        BadData: one is no image, or cannot be read; a path leads nowhere.
+    """
+    if isinstance(images, str | os.PathLike):
+        images = [images]
+    given = list(images)
+    if not given:
+        raise BadData("images: at least one image expected, none given.")
+    if isinstance(given[0], str | os.PathLike):
+        failures: list[Failure] = []
+        examples = list(_read(find_images([os.fspath(path) for path in given], failures), failures))
+        for failure in failures:
+            raise failure.error
+        return examples
+    count = len(given)
+    source = MemorySource(
+        "images",
+        [np.asarray(image) for image in given],
+        [0] * count,
+        class_names=("",),
+        example_ids=[str(at) for at in range(count)],
+    )
+    return list(source.examples("all"))
 
 
 def _read(paths: Sequence[Path], failures: list[Failure]) -> Iterator[Example]:

@@ -12,7 +12,7 @@ from linprobe.models.extractors import reopen_extractor
 from probe import predict_proba, restore_head
 from store import FeatureStore, ProbeResult, RunNotFound
 
-__all__ = ["TrainedHead", "find_run", "name_limits", "name_run", "open_trained_head"]
+__all__ = ["TrainedHead", "find_run", "name_limits", "name_run", "open_trained_head", "test_probabilities"]
 
 
 def find_run(store: FeatureStore, name: str) -> ProbeResult:
@@ -74,6 +74,29 @@ class TrainedHead:
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return (N, K) float64 probabilities for (N, D) features as extracted."""
         return predict_proba(self.arrays, features)
+
+
+def test_probabilities(store: FeatureStore, run: ProbeResult) -> np.ndarray:
+    """Return what a run's head says of its test images: (N, K) float64, a row per row of its predictions.
+
+    Args:
+        store: holds the sets that it was trained and tested on.
+        run: the run.
+
+    Raises:
+        FeatureSetNotFound: the sets of the run are gone.
+    """
+    sets = [store.get(key=key) for key in run.config["sets"].values()]
+    views = [[store.get(key=key) for key in of_view.values()] for of_view in run.config.get("view_sets", ())]
+    contents = [bytes.fromhex(content) for content in run.predictions["content_sha256"]]
+    # Equal images have equal rows, so any set that has the image will do.
+    rows: dict[bytes, np.ndarray] = {}
+    for one in sets:
+        hashes = [content.tobytes() for content in np.asarray(one.content_sha256)]
+        wanted = set(contents) - set(rows)
+        at = [number for number, content in enumerate(hashes) if content in wanted]
+        rows.update(zip((hashes[number] for number in at), np.asarray(one.features[at]), strict=True))
+    return predict_proba(restore_head(run.head, sets, views), np.stack([rows[content] for content in contents]))
 
 
 def open_trained_head(store: FeatureStore, name: str, environment: Environment) -> TrainedHead:
