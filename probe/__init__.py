@@ -20,7 +20,7 @@ from probe.errors import (
 from probe.heads.registry import HEADS, default_options
 from probe.prediction import predict_proba, restore_head
 from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
-from probe.run import run_probe
+from probe.run import run_probe, select_parts
 from probe.verdicts import Verdict, find_disagreements, judge_runs
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ __all__ = [
     "restore_head",
     "run_id",
     "run_probe",
+    "select_parts",
 ]
 
 

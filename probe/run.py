@@ -28,7 +28,7 @@ from probe.views import ViewSets, view_part
 from store import FeatureSet, ProbeResult
 from store.results import PREDICTION_COLUMNS
 
-__all__ = ["run_probe"]
+__all__ = ["run_probe", "select_parts"]
 
 
 def run_probe(
@@ -100,6 +100,26 @@ def run_probe(
         created=created,
         versions={name: _version(name) for name in ("linprobe", *trained.packages)},
     )
+
+
+def select_parts(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[tuple[str, Part]]:
+    """Return the parts that a probe would use: train, validation where there is a split for it, and test.
+
+    Args:
+        request: the probe; its head does not matter.
+        sets: base split → its set, all of one extractor.
+
+    Returns:
+        Each part with the split that it is, as text.
+
+    Raises:
+        SplitError: a split cannot be read, selects nothing or overlaps another.
+        LabelError: the sets differ in their classes, or train has fewer images of one than shots.
+    """
+    plan = plan_probe(request, sets)
+    parts = _limited(_select_parts(plan, sets), request, _class_names(plan, sets))
+    names = {"train": plan.splits.train, "validation": plan.splits.validation, "test": plan.splits.test}
+    return [(str(names[part.name]), part) for part in parts]
 
 
 def _is_validation_tested(request: ProbeRequest, plan: Plan) -> bool:

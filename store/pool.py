@@ -6,7 +6,7 @@ pools/<pool-key>/pool.json            the document whose SHA-256 is <pool-key>
 
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from store.content_index import (
     stamp_of,
 )
 from store.documents import digest, read_sealed, seal
-from store.errors import REPAIR, DamagedStore, InvalidFeatures, MissingFile
+from store.errors import REPAIR, DamagedStore, InvalidFeatures, MissingFile, RowsUnavailable
+from store.features import Features, segments_of
 from store.keys import PoolKey
 from store.opening import mark_store
 from store.shards import SHARD_NAME, build_shard, contents_file, open_shard
@@ -132,6 +133,27 @@ class Pool:
     def sound_shards(self) -> frozenset[str]:
         """Names of the shards that were verified: by `index`, by `add`, or before, and are the very files since."""
         return frozenset(self._shards)
+
+    def rows(self, contents: Sequence[bytes]) -> Features:
+        """Return the rows of N images, in their order: (N, D) array-like, mapped from disk and verified.
+
+        Args:
+            contents: SHA-256 digests, 32 bytes each, N ≥ 1; one may stand there several times.
+
+        Raises:
+            RowsUnavailable: the pool has none of an image.
+            DamagedStore: a shard's bytes are others than its name says.
+        """
+        index = self.index()
+        missing = [content for content in contents if content not in index]
+        if missing:
+            raise RowsUnavailable(
+                f"{self.folder}: rows of {len(contents)} images expected, {len(missing)} are not there, the first is "
+                f"{missing[0].hex()}; extract them."
+            )
+        segments = segments_of([(index[content].shard, index[content].row) for content in contents])
+        dim = open_shard(self.shard_path(segments[0].shard)).features.shape[1]
+        return Features(segments, dim, self.dtype, lambda name: open_shard(self.shard_path(name)))
 
     def settle(self) -> None:
         """Make the shards of other writers durable too, before a set refers to them."""

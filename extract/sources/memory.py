@@ -1,4 +1,4 @@
-"""Images that a program holds: arrays of pixels, or paths of files, with their labels."""
+"""Images that a program holds: arrays of pixels, encoded bytes, or paths of files, with their labels."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class MemorySource:
 
     Args:
         name: what the dataset is called.
-        images: N images: (H, W), (H, W, 1) or (H, W, 3) uint8 pixels of any size, or paths of encoded files.
+        images: N images: (H, W), (H, W, 1) or (H, W, 3) uint8 pixels of any size, encoded bytes, or paths of files.
         labels: N numbers of classes.
         class_names: the K classes, in label order.
         example_ids: N ids, distinct in their base split.
@@ -100,7 +100,7 @@ class MemorySource:
 
 class _Row(NamedTuple):
     example_id: str
-    image: np.ndarray | Path
+    image: np.ndarray | bytes | Path
     label: int
     group: str
 
@@ -111,7 +111,9 @@ def _example(row: _Row) -> Example:
     return Example(row.example_id, row.label, row.image, row.group)
 
 
-def _image(where: str, given: Any) -> np.ndarray | Path:
+def _image(where: str, given: Any) -> np.ndarray | bytes | Path:
+    if isinstance(given, bytes):
+        return given
     if isinstance(given, str | Path):
         return Path(given).expanduser().absolute()
     pixels = np.asarray(given)

@@ -261,7 +261,9 @@ class Features(Described):
             where="probes",
         )
         chosen = tuple(seeds) if seeds is not None and not isinstance(seeds, int) else None
-        outcome = probe_all(job, self._workspace.session, options=ProbeOptions(chosen_seeds=chosen))
+        session = self._workspace.session
+        options = ProbeOptions(chosen_seeds=chosen)
+        outcome = probe_all(job, self._store, options, session.environment, session.console)
         if outcome.failures:
             error = outcome.failures[0].error
             if outcome.rows:

@@ -114,8 +114,9 @@ class Run(Described):
         import pandas as pd
 
         from linprobe.commands.predict import predict_examples
+        from linprobe.models.image_files import named_examples
 
-        names, found = predict_examples(self._head(), _examples(images), self._workspace.session)
+        names, found = predict_examples(self._head(), named_examples(images), self._workspace.session)
         best = found.argmax(axis=1)
         shown = {
             "image": names,
@@ -137,10 +138,11 @@ class Run(Described):
             ModelMismatch: the network does not end in global average pooling.
         """
         from linprobe.commands.explain import ExplainOptions, explain_examples
+        from linprobe.models.image_files import named_examples
 
         self._workspace.session.environment.prepare_frameworks()
         options = ExplainOptions(top=top, layers=tuple(layers))
-        (found,) = explain_examples(self._head(), _examples([image]), options)
+        (found,) = explain_examples(self._head(), named_examples([image]), options)
         return Explanation(found.row, {text: data for data, text in found.drawings.values()})
 
     def _head(self) -> Any:
@@ -240,10 +242,3 @@ class Explanation:
             f"<figcaption>{escape(text)}</figcaption></figure>"
             for text, data in self.drawings.items()
         )
-
-
-def _examples(images: Any) -> list[Any]:
-    """Return images as examples without labels, named by path or position."""
-    from linprobe.models.image_files import examples_of
-
-    return examples_of(images)

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from linprobe.api.workspace import open_workspace
+from linprobe.job.config import ExtractorConfig, JobConfig
 from linprobe.job.plan import DEFAULT_EXTRACTOR
 
 __all__ = ["FeatureExtractor"]
@@ -42,11 +43,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any = None, y: Any = None) -> Self:
         """Do nothing but look the extractor up: it is frozen."""
-        from linprobe.job.config import ExtractorConfig
         from linprobe.models.extractors import open_configured
 
         session = open_workspace(self.store).session
-        self.n_features_out_ = open_configured(ExtractorConfig(name=self.extractor), session.environment).dim
+        self.n_features_out_: int = open_configured(self._configured(), session.environment).dim or 0
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -61,13 +61,15 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             BadData: an image cannot be read or decoded; none is left out.
         """
-        from linprobe.commands.extract import compute_rows
-        from linprobe.models.image_files import examples_of
+        from linprobe.commands.transform import transform_images
 
-        session = open_workspace(self.store).session
-        rows = compute_rows(examples_of(X), self.extractor, session, engine=self.engine, device=self.device)
+        rows = transform_images(X, self._configured(), open_workspace(self.store).session)
         self.n_features_out_ = rows.shape[1]
         return rows
+
+    def _configured(self) -> ExtractorConfig:
+        stated = {"name": self.extractor, "engine": self.engine, "device": self.device}
+        return JobConfig.from_mapping({"extractors": [stated]}, where="FeatureExtractor").extractors[0]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return f0000, f0001, … as the columns of `FeatureSet.to_frame()` are called."""

@@ -150,8 +150,14 @@ class Workspace(Described):
             },
             where="extract",
         )
+        session = self.session
         outcome = extract_all(
-            job, self.session, options=ExtractOptions(is_drift_accepted=accept_drift, sources=sources)
+            job,
+            session.create_store,
+            session.store_path / "cache",
+            ExtractOptions(is_drift_accepted=accept_drift, sources=sources),
+            session.environment,
+            session.console,
         )
         if outcome.failures:
             raise outcome.failures[0].error

@@ -1,7 +1,7 @@
 """`linprobe extract`: every dataset through every extractor, each base split once."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,7 @@ class ExtractOptions:
         workers: instead of the configured number.
         share: of each base split.
         views: how many views of each training image, instead of the configured number.
+        sources: what opens a source that only this process can, by its name.
     """
 
     splits: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class ExtractOptions:
     workers: int | Literal["auto"] | None = None
     share: Share = WHOLE
     views: int | None = None
+    sources: Mapping[str, Callable[[], DatasetSource]] = field(default_factory=dict)
 
 
 @dataclass
@@ -187,6 +189,8 @@ class _Extracting:
         ]
 
     def _open_source(self, source: str) -> DatasetSource:
+        if source in self._options.sources:
+            return self._options.sources[source]()
         return open_source(source, self._environment.tfds_data_dir, self._known_files)
 
     def _end_lost(self, part: _Part) -> None:
@@ -282,8 +286,11 @@ class _Extracting:
         """
         share, dataset = self._options.share, part.dataset.stored_name
         chunks = share.chunks(part.source.count(part.split))
-        if not self._crew.is_worth(chunks) or not has_missing_rows(
-            part.source, part.split, part.extractor, store, dataset, share
+        is_here_alone = part.dataset.source in self._options.sources
+        if (
+            is_here_alone
+            or not self._crew.is_worth(chunks)
+            or not has_missing_rows(part.source, part.split, part.extractor, store, dataset, share)
         ):
             return Contribution(), part.source
         engine, device = self._where(part)

@@ -41,6 +41,7 @@ class ProbeOptions:
         train_shares: shares of train, a run for each.
         metric: what selection goes by.
         views: how many views of each training image are trained on.
+        chosen_seeds: these, whatever their number.
     """
 
     train: str | None = None
@@ -51,6 +52,7 @@ class ProbeOptions:
     train_shares: tuple[float, ...] | None = None
     metric: str | None = None
     views: int | None = None
+    chosen_seeds: tuple[int, ...] | None = None
 
 
 def parse_shots(text: str | None) -> tuple[int | str, ...] | None:
@@ -161,8 +163,10 @@ class _Asked:
     def run_seeds(self, probe: ProbeConfig, shots: int | str, share: float) -> list[dict[str, Any]]:
         """Train a head with every seed, and tell of it."""
         count = self.options.seeds or probe.seeds or _default_seeds(shots, share)
+        seeds = range(count) if self.options.chosen_seeds is None else self.options.chosen_seeds
+        count = len(seeds)
         rows = []
-        for seed in range(count):
+        for seed in seeds:
             row = _run(self._request(probe, shots, share, seed), self.sets, self.store, self.environment, self.console)
             # An equal run may have been trained under another name.
             rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})

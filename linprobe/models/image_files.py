@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from extract import BadData, Example
 from extract.preprocessing import Preprocessing
 from extract.single_images import ImageFunction, compute_each
@@ -16,7 +14,7 @@ from extract.sources.memory import MemorySource
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 
-__all__ = ["compute_images", "examples_of", "find_images"]
+__all__ = ["compute_images", "find_images", "memory_source", "named_examples"]
 
 _T = TypeVar("_T")
 
@@ -79,39 +77,39 @@ def compute_images(
             yield computed.example, computed.value
 
 
-def examples_of(images: Any) -> list[Example]:
-    """Return images that a program gives as examples without labels.
+def memory_source(images: Any) -> MemorySource:
+    """Return images that a program gives as a source without classes: one base split `all`, ids by position.
 
     Args:
-        images: a path, folder or pattern, or several; or (N, H, W, 3), (N, H, W, 1) or (N, H, W) uint8 pixels; or N
-            such images of any sizes.
-
-    Returns:
-        Examples named by their path, or by their position.
+        images: N paths; or (N, H, W, 3), (N, H, W, 1) or (N, H, W) uint8 pixels; or N such images of any sizes.
 
     Raises:
-        BadData: one is no image, or cannot be read; a path leads nowhere.
+        BadData: there is none, or one is no image.
     """
-    if isinstance(images, str | os.PathLike):
-        images = [images]
-    given = list(images)
+    given = [images] if isinstance(images, str | os.PathLike) else list(images)
     if not given:
         raise BadData("images: at least one image expected, none given.")
-    if isinstance(given[0], str | os.PathLike):
-        failures: list[Failure] = []
-        examples = list(_read(find_images([os.fspath(path) for path in given], failures), failures))
-        for failure in failures:
-            raise failure.error
-        return examples
-    count = len(given)
-    source = MemorySource(
-        "images",
-        [np.asarray(image) for image in given],
-        [0] * count,
-        class_names=("",),
-        example_ids=[str(at) for at in range(count)],
-    )
-    return list(source.examples("all"))
+    ids = [f"{at:07d}" for at in range(len(given))]
+    return MemorySource("images", given, [0] * len(given), class_names=("",), example_ids=ids)
+
+
+def named_examples(images: Any) -> list[Example]:
+    """Return images that a program gives as examples, named by their path, else by their position.
+
+    Args:
+        images: paths, folders or patterns, or one such; or pixels, see `memory_source`.
+
+    Raises:
+        BadData: a path leads nowhere, or one is no image.
+    """
+    given = [images] if isinstance(images, str | os.PathLike) else list(images)
+    if not given or not all(isinstance(item, str | os.PathLike) for item in given):
+        return list(memory_source(given).examples("all"))
+    failures: list[Failure] = []
+    examples = list(_read(find_images([os.fspath(path) for path in given], failures), failures))
+    for failure in failures:
+        raise failure.error
+    return examples
 
 
 def _read(paths: Sequence[Path], failures: list[Failure]) -> Iterator[Example]:
