@@ -21,7 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from benchmarks.images import write_images
 
-from extract import ModelCaches, Naming, ParameterCounts, extract_features, open_extractor, open_source
+from benchmarks.whole_split import extract_whole
+from extract import ModelCaches, ParameterCounts, open_extractor, open_source
 from store import FeatureStore
 
 
@@ -58,8 +59,7 @@ def measure(count: int, batch: int, seconds: float, scratch: Path) -> dict[str, 
     extractor = open_extractor("random:mobilenet_v2", ModelCaches(scratch, scratch))
     source, store = open_source(f"folder:{scratch / 'images'}"), FeatureStore.create(scratch / "store")
     device = SimulatedDevice(batch, seconds)
-    naming = Naming("device", "2000-01-01T00:00:00Z")
-    found = extract_features(source, "all", extractor, store, lambda: device, naming)
+    found = extract_whole(source, extractor, store, open_engine=lambda: device)
     return {
         "images": found.forward_passes,
         "batches": len(device.spans),

@@ -24,10 +24,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from benchmarks.images import CLASSES, write_images
 
-from extract import Engine, Extractor, ModelCaches, Naming, extract_features, open_engine, open_extractor, open_source
+from benchmarks.whole_split import extract_whole
+from extract import Engine, Extractor, ModelCaches, open_engine, open_extractor, open_source
 from extract.decoding import read_header
-from extract.pipeline import Pending, stream_batches
+from extract.pipeline import stream_batches
 from extract.sources import DatasetSource
+from extract.sources.example import Pending
 from store import FeatureStore
 
 
@@ -35,9 +37,7 @@ def ours(source: DatasetSource, extractor: Extractor, engine: Engine, scratch: P
     def run() -> float:
         shutil.rmtree(scratch, ignore_errors=True)
         store = FeatureStore.create(scratch)
-        return extract_features(
-            source, "all", extractor, store, lambda: engine, Naming("bench", "2000-01-01T00:00:00Z")
-        ).seconds
+        return extract_whole(source, extractor, store, open_engine=lambda: engine).seconds
 
     return run
 

@@ -20,7 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.images import write_images
 
-from extract import ModelCaches, Naming, extract_features, open_engine, open_extractor, open_source
+from benchmarks.whole_split import extract_whole
+from extract import ModelCaches, open_engine, open_extractor, open_source
 from store import FeatureStore
 
 
@@ -28,8 +29,7 @@ def extract_once(folder: Path, network: str, scratch: Path) -> dict[str, Any]:
     extractor = open_extractor(f"random:{network}", ModelCaches(scratch, scratch))
     source, store = open_source(f"folder:{folder}"), FeatureStore.create(scratch / "store")
     engine = open_engine(extractor)
-    naming = Naming("growth", "2000-01-01T00:00:00Z")
-    found = extract_features(source, "all", extractor, store, lambda: engine, naming)
+    found = extract_whole(source, extractor, store, open_engine=lambda: engine)
     return {
         "images": found.forward_passes,
         "seconds": found.seconds,

@@ -17,11 +17,10 @@ from extract.errors import (
     UnknownName,
 )
 from extract.extractors import PRECISIONS, PRESETS, Declared, Extractor, ModelCaches, extractor_names, open_extractor
+from extract.job import RunContext, SplitJob, compute, has_missing_rows, plan, publish
 from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
-from extract.outcome import Contribution, Extraction, Naming, Progress, combine
-from extract.planning import Plan, has_missing_rows, plan_extraction
+from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
 from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
-from extract.run import compute_share, extract_features, publish_if_complete
 from extract.shares import WHOLE, Share
 from extract.sources import DatasetSource, Example, open_source
 from extract.survey import Budget
@@ -30,6 +29,7 @@ from extract.timing import TimeSpent
 __all__ = [
     "DEVICES",
     "ENGINES",
+    "NOTHING",
     "PRECISIONS",
     "PRESETS",
     "RESIZE_METHODS",
@@ -38,7 +38,7 @@ __all__ = [
     "BadData",
     "Budget",
     "CanaryDrift",
-    "Contribution",
+    "Computed",
     "DatasetSource",
     "Declared",
     "Engine",
@@ -52,26 +52,26 @@ __all__ = [
     "ModelCaches",
     "ModelMismatch",
     "ModelUnavailable",
-    "Naming",
     "OutOfMemory",
     "ParameterCounts",
     "Plan",
     "Preprocessing",
     "Progress",
+    "RunContext",
     "Share",
     "SourceUnavailable",
+    "SplitJob",
     "TimeSpent",
     "UnknownName",
     "combine",
-    "compute_share",
+    "compute",
     "end_lost_splits",
-    "extract_features",
     "extractor_names",
     "find_lost_splits",
     "has_missing_rows",
     "open_engine",
     "open_extractor",
     "open_source",
-    "plan_extraction",
-    "publish_if_complete",
+    "plan",
+    "publish",
 ]

@@ -64,16 +64,16 @@ class CanaryWatch:
     Args:
         pool: what rows will be added to.
         extractor: whose rows.
-        is_drift_accepted: whether rows are added although the numbers have changed; it is logged.
+        accept_drift: whether rows are added although the numbers have changed; it is logged.
 
     Attributes:
         report: what provenance says of it: the images with other pixels, the largest difference and its tolerance.
     """
 
-    def __init__(self, pool: Pool, extractor: Extractor, is_drift_accepted: bool = False) -> None:
+    def __init__(self, pool: Pool, extractor: Extractor, *, accept_drift: bool = False) -> None:
         self._folder = pool.folder
         self._extractor = extractor
-        self._is_drift_accepted = is_drift_accepted
+        self._accept_drift = accept_drift
         self._unkept: Sighting | None = None
         self.report: Mapping[str, Any] = {}
 
@@ -107,7 +107,7 @@ class CanaryWatch:
         self.report = {"largest_difference": largest, "pixels_changed": changed, "tolerance": tolerance}
         if changed or not largest <= tolerance:
             text = _sentence(self._folder.name, self.report, kept.engine, found.engine)
-            if not self._is_drift_accepted:
+            if not self._accept_drift:
                 raise CanaryDrift(
                     f"{text} No row was added. Compare 'linprobe doctor' with the versions in provenance.json and go "
                     "back to those, or extract into another store; --accept-drift mixes old rows and new ones."

@@ -3,8 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from extract.extractors.extractor import Extractor
-from extract.sources.example import DatasetSource
+from extract.job import SplitJob
 from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore
 
 __all__ = ["LostSplit", "end_lost_splits", "find_lost_splits"]
@@ -27,41 +26,36 @@ class LostSplit:
     is_import: bool
 
 
-def find_lost_splits(
-    source: DatasetSource, extractor: Extractor, store: FeatureStore, dataset: str, asked: Collection[str] = ()
-) -> list[LostSplit]:
+def find_lost_splits(job: SplitJob, *, asked: Collection[str] = ()) -> list[LostSplit]:
     """Return the names of base splits that are to end before a source is extracted.
 
     Args:
-        source: says which base splits it has; one that cannot say loses none.
-        extractor: whose sets.
-        store: what has the names.
-        dataset: what the source is called.
+        job: of any base split; its source says which there are, and one that cannot say loses none.
         asked: base splits that somebody asked for by name. Then nobody looked at the others, and only
             imports end, because features from elsewhere never stand beside those of the images.
     """
+    source, store = job.source, job.opened_store()
     if not source.splits:
         return []
     found = []
-    for name in dict.fromkeys((dataset, source.name)):
-        for split, key in store.lost_splits(name, extractor.name, source.splits).items():
+    for name in dict.fromkeys((job.dataset, source.name)):
+        for split, key in store.lost_splits(name, job.extractor.name, source.splits).items():
             lost = LostSplit(name, split, key, _is_import(store, key))
             if lost.is_import or not asked:
                 found.append(lost)
     return found
 
 
-def end_lost_splits(lost: Collection[LostSplit], extractor: Extractor, store: FeatureStore, created: str) -> None:
+def end_lost_splits(lost: Collection[LostSplit], job: SplitJob, *, created: str) -> None:
     """End the names of lost base splits; their sets stay, and `as_of` and `key` reach them.
 
     Args:
         lost: what `find_lost_splits` found.
-        extractor: whose sets.
-        store: what has the names.
+        job: as there.
         created: UTC, ISO 8601 to the second.
     """
     for entry in lost:
-        store.end_name(entry.name, entry.split, extractor.name, created)
+        job.opened_store().end_name(entry.name, entry.split, job.extractor.name, created)
 
 
 def _is_import(store: FeatureStore, key: str) -> bool:

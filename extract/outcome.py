@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.engines.engine import ParameterCounts
+from extract.survey import Survey
 from extract.timing import TimeSpent
 from store import FeatureSet
 
-__all__ = ["NOTHING", "Contribution", "Extraction", "Naming", "Progress", "combine"]
+__all__ = ["NOTHING", "Computed", "Extraction", "Plan", "Progress", "combine"]
 
 
 @dataclass(frozen=True)
@@ -46,28 +47,27 @@ class Progress:
         )
 
 
-@dataclass(frozen=True)
-class Contribution:
-    """What was computed of an extraction: by a share of it, or by several together.
+@dataclass(frozen=True, kw_only=True)
+class Computed:
+    """What was computed of an extraction: of a share of it, or of several together.
 
     Attributes:
         candidates: how many were looked at.
         bad: those of them that are undecodable.
         forward_passes: images computed, without canary and padding.
         seconds: it took, without loading and compiling the model.
-        loading: seconds that the latter took.
         time: where the seconds went.
         engine, device, threads: what ran it; empty, empty and 0 where nothing had to run.
         parameters: of the network, None where nothing had to run.
         canary: what provenance says of the canary images.
         decode_failures: content → reason, of images that turned out to be undecodable.
+        survey: what was read, where it was read in this process: publishing need not read it again.
     """
 
     candidates: int = 0
     bad: int = 0
     forward_passes: int = 0
     seconds: float = 0.0
-    loading: float = 0.0
     time: TimeSpent = field(default_factory=TimeSpent)
     engine: str = ""
     device: str = ""
@@ -75,40 +75,63 @@ class Contribution:
     parameters: ParameterCounts | None = None
     canary: Mapping[str, Any] = field(default_factory=dict)
     decode_failures: Mapping[bytes, str] = field(default_factory=dict)
+    survey: Survey | None = field(default=None, repr=False, compare=False)
 
-    def after(self, others: "Contribution") -> "Contribution":
+    def after(self, others: "Computed") -> "Computed":
         """Return this together with what others did before, for candidates that were all looked at here again."""
-        return replace(combine([others, self]), candidates=self.candidates, bad=self.bad)
+        return replace(combine([others, self]), candidates=self.candidates, bad=self.bad, survey=self.survey)
+
+    def to_send(self) -> "Computed":
+        """Return what another process needs of it."""
+        return replace(self, survey=None)
 
 
-NOTHING = Contribution()
+NOTHING = Computed()
 
 
-def combine(contributions: Sequence[Contribution], seconds: float | None = None) -> Contribution:
-    """Return what several contributed together.
+def combine(several: Sequence[Computed], seconds: float | None = None) -> Computed:
+    """Return what was computed in several places together.
 
     Args:
-        contributions: in any order; of engine and canary, the first that has them speaks for all.
+        several: in any order; of engine and canary, the first that has them speaks for all.
         seconds: what they took side by side; without it, they worked one after another.
     """
-    ran = next((one for one in contributions if one.engine), NOTHING)
-    return Contribution(
-        candidates=sum(one.candidates for one in contributions),
-        bad=sum(one.bad for one in contributions),
-        forward_passes=sum(one.forward_passes for one in contributions),
-        seconds=sum(one.seconds for one in contributions) if seconds is None else seconds,
-        loading=max((one.loading for one in contributions), default=0.0),
-        time=sum((one.time for one in contributions), TimeSpent()),
+    ran = next((one for one in several if one.engine), NOTHING)
+    return Computed(
+        candidates=sum(one.candidates for one in several),
+        bad=sum(one.bad for one in several),
+        forward_passes=sum(one.forward_passes for one in several),
+        seconds=sum(one.seconds for one in several) if seconds is None else seconds,
+        time=sum((one.time for one in several), TimeSpent()),
         engine=ran.engine,
         device=ran.device,
         threads=ran.threads,
         parameters=ran.parameters,
         canary=ran.canary,
-        decode_failures={content: reason for one in contributions for content, reason in one.decode_failures.items()},
+        decode_failures={content: reason for one in several for content, reason in one.decode_failures.items()},
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an extraction of one base split would do.
+
+    Attributes:
+        key: of the set that is published already, or empty.
+        rows: candidates that look decodable, by their headers.
+        quarantined: those that do not.
+        ignored: files that are no images.
+        missing: images that would have to be computed.
+    """
+
+    key: str
+    rows: int
+    quarantined: int
+    ignored: int
+    missing: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Extraction:
     """Result of one base split.
 
@@ -133,20 +156,3 @@ class Extraction:
     time: TimeSpent
     engine: str
     parameters: ParameterCounts | None
-
-
-@dataclass(frozen=True)
-class Naming:
-    """What a set is called and when: the circumstances that its caller knows.
-
-    Attributes:
-        dataset: the name of the configuration, or the source.
-        created: UTC, ISO 8601 to the second.
-        host: the machine's name.
-        versions: package name → version.
-    """
-
-    dataset: str
-    created: str
-    host: str = ""
-    versions: dict[str, str] = field(default_factory=dict)

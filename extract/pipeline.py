@@ -14,11 +14,11 @@ import numpy as np
 from extract.decoding import DecodeFailure, Header, decode_carefully
 from extract.geometry import crop_and_resize
 from extract.preprocessing import Preprocessing
-from extract.sources.example import Example
+from extract.sources.example import Pending
 from extract.timing import Stopwatch
 from extract.views import draw_window
 
-__all__ = ["Batch", "Pending", "decode_plain", "load_decoder", "stream_batches"]
+__all__ = ["Batch", "decode_plain", "load_decoder", "stream_batches"]
 
 # How an element's bytes are to be read.
 _JPEG, _PNG, _PIXELS = 0, 1, 2
@@ -26,23 +26,6 @@ _JPEG, _PNG, _PIXELS = 0, 1, 2
 # Kind, bytes, (height, width, channels) of pixels, and the window of a view: see `crop_and_resize`.
 _Element = tuple[int, int, bytes, tuple[int, int, int], tuple[int, ...]]
 _NO_WINDOW = (0, 0, 1, 1, 0)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """An image on its way.
-
-    Attributes:
-        ordinal: its place among the candidates of the base split.
-        example: the image.
-        content: its SHA-256.
-        header: what it claims to be.
-    """
-
-    ordinal: int
-    example: Example
-    content: bytes
-    header: Header
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from extract.pipeline import Pending, load_decoder, stream_batches
+from extract.pipeline import load_decoder, stream_batches
 from extract.preprocessing import Preprocessing
-from extract.sources.example import Example
+from extract.sources.example import Example, Pending
 
 __all__ = ["Computed", "ImageFunction", "compute_each"]
 

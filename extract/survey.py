@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 from extract.decoding import Header
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
-from extract.pipeline import Pending
 from extract.shares import numbered_examples
-from extract.sources.example import DatasetSource, Example, Known
+from extract.sources.example import DatasetSource, Example, Known, Pending
 from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STRICT", "Budget", "Candidate", "Survey", "known_decode_failures", "set_key"]
+__all__ = [
+    "STRICT",
+    "Budget",
+    "Candidate",
+    "Survey",
+    "known_decode_failures",
+    "require_within_budget",
+    "set_key",
+]
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,13 @@ class Survey:
         source: where the images come from.
         split: the base split.
         pool: whose rows are known.
-        decode_failures: content → reason, of images that are known to be undecodable.
+        failures: content → reason, of images that are known to be undecodable.
         is_wanted: whether the candidate at a place, from 0, is looked at; all are by default.
 
     Attributes:
         candidates: those read until now.
-        decode_failures: as given, and what is found since.
+        pool: as given.
+        decode_failures: those given, and what is found since.
         reused: candidates that needed no computation, until now.
         bad: candidates read until now that are undecodable.
     """
@@ -104,18 +112,20 @@ class Survey:
         source: DatasetSource,
         split: str,
         pool: Pool,
-        decode_failures: Mapping[bytes, str],
+        *,
+        failures: Mapping[bytes, str],
         is_wanted: Callable[[int], bool] = lambda ordinal: True,
     ) -> None:
         self._source = source
         self._split = split
         self._is_wanted = is_wanted
+        self.pool = pool
         self._known = pool.index()
         self._scheduled: set[bytes] = set()
         self._times: Counter[bytes] = Counter()
         self._lock = threading.Lock()
         self.candidates: list[Candidate] = []
-        self.decode_failures = dict(decode_failures)
+        self.decode_failures = dict(failures)
         self.reused = 0
         self.bad = 0
 
@@ -181,15 +191,19 @@ class Survey:
         return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
 
 
-def known_decode_failures(store: FeatureStore, dataset: str, split: str, extractor: Extractor) -> dict[bytes, str]:
+def known_decode_failures(
+    store: FeatureStore | None, dataset: str, split: str, *, extractor: Extractor
+) -> dict[bytes, str]:
     """Return what the current set of this name found undecodable: a function of the same bytes and rules."""
+    if store is None:
+        return {}
     try:
         current = store.get(dataset, split, extractor.name)
         if not current.manifest["quarantined"] or current.manifest["pool"] != extractor.pool_key().digest:
             return {}
         ledger = current.ledger()
     except (FeatureSetNotFound, DamagedStore):
-        # Without the old decode_failures the images are decoded again; a damaged set is published anew.
+        # Without what was found then, the images are decoded again; a damaged set is published anew.
         return {}
     bad = ledger[ledger["status"] == "quarantined"]
     return {
@@ -197,7 +211,24 @@ def known_decode_failures(store: FeatureStore, dataset: str, split: str, extract
     }
 
 
-def set_key(survey: Survey, source: DatasetSource, split: str, pool: Pool) -> SetKey:
+def require_within_budget(survey: Survey, budget: Budget) -> None:
+    """Check how many images are undecodable.
+
+    Raises:
+        BadData: more than the budget allows; some are named.
+    """
+    if budget.allows(survey.bad, len(survey.candidates)):
+        return
+    bad = survey.quarantined()
+    shown = "; ".join(f"{c.example_id}: {survey.decode_failures[c.known.content]}" for c in bad[:3])
+    raise BadData(
+        f"{len(bad)} of the {len(survey.candidates)} images read so far cannot be decoded, more than the "
+        f"budget allows ({shown}{'; …' if len(bad) > 3 else ''}); fix or remove them, or raise --max-bad. "
+        "Rows computed until now are kept."
+    )
+
+
+def set_key(survey: Survey, source: DatasetSource, split: str, *, pool: Pool) -> SetKey:
     """Return the identity of the set that a finished survey describes.
 
     Raises:

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from split_jobs import extract_split
 
-import extract.run
 import extract.shares
-from extract import Example, Extraction, Extractor, Naming, ParameterCounts, Preprocessing
-from extract.pipeline import Batch, Pending
+import extract.work
+from extract import Example, Extraction, Extractor, ParameterCounts, Preprocessing, SplitJob
+from extract.pipeline import Batch
+from extract.sources.example import Pending
 from store import FeatureStore
 
 CREATED = "2026-01-02T03:04:05Z"
@@ -143,10 +145,10 @@ def undecoded_batches(images: Iterator[Pending], preprocessing: Preprocessing, b
 
 @contextlib.contextmanager
 def stubbed(chunk: int) -> Iterator[None]:
-    """Let `extract.run` take images undecoded, and so many candidates be a chunk."""
+    """Let `extract.work` take images undecoded, and so many candidates be a chunk."""
     stubs = {
-        (extract.run, "stream_batches"): undecoded_batches,
-        (extract.run, "load_decoder"): lambda: None,
+        (extract.work, "stream_batches"): undecoded_batches,
+        (extract.work, "load_decoder"): lambda: None,
         (extract.shares, "CHUNK"): chunk,
     }
     real = {(module, name): getattr(module, name) for module, name in stubs}
@@ -161,13 +163,10 @@ def stubbed(chunk: int) -> Iterator[None]:
 
 def extract_stub(store: Path, source: Dataset, log: Path | None = None, chunk: int = 1024) -> Extraction:
     """Extract a dataset in this process."""
-    naming = Naming(source.name, CREATED)
-    opened = FeatureStore.create(store)
+    job = SplitJob(source=source, split="all", extractor=TOY, store=FeatureStore.create(store), dataset=source.name)
     with stubbed(chunk):
         # Without canary: its images would have to be decoded.
-        return extract.run.extract_features(
-            source, "all", TOY, opened, lambda: StubEngine(log, min(64, chunk)), naming, has_canary=False
-        )
+        return extract_split(job, lambda: StubEngine(log, min(64, chunk)), created=CREATED, has_canary=False)
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> multiprocessing.process.BaseProcess:

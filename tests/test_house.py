@@ -62,12 +62,12 @@ PUBLIC = {
     },
     "extract": {
         "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "WHOLE", "BadData", "Budget",
-        "CanaryDrift", "Contribution", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
+        "CanaryDrift", "Computed", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
         "ExtractError", "Extraction", "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch",
-        "ModelUnavailable", "Naming", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "Share",
-        "SourceUnavailable", "TimeSpent", "UnknownName", "combine", "compute_share", "end_lost_splits",
-        "extract_features", "extractor_names", "find_lost_splits", "has_missing_rows", "open_engine",
-        "open_extractor", "open_source", "plan_extraction", "publish_if_complete",
+        "ModelUnavailable", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "Share",
+        "SourceUnavailable", "TimeSpent", "UnknownName", "combine", "compute", "end_lost_splits",
+        "extractor_names", "find_lost_splits", "has_missing_rows", "open_engine",
+        "open_extractor", "open_source", "plan", "publish", "NOTHING", "RunContext", "SplitJob",
     },
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "Comparison", "Difference", "FeatureError", "HeadNotFound", "LabelError",

@@ -11,7 +11,7 @@ import numpy as np
 from extract.decoding import DecodeFailure, Header, read_header
 from extract.errors import BadData
 
-__all__ = ["DatasetSource", "Example", "Known", "UnreadFile"]
+__all__ = ["DatasetSource", "Example", "Known", "Pending", "UnreadFile"]
 
 
 class Known(NamedTuple):
@@ -108,6 +108,23 @@ class Example:
     def content_sha256(self) -> bytes:
         """Return the 32 bytes by which the pool finds this image's row."""
         return self.look().content
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An image on its way.
+
+    Attributes:
+        ordinal: its place among the candidates of the base split.
+        example: the image.
+        content: its SHA-256.
+        header: what it claims to be.
+    """
+
+    ordinal: int
+    example: Example
+    content: bytes
+    header: Header
 
 
 class DatasetSource(Protocol):

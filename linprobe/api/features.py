@@ -261,9 +261,7 @@ class Features(Described):
             where="probes",
         )
         chosen = tuple(seeds) if seeds is not None and not isinstance(seeds, int) else None
-        session = self._workspace.session
-        options = ProbeOptions(chosen_seeds=chosen)
-        outcome = probe_all(job, self._store, options, session.environment, session.console)
+        outcome = probe_all(job, self._workspace.session, options=ProbeOptions(chosen_seeds=chosen))
         if outcome.failures:
             error = outcome.failures[0].error
             if outcome.rows:

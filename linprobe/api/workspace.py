@@ -150,15 +150,8 @@ class Workspace(Described):
             },
             where="extract",
         )
-        session = self.session
-        outcome = extract_all(
-            job,
-            session.create_store,
-            session.store_path / "cache",
-            ExtractOptions(is_drift_accepted=accept_drift, sources=sources),
-            session.environment,
-            session.console,
-        )
+        options = ExtractOptions(accept_drift=accept_drift, sources=sources)
+        outcome = extract_all(job, self.session, options=options)
         if outcome.failures:
             raise outcome.failures[0].error
         return Features(self, job.datasets[0].stored_name, job.extractors[0].name)

@@ -24,7 +24,6 @@ __all__ = [
     "open_console",
     "open_session",
     "require_choice",
-    "require_store_format",
     "require_text",
 ]
 
@@ -99,14 +98,3 @@ def require_text(option: str, value: str | None) -> None:
         from linprobe.job.errors import ConfigError
 
         raise ConfigError(f"{option}: a text expected, got an empty one; leave the flag out for the default.")
-
-
-def require_store_format(path: Path) -> bool:
-    """Fail early, before models are loaded, where the folder is a store of another version; else tell if it is one."""
-    from store import FeatureStore, StoreNotFound
-
-    try:
-        FeatureStore(path)
-    except StoreNotFound:
-        return False
-    return True

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from linprobe.cli.app import store_app
-from linprobe.cli.options import Json, StorePath, open_session, require_choice, require_store_format
+from linprobe.cli.options import Json, StorePath, open_session, require_choice
 
 __all__ = ["store_export", "store_gc", "store_import", "store_ls", "store_show", "store_verify"]
 
@@ -113,5 +113,5 @@ def store_import(
     from linprobe.commands.store_transfer import import_npz
 
     session = open_session(store, json)
-    require_store_format(session.store_path)
+    session.has_store()
     session.console.result(*import_npz(file, session, name=name, extractor=extractor))

@@ -1,6 +1,5 @@
 """The commands of a day's work: extract, probe, report, compare, and the first three as one night."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,10 +14,8 @@ from linprobe.cli.options import (
     Json,
     StorePath,
     finish,
-    open_console,
     open_session,
     require_choice,
-    require_store_format,
     require_text,
 )
 from linprobe.job.limits import MOST_VIEWS, MOST_WORKERS
@@ -59,38 +56,30 @@ def extract(
     from extract import WHOLE, Share
     from extract.engines import DEVICES, ENGINES
     from linprobe.commands.extract import ExtractOptions, extract_all
-    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
-    from store import FeatureStore
-    from store.opening import remove_empty_store
 
     if engine is not None:
         require_choice("--engine", engine, ENGINES)
     if device is not None:
         require_choice("--device", device, DEVICES)
-    environment = Environment(os.environ)
     job = select(Selection(config=config, datasets=dataset, extractors=extractor))
-    path = environment.store_path(store, job.store)
-    console = open_console(json)
-
-    def opened() -> FeatureStore:
-        return FeatureStore(path) if dry_run else FeatureStore.create(path)
-
-    has_store = require_store_format(path)
-    if dry_run:
-        console.say("Dry run: no image is decoded, so one that only decoding shows to be broken counts as a row.")
-    share = Share.parse(shard) if shard is not None else WHOLE
     options = ExtractOptions(
-        tuple(split), engine, max_bad, dry_run, device, accept_drift, _worker_count(workers), share, views
+        splits=tuple(split),
+        engine=engine,
+        max_bad=max_bad,
+        is_dry_run=dry_run,
+        device=device,
+        accept_drift=accept_drift,
+        workers=_worker_count(workers),
+        share=Share.parse(shard) if shard is not None else WHOLE,
+        views=views,
     )
-    try:
-        outcome = extract_all(job, opened, path / "cache", options, environment, console)
-    finally:
-        if not has_store:
-            # Of a job that failed or was stopped before there was a row, nothing stays.
-            remove_empty_store(path)
+    session = open_session(store, json, job.store)
+    if dry_run:
+        session.say("Dry run: no image is decoded, so one that only decoding shows to be broken counts as a row.")
+    outcome = extract_all(job, session, options=options)
     errors = [failure.row() for failure in outcome.failures]
-    console.result("", {"feature_sets": outcome.rows, "errors": errors})
+    session.console.result("", {"feature_sets": outcome.rows, "errors": errors})
     finish(outcome.failures)
 
 
@@ -139,26 +128,34 @@ def probe(
 ) -> None:
     """Train heads on cached features, and test each once; without CONFIG and --dataset, on all that is cached."""
     from linprobe.commands.probe import ProbeOptions, all_cached, parse_shares, parse_shots, probe_all
-    from linprobe.job.environment import Environment
     from linprobe.job.plan import Selection, select
     from probe.metrics import METRICS
-    from store import FeatureStore
 
     for name, text in (("--train", train), ("--validation", validation), ("--test", test)):
         require_text(name, text)
     if metric is not None:
         require_choice("--metric", metric, METRICS)
-    environment = Environment(os.environ)
+    options = ProbeOptions(
+        train=train,
+        validation=validation,
+        test=test,
+        seeds=seeds,
+        shots=parse_shots(shots),
+        train_shares=parse_shares(train_share),
+        metric=metric,
+        views=views,
+    )
     selection = Selection(config=config, datasets=dataset, extractors=extractor, heads=head)
     missing: frozenset[tuple[str, str]] = frozenset()
     if config is None and not dataset:
-        selection, missing = all_cached(FeatureStore(environment.store_path(store, None)), selection)
-    job = select(selection, needs_probes=True)
-    opened = FeatureStore(environment.store_path(store, job.store))
-    console = open_console(json)
-    options = ProbeOptions(train, validation, test, seeds, parse_shots(shots), parse_shares(train_share), metric, views)
-    outcome = probe_all(job, opened, options, environment, console, missing)
-    console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
+        session = open_session(store, json)
+        selection, missing = all_cached(session.open_store(), selection)
+        job = select(selection, needs_probes=True)
+    else:
+        job = select(selection, needs_probes=True)
+        session = open_session(store, json, job.store)
+    outcome = probe_all(job, session, options=options, skipped=missing)
+    session.console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
     finish(outcome.failures)
 
 
@@ -177,22 +174,19 @@ def report(
 ) -> None:
     """Write the report of all runs: a site that opens from disk, or a table."""
     from linprobe.commands.report import TABLE_FORMATS, report_table, write_report
-    from linprobe.job.environment import Environment
-    from store import FeatureStore
 
     require_choice("--format", table_format, ("site", *TABLE_FORMATS))
-    environment = Environment(os.environ)
-    opened = FeatureStore(environment.store_path(store, None))
-    console = open_console(json)
+    session = open_session(store, json)
+    opened = session.open_store()
     if table_format == "site":
-        page = write_report(opened, out or Path("linprobe-report"), environment).absolute()
-        console.result(str(page), {"report": str(page)})
+        page = write_report(opened, out or Path("linprobe-report"), session.environment).absolute()
+        session.console.result(str(page), {"report": str(page)})
     else:
         text, rows = report_table(opened, table_format)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(f"{text}\n", encoding="utf-8")
-        console.result(str(out.absolute()) if out else text, {"leaderboard": rows})
+        session.console.result(str(out.absolute()) if out else text, {"leaderboard": rows})
 
 
 @app.command()

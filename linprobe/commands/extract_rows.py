@@ -3,19 +3,19 @@
 from dataclasses import asdict
 from typing import Any
 
-from extract import Contribution, Extraction, Extractor, Plan, Share, TimeSpent
+from extract import Computed, Extraction, Plan, SplitJob, TimeSpent
 
 __all__ = ["extracted_row", "line_of", "partial_row", "planned_row"]
 
 
-def extracted_row(dataset: str, split: str, extractor: Extractor, extraction: Extraction) -> dict[str, Any]:
+def extracted_row(dataset: str, job: SplitJob, extraction: Extraction) -> dict[str, Any]:
     """Return the document of a set that is published."""
     manifest = extraction.feature_set.manifest
     return {
         "key": extraction.feature_set.key,
         "dataset": dataset,
-        "split": split,
-        "extractor": extractor.name,
+        "split": job.split,
+        "extractor": job.extractor.name,
         "dim": manifest["dim"],
         "rows": manifest["rows"],
         "quarantined": manifest["quarantined"],
@@ -30,20 +30,18 @@ def extracted_row(dataset: str, split: str, extractor: Extractor, extraction: Ex
     }
 
 
-def partial_row(
-    dataset: str, split: str, extractor: Extractor, share: Share, done: Contribution, ignored: int
-) -> dict[str, Any]:
+def partial_row(dataset: str, job: SplitJob, done: Computed) -> dict[str, Any]:
     """Return the document of a share that is done while others are not: there is no set yet."""
     rows = done.candidates - done.bad
     return {
         "key": "",
         "dataset": dataset,
-        "split": split,
-        "extractor": extractor.name,
-        "dim": extractor.dim,
+        "split": job.split,
+        "extractor": job.extractor.name,
+        "dim": job.extractor.dim,
         "rows": rows,
         "quarantined": done.bad,
-        "ignored": ignored,
+        "ignored": job.source.ignored(job.split),
         "forward_passes": done.forward_passes,
         "reused": max(0, rows - done.forward_passes),
         "status": "partial",
@@ -51,18 +49,18 @@ def partial_row(
         "images_per_second": _speed(done.forward_passes, done.seconds),
         "engine": done.engine,
         "time": _seconds(done.time),
-        "shard": str(share),
+        "shard": str(job.share),
     }
 
 
-def planned_row(dataset: str, split: str, extractor: Extractor, plan: Plan) -> dict[str, Any]:
+def planned_row(dataset: str, job: SplitJob, plan: Plan) -> dict[str, Any]:
     """Return the document of a dry run."""
     return {
         "key": plan.key,
         "dataset": dataset,
-        "split": split,
-        "extractor": extractor.name,
-        "dim": extractor.dim,
+        "split": job.split,
+        "extractor": job.extractor.name,
+        "dim": job.extractor.dim,
         "rows": plan.rows,
         "quarantined": plan.quarantined,
         "ignored": plan.ignored,

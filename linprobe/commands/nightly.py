@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from linprobe.commands.extract import ExtractOptions, extract_all
+from linprobe.commands.extract import extract_all
 from linprobe.commands.gate import check_gate, pin_baselines
-from linprobe.commands.probe import ProbeOptions, probe_all
+from linprobe.commands.probe import probe_all
 from linprobe.commands.report import judge, write_report
 from linprobe.job.config import JobConfig
 from linprobe.job.errors import sentence
@@ -47,8 +47,8 @@ def run_night(job: JobConfig, session: Session) -> Night:
     store = session.create_store()
     with store.lock("nightly", wait=False, holder=environment.process):
         gate = pin_baselines(job.gate, store) if job.gate else None
-        extracted = extract_all(job, lambda: store, store.path / "cache", ExtractOptions(), environment, console)
-        probed = probe_all(job, store, ProbeOptions(), environment, console, frozenset(extracted.failed_pairs))
+        extracted = extract_all(job, session)
+        probed = probe_all(job, session, skipped=frozenset(extracted.failed_pairs))
         failures = extracted.failures + probed.failures
         page, lines = None, []
         try:

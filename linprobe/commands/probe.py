@@ -10,11 +10,10 @@ import numpy as np
 from extract.views import split_view_name
 from linprobe.commands.probe_views import find_view_sets
 from linprobe.job.config import DatasetConfig, JobConfig, ProbeConfig, nearest
-from linprobe.job.console import Console
-from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure, noted
 from linprobe.job.plan import Selection
+from linprobe.job.session import Session
 from linprobe.models.runs import name_limits
 from probe import ProbeRequest, find_disagreements, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
@@ -30,7 +29,7 @@ _SEEDS_OF_SHARES = 5
 _MANY_SEEDS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeOptions:
     """What the command line says instead of the job.
 
@@ -111,50 +110,55 @@ class ProbeOutcome:
 
 def probe_all(
     job: JobConfig,
-    store: FeatureStore,
-    options: ProbeOptions,
-    environment: Environment,
-    console: Console,
+    session: Session,
+    *,
+    options: ProbeOptions | None = None,
     skipped: frozenset[tuple[str, str]] = frozenset(),
 ) -> ProbeOutcome:
     """Train and test what a job asks for; an equal run is returned, not trained again.
 
     Args:
         job: datasets, extractors, probes.
-        store: the features, and where runs go.
+        session: whose store has the features and gets the runs, where the job runs, and who is told.
         options: what the command line adds.
-        environment: where the job runs.
-        console: who is told.
         skipped: (dataset, extractor) pairs to leave out.
     """
     outcome = ProbeOutcome()
-    environment.prepare_frameworks()
+    options = options or ProbeOptions()
+    session.environment.prepare_frameworks()
+    store = session.open_store()
     for dataset in job.datasets:
         for extractor in (entry.name for entry in job.extractors if (dataset.name, entry.name) not in skipped):
-            asked = _Asked(store, dataset, extractor, options, environment, console)
+            asked = _Asked(session=session, store=store, dataset=dataset, extractor=extractor, options=options)
             for probe in job.probes:
                 for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
                     limits = name_limits(shots, share, asked.views(probe))
-                    with noted(f"{dataset.name} / {extractor} / {probe.head}{limits}", outcome.failures, console):
+                    with noted(
+                        f"{dataset.name} / {extractor} / {probe.head}{limits}", outcome.failures, session.console
+                    ):
                         outcome.rows += asked.run_seeds(probe, shots, share)
             asked.warn_of_disagreements(outcome.rows)
     return outcome
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Asked:
     """What a job asks of the features of one dataset by one extractor."""
 
+    session: Session
     store: FeatureStore
     dataset: DatasetConfig
     extractor: str
     options: ProbeOptions
-    environment: Environment
-    console: Console
 
     @cached_property
     def sets(self) -> dict[str, FeatureSet]:
-        return _sets(self.store, self.dataset.stored_name, self.extractor)
+        return _sets(self.store, self.stored_name, self.extractor)
+
+    @cached_property
+    def stored_name(self) -> str:
+        """What the store calls the dataset, which may have been named by an end."""
+        return self.store.find_dataset(self.dataset.stored_name)
 
     def views(self, probe: ProbeConfig) -> int:
         """Return how many views of each training image a head is trained on."""
@@ -167,15 +171,15 @@ class _Asked:
         count = len(seeds)
         rows = []
         for seed in seeds:
-            row = _run(self._request(probe, shots, share, seed), self.sets, self.store, self.environment, self.console)
+            row = self._run(self._request(probe, shots=shots, share=share, seed=seed))
             # An equal run may have been trained under another name.
             rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})
             if count < _MANY_SEEDS:
-                self.console.say(_line(rows[-1]))
+                self.session.console.say(_line(rows[-1]))
             else:
-                self.console.status(_line(rows[-1]).partition("\n")[0])
+                self.session.console.status(_line(rows[-1]).partition("\n")[0])
         if count >= _MANY_SEEDS:
-            self.console.say(_line_of_many(rows))
+            self.session.console.say(_line_of_many(rows))
         return rows
 
     def warn_of_disagreements(self, rows: list[dict[str, Any]]) -> None:
@@ -193,12 +197,12 @@ class _Asked:
             if row["run_id"] in found:
                 row["warnings"].append(found[row["run_id"]])
         for text in dict.fromkeys(found.values()):
-            self.console.say(f"{self.dataset.name} {self.extractor}: {text}")
+            self.session.console.say(f"{self.dataset.name} {self.extractor}: {text}")
 
-    def _request(self, probe: ProbeConfig, shots: int | str, share: float, seed: int) -> ProbeRequest:
+    def _request(self, probe: ProbeConfig, *, shots: int | str, share: float, seed: int) -> ProbeRequest:
         dataset, options = self.dataset, self.options
         return ProbeRequest(
-            dataset=dataset.stored_name,
+            dataset=self.stored_name,
             extractor=self.extractor,
             head=probe.head,
             options=probe.options,
@@ -211,6 +215,22 @@ class _Asked:
             metric=options.metric or dataset.metric,
             views=self.views(probe),
         )
+
+    def _run(self, request: ProbeRequest) -> dict[str, Any]:
+        view_sets = find_view_sets(self.store, request, self.sets)
+        identity = run_id(request, self.sets, view_sets)
+        if self.store.has_run(identity):
+            return _row(self.store.run(identity), "cached")
+        session = self.session
+        result = run_probe(
+            request,
+            self.sets,
+            view_sets,
+            created=session.environment.now(),
+            on_progress=session.console.status,
+        )
+        self.store.publish_run(result)
+        return _row(result, "trained")
 
 
 def all_cached(store: FeatureStore, selection: Selection) -> tuple[Selection, frozenset[tuple[str, str]]]:
@@ -264,22 +284,6 @@ def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, Featur
             "same CONFIG, or --dataset and --extractor, first."
         )
     return {split: store.get(dataset, split, extractor) for split in splits}
-
-
-def _run(
-    request: ProbeRequest,
-    sets: dict[str, FeatureSet],
-    store: FeatureStore,
-    environment: Environment,
-    console: Console,
-) -> dict[str, Any]:
-    view_sets = find_view_sets(store, request, sets)
-    identity = run_id(request, sets, view_sets)
-    if store.has_run(identity):
-        return _row(store.run(identity), "cached")
-    result = run_probe(request, sets, view_sets, created=environment.now(), on_progress=console.status)
-    store.publish_run(result)
-    return _row(result, "trained")
 
 
 def _row(result: ProbeResult, status: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from extract import WHOLE, compute_share
+from extract import SplitJob, compute
 from linprobe.job.config import ExtractorConfig
 from linprobe.job.session import Session
 from linprobe.models.extractors import EngineKeeper, open_configured
@@ -35,6 +35,7 @@ def transform_images(images: Any, configured: ExtractorConfig, session: Session)
     source = memory_source(images)
     engine = EngineKeeper(session.say).opener(configured, extractor, engine=configured.engine, device=configured.device)
     with session.console.progress(f"{extractor.name}: {source.count('all'):,} images") as update:
-        compute_share(source, "all", extractor, store, engine, WHOLE, source.name, on_progress=update)
+        job = SplitJob(source=source, split="all", extractor=extractor, store=store, dataset=source.name)
+        compute(job, engine, on_progress=update)
     rows = store.pool(extractor.pool_key()).rows([example.content_sha256() for example in source.examples("all")])
     return np.asarray(rows, np.float32)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Literal
 
-from extract import Contribution, Progress, combine
+from extract import Computed, Progress, combine
 from linprobe.executors.local import LocalExecutor
 from linprobe.executors.places import share_machine, usable_cores
-from linprobe.executors.task import Task
+from linprobe.executors.spec import SplitSpec
 
 __all__ = ["Crew"]
 
@@ -43,35 +43,35 @@ class Crew:
         """Return whether so many chunks could be shared; None where nobody knows how many there are."""
         return self._asked != 1 and chunks not in (0, 1)
 
-    def compute(self, task: Task, chunks: int | None, on_progress: Callable[[Progress], None]) -> Contribution:
-        """Do a task by the workers, as far as there are some; whoever calls computes what is left of it.
+    def compute(self, spec: SplitSpec, chunks: int | None, on_progress: Callable[[Progress], None]) -> Computed:
+        """Compute a share by the workers, as far as there are some; whoever calls computes what is left of it.
 
         Args:
-            task: a share of a base split, or the whole.
+            spec: the share, which may be the whole split.
             chunks: of how many chunks it is, None where nobody knows; more workers than chunks would idle.
             on_progress: told how far all are together.
 
         Raises:
             whatever a worker raises.
         """
-        executor = self._executor = self._executor or self._hire(task)
+        executor = self._executor = self._executor or self._hire(spec)
         workers = executor.workers if chunks is None else min(executor.workers, chunks)
         if workers == 1:
-            return Contribution()
-        tasks = [replace(task, share=task.share.part(number, workers)) for number in range(workers)]
-        done = executor.compute(tasks, on_progress)
+            return Computed()
+        specs = [replace(spec, share=spec.share.part(number, workers)) for number in range(workers)]
+        done = executor.compute(specs, on_progress)
         # Side by side, from the first's first read to the last's last row.
         return combine(done, max((one.seconds for one in done), default=0.0))
 
-    def _hire(self, task: Task) -> LocalExecutor:
+    def _hire(self, spec: SplitSpec) -> LocalExecutor:
         gpus = 0
-        if task.device != "cpu" and task.engine != "openvino":
+        if spec.device != "cpu" and spec.engine != "openvino":
             # TensorFlow is imported for it, which whoever has rows to compute does anyway.
             from extract.engines.tensorflow_engine import find_gpus
 
             gpus = len(find_gpus())
         workers = max(1, gpus) if self._asked == "auto" else self._asked
-        places = share_machine(workers, gpus, usable_cores(), os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        places = share_machine(workers, gpus, usable_cores(), visible=os.environ.get("CUDA_VISIBLE_DEVICES", ""))
         if workers > 1:
             self._notify(f"{workers} workers: {'; '.join(map(str, places))}")
         return LocalExecutor(places, self._notify)

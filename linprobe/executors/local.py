@@ -9,10 +9,10 @@ from functools import reduce
 from multiprocessing.connection import Connection
 from operator import add
 
-from extract import Contribution, Progress
+from extract import Computed, Progress
 from linprobe.executors import worker
 from linprobe.executors.places import Place
-from linprobe.executors.task import Task
+from linprobe.executors.spec import SplitSpec
 
 __all__ = ["LocalExecutor"]
 
@@ -41,18 +41,18 @@ class LocalExecutor:
         """How many there are."""
         return len(self._places)
 
-    def compute(self, tasks: Sequence[Task], on_progress: Callable[[Progress], None]) -> list[Contribution]:
-        """Do tasks side by side, the first by the first worker, and so on; at most one for each.
+    def compute(self, specs: Sequence[SplitSpec], on_progress: Callable[[Progress], None]) -> list[Computed]:
+        """Compute shares side by side, the first by the first worker, and so on; at most one for each.
 
         Returns:
             What was contributed. Of a worker that was killed there is nothing; what it has committed is in the pool.
 
         Raises:
-            whatever a task raises; the other workers are ended then, for the whole part of the job has failed.
+            whatever a worker raises; the other workers are ended then, for the whole part of the job has failed.
         """
-        at_work = {self._worker(number).begin(task): number for number, task in enumerate(tasks)}
+        at_work = {self._worker(number).begin(spec): number for number, spec in enumerate(specs)}
         progress = dict.fromkeys(at_work.values(), Progress(None))
-        done: dict[int, Contribution] = {}
+        done: dict[int, Computed] = {}
         try:
             while at_work:
                 finished, _ = wait(at_work, _POLL_SECONDS, FIRST_COMPLETED)
@@ -89,7 +89,7 @@ class LocalExecutor:
                 self._notify(report)
 
     def end(self) -> None:
-        """End all workers at once; the next task starts new ones."""
+        """End all workers at once; the next share starts new ones."""
         for one in self._workers.values():
             one.end()
         self._workers.clear()
@@ -105,9 +105,9 @@ class _Worker:
         # The ends that the process has inherited once it runs: a copy here would keep them open for ever.
         self._inherited: list[Connection] = [lifeline, reports]
 
-    def begin(self, task: Task) -> "Future[Contribution]":
-        """Send a task; the process is started with the first one."""
-        future = self._pool.submit(worker.compute, task)
+    def begin(self, spec: SplitSpec) -> "Future[Computed]":
+        """Send a share; the process is started with the first one."""
+        future = self._pool.submit(worker.compute, spec)
         for end in self._inherited:
             end.close()
         self._inherited = []

@@ -32,7 +32,7 @@ class Place:
         return f"GPU {self.gpu}, {cores}" if self.gpu else cores
 
 
-def share_machine(workers: int, gpus: int, cores: Sequence[int], visible: str = "") -> list[Place]:
+def share_machine(workers: int, gpus: int, cores: Sequence[int], *, visible: str = "") -> list[Place]:
     """Share a machine's GPUs and cores equally among workers.
 
     Args:

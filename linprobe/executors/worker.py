@@ -1,4 +1,4 @@
-"""A worker's own process: what it does when it begins, and for each task.
+"""A worker's own process: what it does when it begins, and for each share.
 
 It is started anew rather than forked, since TensorFlow and OpenVINO do not survive a fork, and since a GPU is
 chosen before they are imported.
@@ -10,9 +10,9 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 
-from extract import Contribution, Progress
+from extract import Computed, Progress
 from linprobe.executors.places import Place
-from linprobe.executors.task import Task, Workshop
+from linprobe.executors.spec import SplitSpec, Workshop
 from linprobe.job.environment import Environment
 
 __all__ = ["compute", "start"]
@@ -50,11 +50,11 @@ def _end_with(lifeline: Connection) -> None:
         os._exit(_INTERRUPTED)
 
 
-def compute(task: Task) -> Contribution:
-    """Do a task, telling now and then how far it is."""
+def compute(spec: SplitSpec) -> Computed:
+    """Compute a share, telling now and then how far it is."""
     (workshop, reports), *_ = _workshops
 
     def tell(progress: Progress) -> None:
         reports.send(progress)
 
-    return workshop.compute(task, tell)
+    return workshop.compute(spec, tell)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from linprobe.job.console import Console
 from linprobe.job.environment import Environment
-from store import FeatureStore
+from store import FeatureStore, StoreNotFound
 
 __all__ = ["Session"]
 
@@ -31,6 +31,18 @@ class Session:
             StoreNotFound, StoreFormatError: there is none, or something else.
         """
         return FeatureStore(self.store_path)
+
+    def has_store(self) -> bool:
+        """Return whether there is a store; asked before models are loaded, it tells early of what is none.
+
+        Raises:
+            StoreFormatError: there is something else, or a store of another version.
+        """
+        try:
+            self.open_store()
+        except StoreNotFound:
+            return False
+        return True
 
     def create_store(self) -> FeatureStore:
         """Return the store, made first where there is none."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from split_jobs import extract_split
 
-from extract import Example, Extraction, Extractor, ModelCaches, Naming, ParameterCounts, Preprocessing
-from extract import extract_features as run_extraction
+from extract import Example, Extraction, Extractor, ModelCaches, ParameterCounts, Preprocessing, SplitJob
 from extract.errors import UnknownName
 from extract.preprocessing import lesson
 from store import FeatureStore
@@ -174,10 +174,13 @@ class Lab:
             self.opened += 1
             return self.engine
 
-        naming = Naming(dataset, CREATED)
+        given = {name: options.pop(name) for name in ("budget", "accept_drift") if name in options}
+        job = SplitJob(
+            source=source, split=split, extractor=extractor or self.toy, store=self.store, dataset=dataset, **given
+        )
         # The counting engine counts what the dataset costs; the canary has tests of its own.
         options.setdefault("has_canary", False)
-        return run_extraction(source, split, extractor or self.toy, self.store, opened, naming, **options)
+        return extract_split(job, opened, created=CREATED, **options)
 
     def other_extractor(self) -> Extractor:
         return replace(self.toy, name="other", weights_sha256="1" * 64)

@@ -154,7 +154,7 @@ def test_nan_is_drift(lab, watched, nonsense):
 def test_drift_can_be_accepted_and_is_told_and_kept_in_provenance(lab, watched, caplog):
     watched(3)
     with caplog.at_level(logging.WARNING):
-        done = watched(5, drift=1e-3, is_drift_accepted=True)
+        done = watched(5, drift=1e-3, accept_drift=True)
     assert done.forward_passes == 2
     assert "compute drift" in caplog.text
     assert "Rows are added all the same, as was asked for." in caplog.text

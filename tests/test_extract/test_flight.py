@@ -9,7 +9,8 @@ import pytest
 from extract import BadData, Example, ParameterCounts
 from extract.decoding import Header
 from extract.flight import Flight
-from extract.pipeline import Batch, Pending
+from extract.pipeline import Batch
+from extract.sources.example import Pending
 
 
 class Device:

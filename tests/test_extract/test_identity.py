@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from split_jobs import extract_split
 
-from extract import Budget, Extractor, Naming, Preprocessing, extract_features, open_source
+from extract import Budget, Extractor, Preprocessing, SplitJob, open_source
 from extract.extractors.extractor import arrays_sha256
 from extract.sources.example import DatasetSource
 from store import FeatureStore, PoolKey
@@ -96,10 +97,15 @@ def identify(tmp_path_factory, make_engine) -> Callable[[World], Identity]:
         store = FeatureStore.create(root / world.store)
         source = source_of(world, root)
         (split,) = source.splits
-        naming = Naming(world.dataset, world.created, world.host, dict(world.versions))
+        job = SplitJob(
+            source=source, split=split, extractor=extractor, store=store, dataset=world.dataset,
+            budget=Budget(world.max_bad),
+        )  # fmt: skip
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr("extract.shares.CHUNK", world.chunk)
-            done = extract_features(source, split, extractor, store, lambda: engine, naming, Budget(world.max_bad))
+            done = extract_split(
+                job, lambda: engine, created=world.created, host=world.host, versions=dict(world.versions)
+            )
         found = done.feature_set
         return Identity(found.manifest["pool"], tuple(found.ledger()["content_sha256"]), found.key)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from extract import end_lost_splits, find_lost_splits, open_source
+from extract import SplitJob, end_lost_splits, find_lost_splits, open_source
 from store import FeatureSetNotFound, FeatureStore, ImportedFeatures, import_features
 from store.aliases import Alias
 
@@ -23,11 +23,15 @@ def bury(lab):
     """Ends what a folder has lost, as a job does before it extracts; gives what ended."""
 
     def bury(folder, asked=()):
-        lost = find_lost_splits(open_source(f"folder:{folder}"), lab.toy, lab.store, "images", asked)
-        end_lost_splits(lost, lab.toy, lab.store, LATER)
+        lost = find_lost_splits(job_of(lab, open_source(f"folder:{folder}")), asked=asked)
+        end_lost_splits(lost, job_of(lab, open_source(f"folder:{folder}")), created=LATER)
         return [(entry.name, entry.split) for entry in lost]
 
     return bury
+
+
+def job_of(lab, source):
+    return SplitJob(source=source, split="train", extractor=lab.toy, store=lab.store, dataset="images")
 
 
 def extract_all(lab, folder):
@@ -132,7 +136,7 @@ def test_a_source_that_cannot_say_its_splits_loses_none(lab, folder, make_source
     extract_all(lab, folder)
     silent = make_source([])
     silent.splits = ()
-    assert find_lost_splits(silent, lab.toy, lab.store, "images") == []
+    assert find_lost_splits(job_of(lab, silent)) == []
 
 
 def test_names_of_another_extractor_version_end_too(lab, folder, bury):

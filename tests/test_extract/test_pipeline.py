@@ -11,7 +11,8 @@ from PIL import Image
 
 from extract import Example, Preprocessing
 from extract.decoding import Header, read_header
-from extract.pipeline import Batch, Pending, stream_batches
+from extract.pipeline import Batch, stream_batches
+from extract.sources.example import Pending
 
 SIZE = Preprocessing(8, "0..1")
 

@@ -11,9 +11,9 @@ from extract import UnknownName
 
 PUBLIC = {
     "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "BadData", "Budget", "DatasetSource", "Declared", "Engine", "EngineUnavailable",
-    "Example", "ExtractError", "Extraction", "Extractor", "InvalidSetting", "ModelCaches", "ModelMismatch", "ModelUnavailable", "Naming", "OutOfMemory",
-    "ParameterCounts", "Plan", "Preprocessing", "Progress", "SourceUnavailable", "UnknownName", "extract_features",
-    "extractor_names", "open_engine", "open_extractor", "open_source", "plan_extraction",
+    "Example", "ExtractError", "Extraction", "Extractor", "InvalidSetting", "ModelCaches", "ModelMismatch", "ModelUnavailable", "OutOfMemory",
+    "ParameterCounts", "Plan", "Preprocessing", "Progress", "RunContext", "SourceUnavailable", "SplitJob", "UnknownName", "compute",
+    "extractor_names", "open_engine", "open_extractor", "open_source", "plan", "publish",
 }  # fmt: skip
 
 

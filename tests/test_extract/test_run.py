@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from split_jobs import extract_split
 
-import extract.run
 import extract.shares
-from extract import BadData, Budget, Example, Naming, UnknownName, extract_features, open_source, plan_extraction
+import extract.work
+from extract import BadData, Budget, Example, SplitJob, UnknownName, open_source, plan
 from extract.engines import open_engine
 from extract.extractors import pixels_floor
 from store import FeatureStore, hdf5
@@ -280,7 +281,7 @@ def test_the_second_run_knows_the_verdicts_without_decoding(lab, spoiled, monkey
         raise AssertionError("decoded again")
 
     monkeypatch.setattr("extract.pipeline.decode_carefully", refuse)
-    monkeypatch.setattr("extract.run.stream_batches", refuse)
+    monkeypatch.setattr("extract.work.stream_batches", refuse)
     second = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
     assert counts(second) == ("cached", 0, 5)
     assert second.feature_set.key == first.feature_set.key
@@ -372,21 +373,25 @@ def test_an_engine_that_gives_another_shape_is_refused(lab, folder, tree, make_e
 # Plan and progress
 
 
+def planned(source, extractor, store):
+    return SplitJob(source=source, split="all", extractor=extractor, store=store, dataset="images")
+
+
 def test_a_plan_counts_what_an_extraction_would_compute_and_writes_nothing(lab, spoiled, tree, toy):
     source = open_source(f"folder:{spoiled}")
     before = tree(lab.store.path)
-    plan = plan_extraction(source, "all", toy, lab.store, "images")
+    found = plan(planned(source, toy, lab.store))
     # Headers tell that the text is none; the truncated image shows only when it is decoded.
-    assert (plan.key, plan.rows, plan.quarantined, plan.missing) == ("", 7, 1, 6)
+    assert (found.key, found.rows, found.quarantined, found.missing) == ("", 7, 1, 6)
     assert tree(lab.store.path) == before
-    assert plan_extraction(source, "all", toy, None, "images") == plan
+    assert plan(planned(source, toy, None)) == found
 
 
 def test_a_plan_knows_the_set_that_is_there(lab, spoiled, toy):
     source = open_source(f"folder:{spoiled}")
     key = lab.extract(source, budget=Budget(3)).feature_set.key
-    plan = plan_extraction(source, "all", toy, lab.store, "images")
-    assert (plan.key, plan.rows, plan.quarantined, plan.missing) == (key, 5, 3, 0)
+    found = plan(planned(source, toy, lab.store))
+    assert (found.key, found.rows, found.quarantined, found.missing) == (key, 5, 3, 0)
 
 
 def test_progress_ends_with_the_whole_truth(lab, spoiled):
@@ -403,7 +408,7 @@ def test_progress_ends_with_the_whole_truth(lab, spoiled):
 SECOND_RUN = """
 import sys
 from pathlib import Path
-from extract import Naming, extract_features, open_source
+from extract import RunContext, SplitJob, compute, open_source, publish
 from extract.extractors import pixels_floor
 from store import FeatureStore
 
@@ -411,7 +416,8 @@ def refuse():
     raise AssertionError("an engine was opened")
 
 source, store = open_source(sys.argv[1]), FeatureStore(sys.argv[2])
-done = extract_features(source, "all", pixels_floor(), store, refuse, Naming("images", "2026-11-24T00:00:00Z"))
+job = SplitJob(source=source, split="all", extractor=pixels_floor(), store=store, dataset="images")
+done = publish(job, compute(job, refuse), RunContext(created="2026-11-24T00:00:00Z"))
 heavy = [name for name in ("tensorflow", "keras", "openvino", "tensorflow_datasets") if name in sys.modules]
 print(done.status, done.forward_passes, heavy)
 """
@@ -419,8 +425,8 @@ print(done.status, done.forward_passes, heavy)
 
 def test_a_second_extraction_imports_no_framework(store, folder):
     floor = pixels_floor()
-    naming = Naming("images", "2026-11-24T00:00:00Z")
-    extract_features(open_source(f"folder:{folder}"), "all", floor, store, lambda: open_engine(floor), naming)
+    job = planned(open_source(f"folder:{folder}"), floor, store)
+    extract_split(job, lambda: open_engine(floor), created="2026-11-24T00:00:00Z")
     command = [sys.executable, "-c", SECOND_RUN, f"folder:{folder}", str(store.path)]
     found = subprocess.run(command, capture_output=True, text=True, cwd=Path(extract.__file__).parents[1], check=False)
     assert (found.stdout, found.stderr) == ("cached 0 []\n", "")
@@ -449,13 +455,13 @@ def test_rows_are_bitwise_the_same_after_interruptions_and_with_other_batches(
     assert opened.name == "openvino"
     whole = lab.extract(source, extractor=small_network, engine=Limited(opened, 64))
     store = FeatureStore.create(lab.store.path.with_name("again"))
-    naming = Naming("images", "2026-11-24T00:00:00Z")
+    job = planned(source, small_network, store)
     monkeypatch.setattr(extract.shares, "CHUNK", 16)
     for batch_size, batches in ((7, 5), (1, 20)):
         engine = Limited(open_engine(small_network), batch_size, batches)
         with pytest.raises(OSError, match="the device is gone"):
-            extract_features(source, "all", small_network, store, lambda engine=engine: engine, naming)
-    found = extract_features(source, "all", small_network, store, lambda: Limited(opened, 32), naming)
+            extract_split(job, lambda engine=engine: engine, created="2026-11-24T00:00:00Z")
+    found = extract_split(job, lambda: Limited(opened, 32), created="2026-11-24T00:00:00Z")
     assert 0 < found.forward_passes < 90
     assert found.feature_set.key == whole.feature_set.key
     assert np.array_equal(found.feature_set.features[:], whole.feature_set.features[:])

@@ -5,14 +5,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from split_jobs import without_canary
 
 import extract.shares
-from extract import BadData, Budget, Example, InvalidSetting, Naming, Share, compute_share, publish_if_complete
-from extract.outcome import NOTHING, Contribution, combine
+from extract import (
+    BadData,
+    Budget,
+    Computed,
+    Example,
+    InvalidSetting,
+    RunContext,
+    Share,
+    SplitJob,
+    combine,
+    compute,
+    publish,
+)
+from extract.outcome import NOTHING
 from extract.shares import WHOLE, numbered_examples
 from extract.sources import FolderSource
 
-NAMING = Naming("images", "2026-11-24T01:02:03Z")
+CONTEXT = RunContext(created="2026-11-24T01:02:03Z")
 
 
 @pytest.fixture(autouse=True)
@@ -29,24 +42,18 @@ class Shares:
     budget: Budget = field(default_factory=Budget)
 
     def compute(self, share, contributed=NOTHING):
-        lab = self.lab
-        return compute_share(
-            self.source,
-            "all",
-            lab.toy,
-            lab.store,
-            lambda: lab.engine,
-            share,
-            "images",
-            self.budget,
-            has_canary=False,
-            contributed=contributed,
-        )
+        with without_canary():
+            return compute(self.job(share), lambda: self.lab.engine, by_workers=contributed)
 
     def publish(self, share, done=None):
+        return publish(self.job(share), done or NOTHING, CONTEXT)
+
+    def job(self, share):
         lab = self.lab
-        given = done or Contribution()
-        return publish_if_complete(self.source, "all", lab.toy, lab.store, share, NAMING, self.budget, given)
+        return SplitJob(
+            source=self.source, split="all", extractor=lab.toy, store=lab.store, dataset="images", share=share,
+            budget=self.budget,
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -169,13 +176,11 @@ def test_what_workers_did_of_a_share_counts_once_and_is_not_done_again(lab, shar
 
 
 def test_contributions_add_up_and_the_first_that_ran_speaks_for_all():
-    nothing = Contribution()
-    one = Contribution(
+    nothing = Computed()
+    one = Computed(
         candidates=5, bad=1, forward_passes=4, seconds=2.0, engine="a", threads=1, decode_failures={b"x": "no"}
     )
-    two = Contribution(
-        candidates=3, forward_passes=3, seconds=3.0, engine="b", threads=2, decode_failures={b"y": "nor"}
-    )
+    two = Computed(candidates=3, forward_passes=3, seconds=3.0, engine="b", threads=2, decode_failures={b"y": "nor"})
     both = combine([nothing, one, two])
     assert (both.candidates, both.bad, both.forward_passes, both.seconds) == (8, 1, 7, 5.0)
     assert (both.engine, both.threads, both.decode_failures) == ("a", 1, {b"x": "no", b"y": "nor"})

@@ -11,7 +11,7 @@ from store import LEDGER_COLUMNS
 @pytest.fixture
 def survey(make_source, store, toy):
     def begin(*examples: Example, decode_failures: dict[bytes, str] | None = None) -> Survey:
-        return Survey(make_source(examples), "all", store.pool(toy.pool_key()), decode_failures or {})
+        return Survey(make_source(examples), "all", store.pool(toy.pool_key()), failures=decode_failures or {})
 
     return begin
 
@@ -93,7 +93,7 @@ def test_the_ledger_tells_what_each_image_is(survey, encode, make_jpeg):
     pixel_hash = hashlib.sha256(b"pixels uint8 3 5 1\n" + bytes([9] * 15)).hexdigest()
     assert list(ledger.itertuples(index=False, name=None)) == [
         ("a", 0, "g", "ok", "", sha(jpeg).hex(), "JPEG", "RGB", 12, 10, len(jpeg)),
-        ("b", 1, "", "quarantined", "not an image of a known format", sha(text).hex(), "", "", 0, 0, 10),
+        ("b", 1, "", "quarantined", "not an image of a known format", sha(text).hex(), "", "", 0, 0, 8),
         ("c", 0, "", "ok", "", pixel_hash, "pixels", "L", 5, 3, 15),
     ]
 
@@ -115,7 +115,7 @@ def test_a_split_with_nothing_to_learn_from_is_bad_data(survey, make_source, sto
     found = survey(*listed)
     list(found.missing())
     with pytest.raises(BadData, match=message):
-        set_key(found, make_source(listed), "all", store.pool(toy.pool_key()))
+        set_key(found, make_source(listed), "all", pool=store.pool(toy.pool_key()))
 
 
 def test_an_id_that_stands_twice_is_bad_data(survey, make_source, store, toy, make_jpeg):
@@ -123,4 +123,4 @@ def test_an_id_that_stands_twice_is_bad_data(survey, make_source, store, toy, ma
     found = survey(*listed)
     list(found.missing())
     with pytest.raises(BadData, match="the example id 'x' is duplicated"):
-        set_key(found, make_source(listed), "all", store.pool(toy.pool_key()))
+        set_key(found, make_source(listed), "all", pool=store.pool(toy.pool_key()))

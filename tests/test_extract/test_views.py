@@ -10,7 +10,8 @@ from PIL import Image
 
 from extract import Example, InvalidSetting, Preprocessing, open_extractor
 from extract.decoding import Header, read_header
-from extract.pipeline import Pending, stream_batches
+from extract.pipeline import stream_batches
+from extract.sources.example import Pending
 from extract.views import draw_window, split_view_name, view_name
 
 PLAIN = Preprocessing(8, "0..255")

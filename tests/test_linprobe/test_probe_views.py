@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract import WHOLE, Budget, Contribution, open_engine
+from extract import WHOLE, Budget, Computed, open_engine
 from linprobe.cli import main
 from linprobe.commands.extract import _training_splits
 from linprobe.commands.gate import check_gate
 from linprobe.executors.crew import Crew
-from linprobe.executors.task import Task, Workshop
+from linprobe.executors.spec import SplitSpec, Workshop
 from linprobe.job.config import DatasetConfig, ExtractorConfig, GateConfig
 from linprobe.job.environment import Environment
 from linprobe.models.golden_rows import GoldenRows
@@ -294,7 +294,7 @@ def test_who_asks_for_views_of_test_alone_is_told_why_there_are_none(run, asked)
 
 def test_a_worker_computes_the_view_that_it_is_given(split, views_store, tmp_path):
     store = FeatureStore.create(tmp_path / "store")
-    task = Task(
+    spec = SplitSpec(
         store=store.path,
         dataset="d",
         source=f"folder:{split}",
@@ -303,12 +303,12 @@ def test_a_worker_computes_the_view_that_it_is_given(split, views_store, tmp_pat
         engine="auto",
         device="auto",
         budget=Budget(),
-        is_drift_accepted=False,
+        accept_drift=False,
         known_files=(tmp_path / "stat", 0),
         share=WHOLE,
         view=2,
     )
-    Workshop(Environment({}), lambda text: None).compute(task, lambda progress: None)
+    Workshop(Environment({}), lambda text: None).compute(spec, lambda progress: None)
     (pool,) = (store.path / "pools").iterdir()
     # Shards are named by their bytes.
     computed = sorted(path.name for path in (pool / "shards").iterdir())
@@ -317,16 +317,16 @@ def test_a_worker_computes_the_view_that_it_is_given(split, views_store, tmp_pat
 
 
 def test_workers_are_told_which_view(run, asked, monkeypatch):
-    tasks = []
+    specs = []
 
-    def leave_undone(self, task, chunks, update):
-        tasks.append((task.split, task.extractor.name, task.view))
-        return Contribution()
+    def leave_undone(self, spec, chunks, update):
+        specs.append((spec.split, spec.extractor.name, spec.view))
+        return Computed()
 
     monkeypatch.setattr(Crew, "is_worth", lambda self, chunks: True)
     monkeypatch.setattr(Crew, "compute", leave_undone)
     assert run("extract", *asked, "--views", "2")[0] == 0
-    assert tasks == [("train", "pixels", 0), ("test", "pixels", 0), ("train", "pixels", 1), ("train", "pixels", 2)]
+    assert specs == [("train", "pixels", 0), ("test", "pixels", 0), ("train", "pixels", 1), ("train", "pixels", 2)]
 
 
 def test_views_of_a_base_split_that_is_gone_lose_their_name_with_it(run, tmp_path):

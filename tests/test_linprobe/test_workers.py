@@ -224,7 +224,7 @@ def test_cores_and_gpus_are_shared_equally():
     assert [place.cores for place in share_machine(4, 0, (2, 5))] == [(2,), (2,), (5,), (5,)]
     assert [place.gpu for place in share_machine(4, 4, range(8))] == ["0", "1", "2", "3"]
     assert [place.gpu for place in share_machine(3, 2, range(8))] == ["0", "1", "0"]
-    assert [place.gpu for place in share_machine(2, 2, range(8), "GPU-8a, 3")] == ["GPU-8a", "3"]
+    assert [place.gpu for place in share_machine(2, 2, range(8), visible="GPU-8a, 3")] == ["GPU-8a", "3"]
     assert str(Place((1, 2), "3")) == "GPU 3, 2 cores"
 
 
@@ -249,29 +249,31 @@ def test_auto_is_a_worker_for_each_gpu(monkeypatch, asked, gpus, device, expecte
         "linprobe.executors.crew.LocalExecutor", lambda places, notify: hired.append(places) or _Idle(places)
     )
     crew = Crew(asked, lambda text: None)
-    task = _task(device)
-    crew.compute(task, 100, lambda progress: None)
+    crew.compute(_spec(device), 100, lambda progress: None)
     assert len(hired[0]) == expected
 
 
 class _Idle:
-    """An executor that notes the tasks that it is given, and does none."""
+    """An executor that notes the shares that it is given, and does none."""
 
     def __init__(self, places):
         self.workers = len(places)
 
-    def compute(self, tasks, on_progress):
-        assert len({str(task.share) for task in tasks}) == self.workers
+    def compute(self, specs, on_progress):
+        assert len({str(spec.share) for spec in specs}) == self.workers
         return []
 
 
-def _task(device):
+def _spec(device):
     from extract import WHOLE, Budget
-    from linprobe.executors import Task
+    from linprobe.executors import SplitSpec
     from linprobe.job.config import ExtractorConfig
 
     extractor = ExtractorConfig(name="pixels")
-    return Task(Path("s"), "d", "x:y", "all", extractor, "auto", device, Budget(), False, (Path("c"), 0), WHOLE)
+    return SplitSpec(
+        store=Path("s"), dataset="d", source="x:y", split="all", extractor=extractor, engine="auto", device=device,
+        budget=Budget(), accept_drift=False, known_files=(Path("c"), 0), share=WHOLE,
+    )  # fmt: skip
 
 
 def test_errors_travel_between_processes():

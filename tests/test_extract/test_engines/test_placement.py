@@ -11,7 +11,8 @@ from extract import EngineUnavailable, UnknownName, open_engine
 from extract.engines.frozen import freeze
 from extract.engines.tensorflow_engine import ON_CPU, ON_GPU, Placement, TensorFlowEngine, describe_gpus
 from extract.flight import Flight
-from extract.pipeline import Batch, Pending
+from extract.pipeline import Batch
+from extract.sources.example import Pending
 
 # Logical devices are made before TensorFlow starts, so in a process of their own. What a GPU is
 # given is seen there: which device computed, whether XLA did, in which shapes, from how many threads.

@@ -135,15 +135,16 @@ def test_a_model_that_is_not_what_was_declared_is_refused(models, name, declared
 
 
 def test_a_model_is_refused_before_anything_is_written(models, lab, make_source, tree):
-    from extract import Example, Naming, extract_features
+    from split_jobs import extract_split
+
+    from extract import Example, SplitJob
 
     found = extractor_of(models, "map")
     before = tree(lab.store.path)
     source = make_source([Example("a", 0, np.zeros((8, 8, 3), np.uint8))])
+    job = SplitJob(source=source, split="all", extractor=found, store=lab.store, dataset="x")
     with pytest.raises(ModelMismatch, match="a vector of fixed length per image expected"):
-        extract_features(
-            source, "all", found, lab.store, lambda: open_engine(found), Naming("x", "2026-11-24T00:00:00Z")
-        )
+        extract_split(job, lambda: open_engine(found), created="2026-11-24T00:00:00Z")
     assert tree(lab.store.path) == before
 
 
