@@ -39,7 +39,7 @@ def ours(features: np.ndarray, labels: np.ndarray, epochs: int, batch: int) -> t
     rows, scaler = np.arange(len(labels)), fit_scaler("none", features)
     start = time.perf_counter()
     wide = WideDense(architecture, COLUMNS, seed=0, rows=len(labels))
-    wide.fit(features, labels, rows, scaler, epochs)
+    wide.fit(features, labels, rows, scaler=scaler, epochs=epochs)
     cold = time.perf_counter() - start
     return cold, seconds_of(wide.fit, features, labels, rows, scaler, epochs), wide
 

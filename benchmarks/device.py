@@ -19,8 +19,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-from benchmarks.images import write_images
 
+from benchmarks.images import write_images
 from benchmarks.whole_split import extract_whole
 from extract import ModelCaches, ParameterCounts, open_extractor, open_source
 from store import FeatureStore

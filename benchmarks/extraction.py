@@ -22,8 +22,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-from benchmarks.images import CLASSES, write_images
 
+from benchmarks.images import CLASSES, write_images
 from benchmarks.whole_split import extract_whole
 from extract import Engine, Extractor, ModelCaches, open_engine, open_extractor, open_source
 from extract.decoding import read_header

@@ -19,7 +19,6 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.images import write_images
-
 from benchmarks.whole_split import extract_whole
 from extract import ModelCaches, open_engine, open_extractor, open_source
 from store import FeatureStore

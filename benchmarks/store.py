@@ -115,8 +115,10 @@ def publish(store: FeatureStore, pool: str, contents: list[bytes], name: str) ->
     ledger = pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
     identity = rows_digest((row[0], row[5], row[1], row[3]) for row in rows)
     key = SetKey(pool_key(pool).digest, "train", (name,), len(rows), identity)
-    store.publish_set(key, ledger, store.pool(pool_key(pool)), Provenance(CREATED, name, "bench", "bench", "none"))
-    store.name_set(name, "train", "bench", key.digest, CREATED)
+    store.publish_set(
+        key, ledger, store.pool(pool_key(pool)), provenance=Provenance(CREATED, name, "bench", "bench", "none")
+    )
+    store.name_set(name, "train", "bench", key=key.digest, created=CREATED)
     return key.digest
 
 

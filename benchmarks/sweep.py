@@ -82,7 +82,7 @@ def ours(
     """Search, choose, refit; returns seconds by the clock and of the processor too."""
     start, used = time.perf_counter(), time.process_time()
     classes = int(labels.max()) + 1
-    found = search(features, labels, classes, [pair], "zscore", grid, is_extended=False)
+    found = search(features, labels, classes, pairs=[pair], scaling="zscore", grid=grid, is_extended=False)
     at = choose(tabulate([{"C": C} for C in found.points], found.scores)).selected
     head = LogisticHead(found.points[at] * len(pair[0]) / len(labels), classes, "zscore")
     head.fit(features, labels, found.starts[at])
@@ -131,7 +131,7 @@ class Peer:
         classes = int(self.labels.max()) + 1
         if classes == 2:
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
-        objective = Objective(self.features, self.labels, classes, 1 / (model.C * len(self.labels)))
+        objective = Objective(self.features, self.labels, classes, penalty=1 / (model.C * len(self.labels)))
         found = objective.certify(kernel, objective.with_best_intercept(kernel, bias))
         return float(found.bound / found.objective)
 

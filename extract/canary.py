@@ -106,7 +106,7 @@ class CanaryWatch:
         tolerance = _TOLERANCES[self._extractor.precision]
         self.report = {"largest_difference": largest, "pixels_changed": changed, "tolerance": tolerance}
         if changed or not largest <= tolerance:
-            text = _sentence(self._folder.name, self.report, kept.engine, found.engine)
+            text = _sentence(self._folder.name, self.report, kept.engine, engine=found.engine)
             if not self._accept_drift:
                 raise CanaryDrift(
                     f"{text} No row was added. Compare 'linprobe doctor' with the versions in provenance.json and go "
@@ -145,7 +145,7 @@ def _difference(found: np.ndarray | None, kept: np.ndarray) -> float:
     return float(np.linalg.norm(found.astype(np.float64) - kept)) / norm
 
 
-def _sentence(pool: str, report: Mapping[str, Any], begun_by: str, engine: str) -> str:
+def _sentence(pool: str, report: Mapping[str, Any], begun_by: str, *, engine: str) -> str:
     if report["pixels_changed"]:
         what = f"decode drift: {', '.join(report['pixels_changed'])} of the canary images have other pixels than"
     else:

@@ -231,9 +231,9 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
             reused=reused,
             ignored=ignored,
         )
-        feature_set = store.publish_set(key, survey.ledger(), pool, provenance)
+        feature_set = store.publish_set(key, survey.ledger(), pool, provenance=provenance)
     for name in dict.fromkeys((job.dataset, job.source.name)):
-        store.name_set(name, job.split, job.extractor.name, key.digest, context.created)
+        store.name_set(name, job.split, job.extractor.name, key=key.digest, created=context.created)
     seconds = time.perf_counter() - began
     return Extraction(
         feature_set=feature_set,

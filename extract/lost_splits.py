@@ -55,7 +55,7 @@ def end_lost_splits(lost: Collection[LostSplit], job: SplitJob, *, created: str)
         created: UTC, ISO 8601 to the second.
     """
     for entry in lost:
-        job.opened_store().end_name(entry.name, entry.split, job.extractor.name, created)
+        job.opened_store().end_name(entry.name, entry.split, job.extractor.name, created=created)
 
 
 def _is_import(store: FeatureStore, key: str) -> bool:

@@ -77,7 +77,8 @@ def stream_batches(images: Iterator[Pending], preprocessing: Preprocessing, batc
     )
     dataset = tf.data.Dataset.from_generator(feed.elements, output_signature=signature)
 
-    def to_images(ordinal: Any, kind: Any, data: Any, shape: Any, window: Any) -> tuple[Any, Any, Any]:
+    def to_images(*element: Any) -> tuple[Any, Any, Any]:
+        ordinal, kind, data, shape, window = element
         began = tf.timestamp()
         with tf.control_dependencies([began]):
             image = resize(decode(kind, data, shape), preprocessing, window)
@@ -154,9 +155,9 @@ class _Feed:
 
     def _window(self, image: Pending, height: int, width: int) -> tuple[int, ...]:
         view = self._preprocessing.view
-        return astuple(draw_window(image.content, view, height, width)) if view else _NO_WINDOW
+        return astuple(draw_window(image.content, view, height, width=width)) if view else _NO_WINDOW
 
-    def match(self, ordinals: np.ndarray, images: np.ndarray, seconds: float, last: bool = False) -> Batch:
+    def match(self, ordinals: np.ndarray, images: np.ndarray, seconds: float, *, last: bool = False) -> Batch:
         """Pair what came out, and took so long, with what went in; what was skipped takes the careful path."""
         pending: list[Pending] = []
         failed: list[tuple[Pending, str]] = []

@@ -15,7 +15,7 @@ __all__ = ["convert_to_tflite", "save_encoded_model"]
 
 
 def save_encoded_model(
-    extractor: Extractor, probabilities: Callable[[Any], Any], class_names: Sequence[str], folder: Path
+    extractor: Extractor, probabilities: Callable[[Any], Any], class_names: Sequence[str], *, folder: Path
 ) -> None:
     """Write a SavedModel from encoded images to probabilities; decoding and preprocessing are inside.
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from probe import SoftmaxPathCV
     from store import FeatureStore
 
+__version__: str
+
 __all__ = [
     "Comparison",
     "Explanation",

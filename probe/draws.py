@@ -69,7 +69,7 @@ def draw_positions(tokens: Sequence[str], purpose: str, seed: int) -> np.ndarray
 
 
 def draw_validation(
-    labels: np.ndarray, units: np.ndarray, tokens: Sequence[str], seed: int, share: float = 0.1
+    labels: np.ndarray, units: np.ndarray, tokens: Sequence[str], *, seed: int, share: float = 0.1
 ) -> np.ndarray:
     """Draw the rows that a head is selected on, out of those it may train on.
 
@@ -95,7 +95,7 @@ def draw_validation(
     return np.asarray(is_drawn[units])
 
 
-def draw_share(units: np.ndarray, tokens: Sequence[str], share: float, seed: int) -> np.ndarray:
+def draw_share(units: np.ndarray, tokens: Sequence[str], share: float, *, seed: int) -> np.ndarray:
     """Draw a share of the units to train on; smaller shares of one seed lie within larger ones.
 
     Args:
@@ -110,7 +110,7 @@ def draw_share(units: np.ndarray, tokens: Sequence[str], share: float, seed: int
     return np.flatnonzero((draw_positions(tokens, "share of train", seed) < share)[units])
 
 
-def draw_shots(labels: np.ndarray, contents: Sequence[str], shots: int, seed: int) -> np.ndarray:
+def draw_shots(labels: np.ndarray, contents: Sequence[str], shots: int, *, seed: int) -> np.ndarray:
     """Draw so many images of every class; fewer shots of one seed lie within more.
 
     Equal images of a class count once, as the first of them.

@@ -181,9 +181,9 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X,
             labels,
             len(self.classes_),
-            pairs,
-            self.scaling,
-            grid,
+            pairs=pairs,
+            scaling=self.scaling,
+            grid=grid,
             gap=self.tol,
             is_extended=self.Cs is None,
             criterion=Criterion(rule=self.rule),
@@ -219,7 +219,9 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _refit(self, X: Any, labels: np.ndarray, start: tuple[np.ndarray, np.ndarray] | None) -> None:
         rows = [np.arange(len(labels))]
         with open_workers() as workers:
-            path = SoftmaxPath(X, labels, len(self.classes_), rows, self.scaling, workers, self.tol)
+            path = SoftmaxPath(
+                X, labels, len(self.classes_), folds=rows, scaling=self.scaling, workers=workers, gap=self.tol
+            )
             if start is not None:
                 path.start_at(self.refit_C_, [start[0]], [start[1]])
             (self.solution_,) = path.fit(self.refit_C_)

@@ -80,11 +80,11 @@ def _intervals(labels: np.ndarray, is_correct: np.ndarray, units: np.ndarray | N
             "accuracy": wilson_interval(correct, count),
             "balanced_accuracy": balanced_interval(np.round(recalls * sizes), sizes),
         }
-    return _resampled_intervals(labels, is_correct, units, count)
+    return _resampled_intervals(labels, is_correct, units, count=count)
 
 
 def _resampled_intervals(
-    labels: np.ndarray, is_correct: np.ndarray, units: np.ndarray, count: int
+    labels: np.ndarray, is_correct: np.ndarray, units: np.ndarray, *, count: int
 ) -> dict[str, tuple[float, float]]:
     """Return intervals from resampling whole units: (U, K) right and (U, K) all rows of each unit and class."""
     names, of_row = np.unique(labels, return_inverse=True)

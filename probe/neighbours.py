@@ -82,7 +82,7 @@ def _largest(values: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argpartition(values, -count, axis=1)[:, -count:], axis=1)
 
 
-def vote(labels: np.ndarray, similarities: np.ndarray, classes: int, weights: str, temperature: float) -> np.ndarray:
+def vote(labels: np.ndarray, similarities: np.ndarray, classes: int, *, weights: str, temperature: float) -> np.ndarray:
     """Return the probabilities that neighbours give, (Q, K) float64.
 
     A neighbour's weight is exp(similarity / temperature), or the same for all. The weighted shares of the classes count

@@ -58,7 +58,7 @@ class Objective:
         penalty: λ > 0.
     """
 
-    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int, penalty: float) -> None:
+    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int, *, penalty: float) -> None:
         self._features = features
         self._labels = labels
         self._is_binary = classes == 2

@@ -88,7 +88,7 @@ def design_effect(differences: np.ndarray, units: np.ndarray) -> float:
 
 
 def minimum_detectable_difference(
-    rows: float, discordant: float, level: float = 0.05, power: float = 0.8
+    rows: float, discordant: float, level: float = 0.05, *, power: float = 0.8
 ) -> float | None:
     """Return the least difference of accuracies that a paired test of so many images finds with this power.
 

@@ -137,7 +137,7 @@ class Part:
         return found
 
 
-def select_part(name: str, spec: str, terms: Sequence[Slice], tables: Mapping[str, SetTable]) -> Part:
+def select_part(name: str, spec: str, terms: Sequence[Slice], *, tables: Mapping[str, SetTable]) -> Part:
     """Collect the rows of a split.
 
     Args:
@@ -174,7 +174,7 @@ def select_part(name: str, spec: str, terms: Sequence[Slice], tables: Mapping[st
     return part
 
 
-def limit_part(part: Part, shots: int | None, share: float, seed: int, class_names: Sequence[str]) -> Part:
+def limit_part(part: Part, shots: int | None, share: float, *, seed: int, class_names: Sequence[str]) -> Part:
     """Return what training may use of a part: a share of its units, then so many images of every class.
 
     Args:
@@ -190,13 +190,13 @@ def limit_part(part: Part, shots: int | None, share: float, seed: int, class_nam
     """
     if share < 1:
         units, tokens = units_of(part.contents, part.groups)
-        rows = draw_share(units, tokens, share, seed)
+        rows = draw_share(units, tokens, share, seed=seed)
         if not len(rows):
             raise SplitError(f"{share:.4g} of train, {len(part)} rows, is nothing; give a larger share.")
         part = part.take(rows)
     if shots is None:
         return part
-    rows = draw_shots(part.labels, part.contents, shots, seed)
+    rows = draw_shots(part.labels, part.contents, shots, seed=seed)
     counts = np.bincount(part.labels[rows], minlength=len(class_names))
     short = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < shots).tolist()]
     if short:

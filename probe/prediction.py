@@ -47,7 +47,7 @@ _ONLY_IN_MEMORY = "neighbour_rows"
 
 
 def head_arrays(
-    scaler: Scaler, kernel: np.ndarray, bias: np.ndarray, hidden: tuple[np.ndarray, np.ndarray] | None = None
+    scaler: Scaler, kernel: np.ndarray, bias: np.ndarray, *, hidden: tuple[np.ndarray, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
     """Return a linear head, or one with a hidden layer, as plain arrays; see the module.
 
@@ -65,6 +65,7 @@ def neighbour_arrays(
     scaler: Scaler,
     rows: np.ndarray,
     labels: np.ndarray,
+    *,
     contents: Sequence[str],
     classes: int,
     count: int,
@@ -182,4 +183,4 @@ def _predict_by_neighbours(head: Mapping[str, np.ndarray], scaler: Scaler, featu
     numbers, similarities = find_neighbours(UnitRows(features, scaler), bank, int(head["neighbour_count"]))
     labels = np.asarray(head["neighbour_labels"])[numbers]
     weights, temperature = str(head["neighbour_weights"]), float(head["neighbour_temperature"])
-    return vote(labels, similarities, int(head["neighbour_classes"]), weights, temperature)
+    return vote(labels, similarities, int(head["neighbour_classes"]), weights=weights, temperature=temperature)

@@ -67,7 +67,7 @@ def run_probe(
     warnings = ["there is no base split 'test': tested on 'validation'"] if _is_validation_tested(request, plan) else []
     warnings += check_labels(parts, class_names, _shots(request) is not None) + shared_warnings(parts)
     views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
-    data = _training_data(parts[:-1], views, len(class_names), request)
+    data = _training_data(parts[:-1], views, len(class_names), request=request)
     started = time.perf_counter()
     trained = find_recipe(request.head)(data, plan.options, on_progress or (lambda _: None))
     head = kept_arrays(trained.head)
@@ -141,10 +141,10 @@ def _class_names(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[str]:
 def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[Part]:
     """Return train, validation if there is one, and test."""
     tables = {base: SetTable(sets[base]) for base in plan.sets}
-    parts = [select_part("train", plan.splits.train, plan.train, tables)]
+    parts = [select_part("train", plan.splits.train, plan.train, tables=tables)]
     if plan.validation:
-        parts.append(select_part("validation", plan.splits.validation, plan.validation, tables))
-    parts.append(select_part("test", plan.splits.test, plan.test, tables))
+        parts.append(select_part("validation", plan.splits.validation, plan.validation, tables=tables))
+    parts.append(select_part("test", plan.splits.test, plan.test, tables=tables))
     check_overlap(parts)
     return parts
 
@@ -155,7 +155,7 @@ def _limited(parts: list[Part], request: ProbeRequest, class_names: list[str]) -
         return parts
     # A label out of range has no name that a message about shots could give.
     check_labels(parts, class_names)
-    train = limit_part(parts[0], _shots(request), request.train_share, request.seed, class_names)
+    train = limit_part(parts[0], _shots(request), request.train_share, seed=request.seed, class_names=class_names)
     return [train, *parts[1:]]
 
 
@@ -163,7 +163,7 @@ def _shots(request: ProbeRequest) -> int | None:
     return None if request.shots == "all" else int(request.shots)
 
 
-def _training_data(parts: list[Part], views: list[Part], classes: int, request: ProbeRequest) -> TrainingData:
+def _training_data(parts: list[Part], views: list[Part], classes: int, *, request: ProbeRequest) -> TrainingData:
     contents = [content for part in parts for content in part.contents]
     groups = [group for part in parts for group in part.groups]
     units, tokens = units_of(contents, groups)

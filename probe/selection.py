@@ -275,7 +275,7 @@ def choose(table: Sequence[dict[str, Any]], criterion: Criterion = BY_ACCURACY) 
 
 
 def describe_selection(
-    folds: Folds, table: list[dict[str, Any]], choice: Choice, options: Sequence[str], notes: Sequence[str]
+    folds: Folds, table: list[dict[str, Any]], choice: Choice, *, options: Sequence[str], notes: Sequence[str]
 ) -> dict[str, Any]:
     """Return what a run keeps of a selection: `method`, `selected`, `best`, `by_nll`, `table`, `notes`.
 
@@ -304,6 +304,7 @@ def extend_grid(
     grid: Sequence[float],
     score: Callable[[float], Sequence[Score]],
     parameter: str = "C",
+    *,
     criterion: Criterion = BY_ACCURACY,
     most: int = MAX_EXTENSIONS,
 ) -> tuple[list[float], list[Sequence[Score]], list[str], list[str]]:
@@ -326,7 +327,7 @@ def extend_grid(
     weaker = 10.0 if found[-1] > found[0] else 0.1
     for end, factor, word in ((-1, weaker, "weak"), (0, 1 / weaker, "strong")):
         added = 0
-        while _is_on_edge(found, scores, end, criterion) and added < most:
+        while _is_on_edge(found, scores, end, criterion=criterion) and added < most:
             value = float(f"{found[end] * factor:.12g}")
             at = 0 if end == 0 else len(found)
             found.insert(at, value)
@@ -335,13 +336,13 @@ def extend_grid(
         if added:
             decades = f"{added} decade{'s' * (added > 1)} added"
             notes.append(f"the choice lay on the {word} edge: {decades}, to {parameter} = {found[end]:g}")
-        if _is_on_edge(found, scores, end, criterion):
+        if _is_on_edge(found, scores, end, criterion=criterion):
             lies = "still lies" if added else "lies"
             unresolved.append(f"the choice {lies} on the {word} edge of the grid, {parameter} = {found[end]:g}")
     return found, scores, notes, unresolved
 
 
-def _is_on_edge(grid: Sequence[float], scores: Sequence[Sequence[Score]], end: int, criterion: Criterion) -> bool:
+def _is_on_edge(grid: Sequence[float], scores: Sequence[Sequence[Score]], end: int, *, criterion: Criterion) -> bool:
     choice = choose(tabulate([{} for _ in grid], scores, criterion), criterion)
     edge = len(grid) - 1 if end == -1 else 0
     return edge in (choice.best, choice.selected)

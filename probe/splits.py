@@ -128,7 +128,7 @@ def _parse_term(text: str, spec: str, candidates: Mapping[str, int]) -> list[Sli
         if unit != "%" and (low, high) != (None, None):
             raise SplitError(f"split {spec!r}: a drawn part takes percent, such as {drawn(base, int(seed), ':80%')!r}.")
         return [Draw(base, int(seed), _percent(low, 0.0), _percent(high, 100.0))]
-    return [_range(base, low, high, unit, candidates[base], spec)]
+    return [_range(base, low, high, unit=unit, count=candidates[base], spec=spec)]
 
 
 def _bounds(selector: str | None, text: str, spec: str) -> tuple[float | None, float | None, str]:
@@ -158,7 +158,7 @@ def _percent(bound: float | None, default: float) -> float:
     return bound + 100.0 if bound < 0 else float(bound)
 
 
-def _range(base: str, low: float | None, high: float | None, unit: str, count: int, spec: str) -> Range:
+def _range(base: str, low: float | None, high: float | None, *, unit: str, count: int, spec: str) -> Range:
     """Resolve bounds to positions.
 
     Source: tensorflow_datasets.core.splits, `_rel_to_abs_instr` with rounding "closest".

@@ -19,7 +19,7 @@ class ExplainedImage:
     drawings: Mapping[str, str]
 
 
-def explanation_page(title: str, lead: str, images: Sequence[ExplainedImage], created: str) -> str:
+def explanation_page(title: str, lead: str, images: Sequence[ExplainedImage], *, created: str) -> str:
     """Return the page as HTML.
 
     Args:

@@ -153,12 +153,12 @@ def selection_figure(
         figure, (axes,) = _Layout(6.6, 2.3, 0.75, top=0.12 + 0.18 * rows_of_legend).panels()
         for number, (values, line) in enumerate(lines):
             name = ", ".join(f"{shorten(other, 40)} = {value:.3g}" for other, value in zip(others, values, strict=True))
-            _draw_line(axes, line, parameter, name.replace("_", " "), 1.0 - 0.75 * number / len(lines))
+            _draw_line(axes, line, parameter, name=name.replace("_", " "), strength=1.0 - 0.75 * number / len(lines))
         if is_log:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(_as_power)
             axes.xaxis.set_minor_formatter("")
-        _mark_candidates(axes, frame, options, selected)
+        _mark_candidates(axes, frame, options, selected=selected)
         axes.yaxis.set_major_formatter(_as_percent)
         axes.set_xlabel(shorten(parameter, 40).replace("_", " ") + (" (log scale)" if is_log else ""))
         axes.set_ylabel("accuracy in selection")
@@ -167,7 +167,7 @@ def selection_figure(
         return _svg(figure)
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, parameter: str, name: str, strength: float) -> None:
+def _draw_line(axes: Axes, line: pd.DataFrame, parameter: str, *, name: str, strength: float) -> None:
     """Draw candidates that differ in the parameter alone; errors only where no other line could hide in them."""
     x, y = (line[column].to_numpy(float) for column in (parameter, "accuracy"))
     style = "o-" if len(set(x)) == len(x) else "o"
@@ -177,7 +177,7 @@ def _draw_line(axes: Axes, line: pd.DataFrame, parameter: str, name: str, streng
         axes.fill_between(x, y - error, y + error, color=BLUE, alpha=0.15, linewidth=0, label="± standard error")
 
 
-def _mark_candidates(axes: Axes, frame: pd.DataFrame, options: Sequence[str], selected: Mapping[str, float]) -> None:
+def _mark_candidates(axes: Axes, frame: pd.DataFrame, options: Sequence[str], *, selected: Mapping[str, float]) -> None:
     x, y = (frame[column].to_numpy(float) for column in (options[0], "accuracy"))
     if np.isfinite(y).any():
         best = int(np.nanargmax(y))

@@ -35,7 +35,7 @@ def index_page(runs: Sequence[ProbeResult], frame: pd.DataFrame, created: str) -
     for index, (name, part) in enumerate(frame.groupby("dataset", sort=True), start=1):
         rows = part.to_dict("records")
         file = f"leaderboard-{index}.svg"
-        board = _dataset(str(name), rows, file, _earlier(str(name), runs, frame))
+        board = _dataset(str(name), rows, file, earlier=_earlier(str(name), runs, frame))
         figures[file] = intervals_figure(rows[:_MOST_ROWS_DRAWN], board["metric"].lower())
         for kind, title, grown in growth_curves(rows):
             growth_file = f"growth-{index}-{kind}.svg"
@@ -80,7 +80,7 @@ def _curve_name(row: dict[Any, Any]) -> str:
     return " · ".join([row["extractor"], row["head"], *settings, *filter(None, [views(row)])])
 
 
-def _dataset(name: str, rows: list[dict[Any, Any]], figure: str, earlier: list[ProbeResult]) -> dict[str, Any]:
+def _dataset(name: str, rows: list[dict[Any, Any]], figure: str, *, earlier: list[ProbeResult]) -> dict[str, Any]:
     for row in rows:
         row |= {f"score{end}": row[f"{row['metric']}{end}"] for end in ("", "_low", "_high")}
     low, high = _scale(rows)

@@ -36,7 +36,7 @@ _RESULTS_OF_CANDIDATES = frozenset({"accuracy", "balanced_accuracy", "standard_e
 _PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
 
 
-def run_page(run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbnail], created: str) -> Page:
+def run_page(run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbnail], *, created: str) -> Page:
     """Build the page of a run.
 
     Args:

@@ -31,6 +31,7 @@ def write_site(
     runs: Sequence[ProbeResult],
     out: Path,
     images: ImageLookup,
+    *,
     created: str,
     verdicts: Mapping[str, Verdict] | None = None,
 ) -> Path:
@@ -68,7 +69,7 @@ def write_site(
             (folder / name).mkdir()
         thumbnails = Thumbnails(folder / "thumbnails")
         for run in unique:
-            page = run_page(run, frame, _images_of(run, images, thumbnails), created)
+            page = run_page(run, frame, _images_of(run, images, thumbnails), created=created)
             _write_page(folder, f"runs/{run.run_id[:12]}.html", page)
         _write(folder / "leaderboard.csv", to_csv(frame))
         _write(folder / "leaderboard.md", to_markdown(frame))

@@ -73,7 +73,7 @@ class Aliases:
             if publish_new_file(folder / f"{number}.json", seal(asdict(alias))):
                 return
 
-    def end(self, dataset: str, split: str, extractor: str, created: str) -> bool:
+    def end(self, dataset: str, split: str, extractor: str, *, created: str) -> bool:
         """Let a name mean nothing from now on.
 
         Returns:

@@ -9,7 +9,7 @@ from store.features import Features
 __all__ = ["tf_dataset"]
 
 
-def tf_dataset(features: Features, labels: np.ndarray, batch_size: int, shuffle: bool, seed: int | None) -> Any:
+def tf_dataset(features: Features, labels: np.ndarray, batch_size: int, *, shuffle: bool, seed: int | None) -> Any:
     """Return a `tf.data.Dataset` of (features, labels) batches; see `FeatureSet.to_tf_dataset`.
 
     Args:

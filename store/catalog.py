@@ -233,16 +233,16 @@ class FeatureStore:
         except MissingFile:
             return None  # `gc` took it away just now
 
-    def publish_set(self, key: SetKey, ledger: "pd.DataFrame", pool: Pool, provenance: Provenance) -> FeatureSet:
+    def publish_set(self, key: SetKey, ledger: "pd.DataFrame", pool: Pool, *, provenance: Provenance) -> FeatureSet:
         """Publish a set whose rows lie in the pool; see `store.publication.publish_set`."""
         folder = self.path / "sets" / key.digest
-        publish_set(folder, key, ledger, pool, provenance)
+        publish_set(folder, key, ledger, pool=pool, provenance=provenance)
         try:
             return FeatureSet(folder)
         except MissingFile as error:
             raise self._gone(key.digest) from error
 
-    def name_set(self, dataset: str, split: str, extractor: str, key: str, created: str) -> None:
+    def name_set(self, dataset: str, split: str, extractor: str, *, key: str, created: str) -> None:
         """Make a name mean a published set from now on.
 
         Args:
@@ -275,13 +275,13 @@ class FeatureStore:
         """
         return {a.split: a.set_key for a in self._aliases.named(dataset, extractor) if a.split not in kept}
 
-    def end_name(self, dataset: str, split: str, extractor: str, created: str) -> bool:
+    def end_name(self, dataset: str, split: str, extractor: str, *, created: str) -> bool:
         """Let a name mean nothing from now on; what it meant stays, and `as_of` and `key` reach it.
 
         Returns:
             False if it meant nothing already, or got a new meaning at this very moment.
         """
-        return self._aliases.end(dataset, split, extractor, created)
+        return self._aliases.end(dataset, split, extractor, created=created)
 
     def pool(self, key: PoolKey) -> Pool:
         """Return the pool of a key, which may hold nothing yet."""
@@ -371,14 +371,14 @@ class FeatureStore:
     # Locks
 
     def lock(
-        self, name: str, wait: bool, holder: str = "", on_wait: Callable[[str], None] = lambda text: None
+        self, name: str, wait: bool, holder: str = "", *, on_wait: Callable[[str], None] = lambda text: None
     ) -> AbstractContextManager[None]:
         """Hold a lock that saves double work; nothing's correctness rests on it, see `store.locks.hold_lock`.
 
         Raises:
             StoreBusy: it is held, and `wait` is false.
         """
-        return hold_lock(self.path / "cache" / "locks", name, wait, holder, on_wait)
+        return hold_lock(self.path / "cache" / "locks", name, wait, holder=holder, on_wait=on_wait)
 
     @cached_property
     def _aliases(self) -> Aliases:

@@ -117,18 +117,20 @@ def _write_npz(features: FeatureSet, path: Path) -> None:
     """Write what `numpy.load` reads, and `linprobe store import` too."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         stored = features.features
-        _write_member(archive, "features", stored.dtype, stored.shape, (stored[rows] for rows in _chunks(features)))
+        _write_member(
+            archive, "features", stored.dtype, shape=stored.shape, pieces=(stored[rows] for rows in _chunks(features))
+        )
         for name, array in (
             ("labels", features.labels),
             ("example_ids", features.example_ids),
             ("class_names", np.array(features.class_names)),
             ("content_sha256", features.content_sha256),
         ):
-            _write_member(archive, name, array.dtype, array.shape, iter([array]))
+            _write_member(archive, name, array.dtype, shape=array.shape, pieces=iter([array]))
 
 
 def _write_member(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterator[np.ndarray]
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, *, shape: tuple[int, ...], pieces: Iterator[np.ndarray]
 ) -> None:
     # The oldest date that a zip file knows: the same set gives the same bytes.
     info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))

@@ -104,6 +104,7 @@ class Features:
         segments: Sequence[Segment],
         dim: int,
         dtype: np.dtype,
+        *,
         open_rows: Callable[[str], Rows],
     ) -> None:
         self._segments = list(segments)

@@ -73,7 +73,7 @@ class GarbageCollection:
 
 
 def collect_garbage(
-    root: Path, now: float, rule: GarbageRule = GarbageRule(), is_dry_run: bool = False
+    root: Path, now: float, rule: GarbageRule = GarbageRule(), *, is_dry_run: bool = False
 ) -> GarbageCollection:
     """Remove what nothing needs.
 
@@ -86,7 +86,7 @@ def collect_garbage(
     Raises:
         OSError: something could not be removed; what went until then is gone, and nothing is half there.
     """
-    collector = _Collector(root, now, rule, is_dry_run)
+    collector = _Collector(root, now, rule, is_dry_run=is_dry_run)
     collector.leftovers()
     gone = collector.sets()
     collector.shards(gone)
@@ -97,7 +97,7 @@ def collect_garbage(
 
 
 class _Collector:
-    def __init__(self, root: Path, now: float, rule: GarbageRule, is_dry_run: bool) -> None:
+    def __init__(self, root: Path, now: float, rule: GarbageRule, *, is_dry_run: bool) -> None:
         self.found = GarbageCollection()
         self._root = root
         self._young = now - 3600 * rule.grace_hours
@@ -119,7 +119,7 @@ class _Collector:
             return key in references.kept or bool(references.unreadable)
 
         again = references if self._is_dry_run else set_references(self._root, self._recent)
-        return self._decide("set", [folder], lambda path, key: is_needed(key, again), unneeded)
+        return self._decide("set", [folder], lambda path, key: is_needed(key, again), unneeded=unneeded)
 
     def shards(self, gone_sets: set[str]) -> None:
         """Remove shards of which no set needs a row."""
@@ -137,7 +137,7 @@ class _Collector:
         def is_needed(path: Path, name: str) -> bool:
             return _is_needed(again.get(path.parent.parent.name, References()), name)
 
-        self._decide("shard", list(folders.values()), is_needed, [path.name for path in unneeded])
+        self._decide("shard", list(folders.values()), is_needed, unneeded=[path.name for path in unneeded])
 
     def pools(self, gone_sets: set[str]) -> None:
         """Remove pools that hold no shard and that no set names."""
@@ -151,7 +151,7 @@ class _Collector:
                 unneeded.append(key)
         self._set_aside([folder / key for key in unneeded])
         # A job that began to fill it in between left something there.
-        self._decide("pool", [folder], lambda path, key: self._is_filled(path), unneeded)
+        self._decide("pool", [folder], lambda path, key: self._is_filled(path), unneeded=unneeded)
 
     def _is_old_pool(self, pool: Path) -> bool:
         document = pool / "pool.json"
@@ -182,7 +182,7 @@ class _Collector:
             sync_folder(folder)
 
     def _decide(
-        self, kind: str, folders: list[Path], is_needed: Callable[[Path, str], bool], unneeded: list[str]
+        self, kind: str, folders: list[Path], is_needed: Callable[[Path, str], bool], *, unneeded: list[str]
     ) -> set[str]:
         """Put back or delete what is set aside, by an earlier `gc` too; return the names of what went."""
         went = set()

@@ -124,7 +124,7 @@ def refusing_what_hdf5_refuses(path: Path) -> Iterator[None]:
         raise DamagedStore(f"{path}: HDF5 of the store's schema expected, found other ({error}).") from error
 
 
-def check_datasets(file: h5py.File, path: Path, schema: Mapping[str, tuple[str, int]], sources: str = "") -> None:
+def check_datasets(file: h5py.File, path: Path, schema: Mapping[str, tuple[str, int]], *, sources: str = "") -> None:
     """Check that a file holds exactly the datasets of a schema, and nothing that leads out of it.
 
     Args:
@@ -148,11 +148,11 @@ def check_datasets(file: h5py.File, path: Path, schema: Mapping[str, tuple[str, 
             if not isinstance(dataset, h5py.Dataset):
                 raise DamagedStore(f"{path}: {name}: a dataset expected, {type(dataset).__name__} found.")
             # First: a virtual dataset's mere shape can make HDF5 open the files that it names.
-            _check_layout(dataset, path, name, sources if name == "features" else "")
-            _check_type(dataset, path, name, dtypes, ndim)
+            _check_layout(dataset, path, name, sources=sources if name == "features" else "")
+            _check_type(dataset, path, name, dtypes=dtypes, ndim=ndim)
 
 
-def _check_layout(dataset: h5py.Dataset, path: Path, name: str, sources: str) -> None:
+def _check_layout(dataset: h5py.Dataset, path: Path, name: str, *, sources: str) -> None:
     plist = dataset.id.get_create_plist()
     layout = h5py.h5d.VIRTUAL if sources else h5py.h5d.CONTIGUOUS
     if plist.get_layout() != layout or plist.get_nfilters() or plist.get_external_count():
@@ -165,7 +165,7 @@ def _check_layout(dataset: h5py.Dataset, path: Path, name: str, sources: str) ->
             raise DamagedStore(f"{path}: {name}: rows of shards of its own pool expected, {source} found.")
 
 
-def _check_type(dataset: h5py.Dataset, path: Path, name: str, dtypes: str, ndim: int) -> None:
+def _check_type(dataset: h5py.Dataset, path: Path, name: str, *, dtypes: str, ndim: int) -> None:
     dtype = dataset.dtype
     if not re.fullmatch(dtypes, dtype.str) or dataset.ndim != ndim:
         raise DamagedStore(

@@ -75,6 +75,7 @@ def import_features(
     store: FeatureStore,
     imported: ImportedFeatures,
     name: str,
+    *,
     extractor: str,
     source: str,
     created: str,
@@ -110,8 +111,8 @@ def import_features(
     _add_missing(pool, imported)
     known = store.find_set(key.digest)
     provenance = Provenance(created, name, source, extractor, IMPORTED, host=host)
-    found = known or store.publish_set(key, ledger, pool, provenance)
-    store.name_set(name, SPLIT, extractor, key.digest, created)
+    found = known or store.publish_set(key, ledger, pool, provenance=provenance)
+    store.name_set(name, SPLIT, extractor, key=key.digest, created=created)
     return found, known is None
 
 

@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def hold_lock(
-    folder: Path, name: str, wait: bool, holder: str = "", on_wait: Callable[[str], None] = lambda text: None
+    folder: Path, name: str, wait: bool, *, holder: str = "", on_wait: Callable[[str], None] = lambda text: None
 ) -> Iterator[None]:
     """Hold a lock; where nothing may be written there is nothing to lock, and none is held.
 
@@ -42,7 +42,7 @@ def hold_lock(
     # Names come from datasets and never become paths themselves.
     lock = FileLock(folder / f"{digest(name)}.lock")
     note = folder / f"{digest(name)}.holder"
-    is_held = _acquire(lock, note, name, wait, on_wait)
+    is_held = _acquire(lock, note, name, wait=wait, on_wait=on_wait)
     try:
         if is_held:
             with suppress(OSError):
@@ -55,7 +55,7 @@ def hold_lock(
             lock.release()
 
 
-def _acquire(lock: FileLock, note: Path, name: str, wait: bool, on_wait: Callable[[str], None]) -> bool:
+def _acquire(lock: FileLock, note: Path, name: str, *, wait: bool, on_wait: Callable[[str], None]) -> bool:
     try:
         make_folder(note.parent)
         try:

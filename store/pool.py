@@ -153,7 +153,7 @@ class Pool:
             )
         segments = segments_of([(index[content].shard, index[content].row) for content in contents])
         dim = open_shard(self.shard_path(segments[0].shard)).features.shape[1]
-        return Features(segments, dim, self.dtype, lambda name: open_shard(self.shard_path(name)))
+        return Features(segments, dim, self.dtype, open_rows=lambda name: open_shard(self.shard_path(name)))
 
     def settle(self) -> None:
         """Make the shards of other writers durable too, before a set refers to them."""

@@ -29,7 +29,7 @@ __all__ = ["find_damage", "publish_set"]
 _LONGEST_ID = 4096
 
 
-def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", pool: Pool, provenance: Provenance) -> bool:
+def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", *, pool: Pool, provenance: Provenance) -> bool:
     """Publish a set whose rows all lie in the pool.
 
     Args:
@@ -54,7 +54,7 @@ def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", pool: Pool, p
     dim = next(iter(shapes.values()))[1]
     files = {
         "set.json": seal(key.document()),
-        "features.h5": _features_file(pool, ok, ids, segments, shapes),
+        "features.h5": _features_file(pool, ok, ids, segments=segments, shapes=shapes),
         "ledger.parquet": _parquet(ledger[list(LEDGER_COLUMNS)]),
         "provenance.json": seal(dataclasses.asdict(provenance)),
     }
@@ -162,13 +162,13 @@ def _open_needed(pool: Pool, name: str) -> Shard:
 
 
 def _features_file(
-    pool: Pool, ok: "pd.DataFrame", ids: list[bytes], segments: Sequence[Segment], shapes: dict[str, tuple[int, int]]
+    pool: Pool, ok: "pd.DataFrame", ids: list[bytes], *, segments: Sequence[Segment], shapes: dict[str, tuple[int, int]]
 ) -> bytes:
     width = max(map(len, ids)) or 1
     contents = np.frombuffer(bytes.fromhex("".join(ok["content_sha256"])), np.uint8).reshape(-1, 32)
 
     def fill(file: h5py.File) -> None:
-        _virtual_features(file, pool, len(ok), segments, shapes)
+        _virtual_features(file, pool, len(ok), segments=segments, shapes=shapes)
         file.create_dataset("labels", data=ok["label"].to_numpy(np.int64), track_times=False)
         text = h5py.string_dtype("utf-8", width)
         file.create_dataset("example_ids", data=np.array(ids, text), track_times=False)
@@ -178,7 +178,7 @@ def _features_file(
 
 
 def _virtual_features(
-    file: h5py.File, pool: Pool, rows: int, segments: Sequence[Segment], shapes: dict[str, tuple[int, int]]
+    file: h5py.File, pool: Pool, rows: int, *, segments: Sequence[Segment], shapes: dict[str, tuple[int, int]]
 ) -> None:
     """Create `features` with one mapping for each run of segments that rises through one shard.
 

@@ -140,7 +140,7 @@ class FeatureSet:
                 )
             return shard
 
-        return Features(segments, dim, dtype, opened)
+        return Features(segments, dim, dtype, open_rows=opened)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -188,7 +188,7 @@ class FeatureSet:
         Returns:
             Batches of (B, D) float32 and (B,) int64.
         """
-        return tf_dataset(self.features, self.labels, batch_size, shuffle, seed)
+        return tf_dataset(self.features, self.labels, batch_size, shuffle=shuffle, seed=seed)
 
     def verify(self, sound_shards: Collection[str] = ()) -> None:
         """Check every byte of the set and of the shards it needs.

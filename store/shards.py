@@ -78,15 +78,15 @@ class Shard:
     def features(self) -> np.ndarray:
         """(n, D) float32 or float16, mapped from disk, read-only."""
         size = self.layout.rows * self.layout.dim * self.dtype.itemsize
-        return self._mapped(self.layout.features_at, size, self.dtype, self.shape)
+        return self._mapped(self.layout.features_at, size, self.dtype, shape=self.shape)
 
     @cached_property
     def content_sha256(self) -> np.ndarray:
         """(n, 32) uint8, likewise: the content hash of each row's image."""
         shape = (self.layout.rows, CONTENT_BYTES)
-        return self._mapped(self.layout.contents_at, math.prod(shape), np.dtype(np.uint8), shape)
+        return self._mapped(self.layout.contents_at, math.prod(shape), np.dtype(np.uint8), shape=shape)
 
-    def _mapped(self, begin: int, size: int, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
+    def _mapped(self, begin: int, size: int, dtype: np.dtype, *, shape: tuple[int, int]) -> np.ndarray:
         with refusing_what_hdf5_refuses(self.path):
             mapped = np.memmap(self.path, np.uint8, "r").view(np.ndarray)
             rows: np.ndarray = mapped[begin : begin + size].view(dtype).reshape(shape)

@@ -122,7 +122,7 @@ class _Verifier:
             self._canary(folder)
         dim: int | None = None
         for name in shards:
-            dim = self._shard(folder, name, dtype, dim)
+            dim = self._shard(folder, name, dtype, dim=dim)
         if self._is_deep:
             self._writers(folder, [name for name in shards if self._shards[folder.name, name]])
         if not all(self._shards[folder.name, name] for name in shards):
@@ -156,7 +156,7 @@ class _Verifier:
             read_sealed(folder / "canary.json")
             self.found.counts.update(files=1, bytes=(folder / "canary.json").stat().st_size)
 
-    def _shard(self, folder: Path, name: str, dtype: np.dtype | None, dim: int | None) -> int | None:
+    def _shard(self, folder: Path, name: str, dtype: np.dtype | None, *, dim: int | None) -> int | None:
         path = folder / "shards" / f"{name}.h5"
         self.found.counts["shards"] += 1
         self._shards[folder.name, name] = False
@@ -181,7 +181,7 @@ class _Verifier:
         self.found.counts["sets"] += 1
         self._strange(folder, {*SET_PARTS, "manifest.json"})
         features = FeatureSet(folder)
-        is_sound = self._parts("set", folder, features.manifest["parts"], SET_PARTS)
+        is_sound = self._parts("set", folder, features.manifest["parts"], names=SET_PARTS)
         self._shards_of(features)
         if is_sound:
             features.verify_identity()
@@ -237,7 +237,7 @@ class _Verifier:
         self.found.counts["runs"] += 1
         self._strange(folder, {*RUN_PARTS, "manifest.json"})
         run = RunFolder(folder)
-        if self._parts("run", folder, run.parts, RUN_PARTS) and self._is_deep:
+        if self._parts("run", folder, run.parts, names=RUN_PARTS) and self._is_deep:
             for fault in run_faults(run.result()):
                 self._problem("run", folder, f"{folder}: {fault}; {REPAIR}.")
 
@@ -276,7 +276,7 @@ class _Verifier:
                     path = (folder / name).relative_to(self._root)
                     self.found.notes.append(f"{path}: not part of the store, and never read")
 
-    def _parts(self, kind: str, folder: Path, parts: Mapping[str, str], names: Sequence[str]) -> bool:
+    def _parts(self, kind: str, folder: Path, parts: Mapping[str, str], *, names: Sequence[str]) -> bool:
         """Check the parts that a manifest lists, each by itself; True if all are right."""
         self.found.counts.update(files=1, bytes=(folder / "manifest.json").stat().st_size)
         before = len(self.found.problems)

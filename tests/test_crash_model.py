@@ -73,10 +73,10 @@ def write(path: Path, ack: Callable[[str], None]) -> None:
             ack(f"rows {part.start}")
     # As an extraction does: a set that another writer has published is named, and not published again.
     if not fs.has_set(set_key().digest):
-        fs.publish_set(set_key(), ledger(), pool, Provenance(CREATED, "d", "folder:x", "e", "none"))
+        fs.publish_set(set_key(), ledger(), pool, provenance=Provenance(CREATED, "d", "folder:x", "e", "none"))
         for what in PROMISED_BY_A_SET:
             ack(what)
-    fs.name_set("d", "all", "e", set_key().digest, CREATED)
+    fs.name_set("d", "all", "e", key=set_key().digest, created=CREATED)
     for what in PROMISED_BY_A_SET:
         ack(what)
     ack("name")

@@ -19,6 +19,7 @@ def open_engine(
     extractor: Extractor,
     engine: str = "auto",
     notify: Callable[[str], None] = lambda text: None,
+    *,
     device: str = "auto",
 ) -> Engine:
     """Load an extractor into an engine.
@@ -45,7 +46,7 @@ def open_engine(
     elif extractor.onnx is not None:
         opened = _open_onnx(extractor, engine, device)
     else:
-        opened = _open_network(extractor, engine, notify, device)
+        opened = _open_network(extractor, engine, notify, device=device)
     return HalvingEngine(opened, notify)
 
 
@@ -58,7 +59,7 @@ def _open_onnx(extractor: Extractor, engine: str, device: str) -> Engine:
     return OpenVinoEngine(read_onnx(extractor))
 
 
-def _open_network(extractor: Extractor, engine: str, notify: Callable[[str], None], device: str) -> Engine:
+def _open_network(extractor: Extractor, engine: str, notify: Callable[[str], None], *, device: str) -> Engine:
     from extract.engines.frozen import freeze
     from extract.engines.tensorflow_engine import ON_CPU, ON_GPU, TensorFlowEngine, find_gpus
 

@@ -27,7 +27,7 @@ def in_bfloat16(function: Any) -> Any:
     real = tf.float32.as_datatype_enum
     for node in whole.node:
         if node.op in _PRODUCTS and node.attr["T"].type == real:
-            _add_product(graph, node, real, tf.bfloat16.as_datatype_enum)
+            _add_product(graph, node, real, short=tf.bfloat16.as_datatype_enum)
         else:
             graph.node.add().CopyFrom(node)
     ends = function.inputs[0].name, [output.name for output in function.outputs]
@@ -35,7 +35,7 @@ def in_bfloat16(function: Any) -> Any:
     return wrapped.prune(*ends)
 
 
-def _add_product(graph: Any, node: Any, real: int, short: int) -> None:
+def _add_product(graph: Any, node: Any, real: int, *, short: int) -> None:
     """Add a product with casts before and after; whoever read it goes on reading its name."""
     product = graph.node.add()
     product.CopyFrom(node)
@@ -44,11 +44,11 @@ def _add_product(graph: Any, node: Any, real: int, short: int) -> None:
     for at, name in enumerate(node.input):
         if not name.startswith("^"):
             product.input[at] = f"{node.name}/bfloat16_input_{at}"
-            _add_cast(graph, product.input[at], name, real, short)
-    _add_cast(graph, node.name, product.name, short, real)
+            _add_cast(graph, product.input[at], name, given=real, wanted=short)
+    _add_cast(graph, node.name, product.name, given=short, wanted=real)
 
 
-def _add_cast(graph: Any, name: str, source: str, given: int, wanted: int) -> None:
+def _add_cast(graph: Any, name: str, source: str, *, given: int, wanted: int) -> None:
     cast = graph.node.add(name=name, op="Cast", input=[source])
     cast.attr["SrcT"].type = given
     cast.attr["DstT"].type = wanted

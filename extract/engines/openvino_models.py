@@ -66,12 +66,12 @@ def read_onnx(extractor: Extractor) -> OpenVinoModel:
         model = ov.Core().read_model(name)
         constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
         frozen = sum(op.data.size for op in constants if op.get_element_type().get_type_name() in _REAL)
-    model = _with_output(ov, model, extractor.output, name)
+    model = _with_output(ov, model, extractor.output, name=name)
     layout = _layout(model, size, name)
     with _reading(name, f"; a batch of any length and images of size {size} expected"):
         model.reshape([-1, 3, size, size] if layout == "NCHW" else [-1, size, size, 3])
     dim = _dim(model, extractor)
-    return OpenVinoModel(_with_pixels(ov, model, layout, extractor), dim, ParameterCounts(frozen, 0))
+    return OpenVinoModel(_with_pixels(ov, model, layout, extractor=extractor), dim, ParameterCounts(frozen, 0))
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def _root_logger_kept() -> Iterator[None]:
         root.handlers[:] = handlers
 
 
-def _with_output(ov: Any, model: Any, asked: str, name: str) -> Any:
+def _with_output(ov: Any, model: Any, asked: str, *, name: str) -> Any:
     """Return the model with one output: the only one, or the one that was named, an inner tensor perhaps."""
     outputs = {output.get_any_name(): output for output in model.outputs if output.get_names()}
     if asked == "default" and asked not in outputs:
@@ -165,7 +165,7 @@ def _dim(model: Any, extractor: Extractor) -> int:
     return dim
 
 
-def _with_pixels(ov: Any, model: Any, layout: str, extractor: Extractor) -> Any:
+def _with_pixels(ov: Any, model: Any, layout: str, *, extractor: Extractor) -> Any:
     """Return the model with pixels as its input: the value scaling and the layout become part of it."""
     from openvino import opset13 as ops
     from openvino.preprocess import PrePostProcessor

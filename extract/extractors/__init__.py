@@ -123,10 +123,14 @@ def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
     value_range, dim, output = declared.value_range or "0..1", declared.dim, declared.output
     if name in HUB_MODELS or (scheme == "hub" and rest):
         handle = HUB_MODELS[name].handle if name in HUB_MODELS else rest
-        return hub_extractor(handle, caches.tfhub, declared.size, value_range, dim, output, name)
+        return hub_extractor(
+            handle, caches.tfhub, declared.size, value_range=value_range, dim=dim, output=output, name=name
+        )
     if scheme in ("savedmodel", "onnx") and rest:
         opened = saved_model_extractor if scheme == "savedmodel" else onnx_extractor
-        return opened(Path(rest).expanduser(), name, declared.size or 224, value_range, dim, output)
+        return opened(
+            Path(rest).expanduser(), name, declared.size or 224, value_range=value_range, dim=dim, output=output
+        )
     extractor = _registered(name, caches)
     _require_as_registered(extractor, declared)
     return extractor

@@ -23,6 +23,7 @@ def onnx_extractor(
     path: Path,
     name: str,
     size: int = 224,
+    *,
     value_range: str = "0..1",
     dim: int | None = None,
     output: str | None = None,

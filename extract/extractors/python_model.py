@@ -53,7 +53,7 @@ def python_extractor(spec: str, name: str) -> Extractor:
         ModelMismatch: what it returns is no `PythonModel`.
     """
     model = _made(spec, name)
-    size, sha256 = _required(model, name, "size", int), _required(model, name, "sha256", str)
+    size, sha256 = _required(model, name, "size", kind=int), _required(model, name, "sha256", kind=str)
     if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
         raise ModelMismatch(f"{name}: sha256 must be 64 hexadecimal digits, {sha256!r} found.")
     value_range = getattr(model, "value_range", "0..255")
@@ -64,7 +64,7 @@ def python_extractor(spec: str, name: str) -> Extractor:
         output="default",
         preprocessing=lesson(size, value_range),
         dim=getattr(model, "dim", None),
-        pixel_function=partial(_features, model, name, value_range),
+        pixel_function=partial(_features, model, name=name, value_range=value_range),
         about=f"Python function {spec}",
     )
 
@@ -91,14 +91,14 @@ def _made(spec: str, name: str) -> Any:
     return model
 
 
-def _required(model: Any, name: str, attribute: str, kind: type) -> Any:
+def _required(model: Any, name: str, attribute: str, *, kind: type) -> Any:
     found = getattr(model, attribute, None)
     if not isinstance(found, kind):
         raise ModelMismatch(f"{name}: {attribute}, {kind.__name__}, expected of what it returns, {found!r} found.")
     return found
 
 
-def _features(model: Any, name: str, value_range: str, images: np.ndarray) -> np.ndarray:
+def _features(model: Any, images: np.ndarray, *, name: str, value_range: str) -> np.ndarray:
     scale, offset, channels = VALUE_RANGES[value_range]
     values = images.astype(np.float32)
     if channels == "BGR":

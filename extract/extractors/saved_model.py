@@ -48,6 +48,7 @@ def saved_model_extractor(
     path: Path,
     name: str,
     size: int = 224,
+    *,
     value_range: str = "0..1",
     dim: int | None = None,
     output: str | None = None,
@@ -83,6 +84,7 @@ def hub_extractor(
     handle: str,
     cache: Path,
     size: int | None = None,
+    *,
     value_range: str = "0..1",
     dim: int | None = None,
     output: str | None = None,
@@ -107,7 +109,9 @@ def hub_extractor(
     path = hub_cache_path(handle, cache)
     if not path.is_dir() or not any(path.iterdir()):
         _download(handle, cache)
-    opened = saved_model_extractor(path, name or f"hub:{handle}", size or 224, value_range, dim, output)
+    opened = saved_model_extractor(
+        path, name or f"hub:{handle}", size or 224, value_range=value_range, dim=dim, output=output
+    )
     return replace(opened, evaluation=SLIM) if known else opened
 
 

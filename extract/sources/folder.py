@@ -80,7 +80,7 @@ class FolderSource:
         for ordinal, (name, label) in enumerate(self._files[split].images):
             if not is_wanted(ordinal):
                 continue
-            yield ordinal, open_image(folder + name, name, label, self._index)
+            yield ordinal, open_image(folder + name, name, label, index=self._index)
         if self._index is not None:
             self._index.save()
 

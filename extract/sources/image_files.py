@@ -22,7 +22,7 @@ SPLIT_NAMES = {
 }
 
 
-def open_image(path: str, example_id: str, label: int, index: StatIndex | None, group: str = "") -> Example:
+def open_image(path: str, example_id: str, label: int, *, index: StatIndex | None, group: str = "") -> Example:
     """Return a file as an example; one that is not there or may not be read becomes a candidate that is none."""
     try:
         status = os.stat(path)

@@ -107,7 +107,7 @@ class _Row(NamedTuple):
 
 def _example(row: _Row) -> Example:
     if isinstance(row.image, Path):
-        return open_image(str(row.image), row.example_id, row.label, None, row.group)
+        return open_image(str(row.image), row.example_id, row.label, index=None, group=row.group)
     return Example(row.example_id, row.label, row.image, row.group)
 
 

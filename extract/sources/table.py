@@ -98,7 +98,7 @@ class TableSource:
         for ordinal, row in enumerate(rows):
             if is_wanted(ordinal):
                 path = str(self.path.parent / row.path)
-                yield ordinal, open_image(path, row.example_id, row.label, self._index, row.group)
+                yield ordinal, open_image(path, row.example_id, row.label, index=self._index, group=row.group)
         if self._index is not None:
             self._index.save()
 

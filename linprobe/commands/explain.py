@@ -110,7 +110,9 @@ def explain_images(
     for failure in outcome.failures:
         session.say(str(failure.error))
     title = " / ".join(head.run.config[part] for part in ("dataset", "extractor", "head"))
-    page = explanation_page(title, explainer.how_to_read, [pages[name] for name in order], session.environment.now())
+    page = explanation_page(
+        title, explainer.how_to_read, [pages[name] for name in order], created=session.environment.now()
+    )
     publish_file(outcome.page, page.encode())
     return outcome
 

@@ -61,7 +61,9 @@ def _write_saved_model(head: TrainedHead, out: Path) -> dict[str, Any]:
     # Renamed when it is whole: a program that watches the folder must not load half of it.
     with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=".linprobe-export-") as temporary:
         folder = Path(temporary) / "model"
-        save_encoded_model(head.extractor, probability_function(head.arrays, "float64"), head.run.class_names, folder)
+        save_encoded_model(
+            head.extractor, probability_function(head.arrays, "float64"), head.run.class_names, folder=folder
+        )
         os.replace(folder, out)
     return {"takes": "image_bytes: (N,) encoded images", "labels": str(out.absolute() / "assets" / "labels.txt")}
 

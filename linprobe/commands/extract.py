@@ -237,7 +237,7 @@ class _Extracting:
         holder = f"{environment.process}, at {part.title}"
         with (
             job.opened_store().lock(
-                f"extract-{lock}", True, holder, lambda text: self._session.say(f"{part.title}: {text}")
+                f"extract-{lock}", True, holder, on_wait=lambda text: self._session.say(f"{part.title}: {text}")
             ),
             self._session.console.progress(part.title) as update,
         ):

@@ -18,7 +18,7 @@ TABLE_FORMATS = ("markdown", "csv", "json")
 def write_report(store: FeatureStore, out: Path, environment: Environment) -> Path:
     """Write the site of all runs, and return its first page."""
     runs = list(store.runs())
-    return write_site(runs, out, StoreImages(store, environment), environment.now(), judge(runs))
+    return write_site(runs, out, StoreImages(store, environment), created=environment.now(), verdicts=judge(runs))
 
 
 def judge(runs: Sequence[ProbeResult]) -> dict[str, Verdict]:

@@ -47,7 +47,7 @@ class EngineKeeper:
         def opened() -> Engine:
             if self._loaded is None or self._loaded[0] != what:
                 self._loaded = None  # before the next one is loaded: two may not fit into memory
-                self._loaded = what, open_engine(extractor, engine, self._notify, device)
+                self._loaded = what, open_engine(extractor, engine, self._notify, device=device)
                 self._notify(_describe(extractor, self._loaded[1]))
             return self._loaded[1]
 

@@ -14,6 +14,7 @@ def curve_row(
     epoch: int,
     running: tuple[float, float],
     head: Mapping[str, np.ndarray],
+    *,
     train: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray] | None,
 ) -> dict[str, float]:

@@ -82,6 +82,7 @@ class DenseHead:
         features: np.ndarray,
         labels: np.ndarray,
         validation: tuple[np.ndarray, np.ndarray] | None = None,
+        *,
         on_progress: Progress = lambda _: None,
     ) -> None:
         """Train.
@@ -99,13 +100,12 @@ class DenseHead:
         self._scaler = fit_scaler(self._scaling, features)
         self._model = self._build(features.shape[1])
         scaled = self._scaler.transform(features)
-        watched = (features, labels), validation
 
         rows: list[dict[str, float]] = []
 
         def end_epoch(epoch: int, logs: Mapping[str, float]) -> None:
             running = float(logs["loss"]), float(logs["accuracy"])
-            rows.append(curve_row(epoch + 1, running, self.arrays(), *watched))
+            rows.append(curve_row(epoch + 1, running, self.arrays(), train=(features, labels), validation=validation))
             on_progress(f"dense: epoch {epoch + 1}/{self._epochs}, loss {rows[-1]['train_loss']:.4f}")
 
         self._model.fit(
@@ -165,7 +165,7 @@ def _train_lesson(data: TrainingData, options: Mapping[str, Any], on_progress: P
     on_progress(f"dense: {len(train)} rows, followed on {len(held_out)}")
     followed = DenseHead(data.classes, seed=data.seed, **options)
     validation = (data.features[held_out], data.labels[held_out]) if len(held_out) else None
-    followed.fit(data.features[train], data.labels[train], validation, on_progress)
+    followed.fit(data.features[train], data.labels[train], validation, on_progress=on_progress)
     on_progress(f"dense: final fit on {len(data.labels)} rows")
     head = DenseHead(data.classes, seed=data.seed, **options)
     head.fit(data.features, data.labels)

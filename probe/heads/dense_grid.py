@@ -72,17 +72,17 @@ def train_dense_grid(data: TrainingData, options: Mapping[str, Any], on_progress
     if folds is None:
         chosen = _unselected(columns, data, options)
     else:
-        chosen = _select(data, folds, columns, architecture, options, on_progress)
+        chosen = _select(data, folds, columns, architecture=architecture, options=options, on_progress=on_progress)
     rows, held_out, origin = data.holdout()
     wide = WideDense(architecture, [chosen.column], seed=data.seed, rows=len(data.labels))
     on_progress(f"dense: {len(rows)} rows, followed on {len(held_out)}")
-    followed = _follow(wide, data, rows, held_out, options, on_progress)
+    followed = _follow(wide, data, rows, held_out=held_out, options=options, on_progress=on_progress)
     is_stopped = options["patience"] > 0 and len(held_out) > 0
     epochs = followed.epochs if folds is None and is_stopped else chosen.epochs
     on_progress(f"dense: final fit on {len(data.labels)} rows")
     scaler, everything = fit_scaler(options["scaling"], data.features), np.arange(len(data.labels))
-    wide.fit(data.features, data.labels, everything, scaler, epochs)
-    (loss,) = wide.losses(data.features, data.labels, everything, scaler)
+    wide.fit(data.features, data.labels, everything, scaler=scaler, epochs=epochs)
+    (loss,) = wide.losses(data.features, data.labels, everything, scaler=scaler)
     notes = [*chosen.document["notes"], f"the curves are of a first fit, on {origin}; the head is refitted on all rows"]
     if is_stopped:
         notes.append(f"early stopping: the refit takes {epochs} of at most {options['epochs']} epochs")
@@ -91,7 +91,7 @@ def train_dense_grid(data: TrainingData, options: Mapping[str, Any], on_progress
         head=_arrays(wide, scaler),
         n_validation=folds.n_validation if folds else len(held_out),
         selection={**chosen.document, "notes": notes},
-        fit=_describe(float(loss), epochs, chosen.column, architecture, len(data.labels)),
+        fit=_describe(float(loss), epochs, chosen.column, architecture=architecture, rows=len(data.labels)),
         curves=followed.curves,
         packages=("numpy", "tensorflow"),
         warnings=(*chosen.warnings, *diverged),
@@ -128,11 +128,12 @@ def _select(
     data: TrainingData,
     folds: Folds,
     columns: Sequence[Column],
+    *,
     architecture: Architecture,
     options: Mapping[str, Any],
     on_progress: Progress,
 ) -> _Selected:
-    found = _search(data, folds, columns, architecture, options, on_progress)
+    found = _search(data, folds, columns, architecture=architecture, options=options, on_progress=on_progress)
     table = tabulate([_named(column) for column in columns], found.scores, folds.criterion)
     choice = choose(table, folds.criterion)
     best, by_nll = columns[choice.best], columns[choice.by_nll]
@@ -144,7 +145,7 @@ def _select(
         *([f"{diverged} of {len(columns)} candidates diverged"] if diverged else []),
         *warnings,
     ]
-    document = describe_selection(folds, table, choice, list(_named(best)), notes)
+    document = describe_selection(folds, table, choice, options=list(_named(best)), notes=notes)
     return _Selected(columns[choice.selected], round(float(found.epochs[choice.selected].mean())), document, warnings)
 
 
@@ -167,6 +168,7 @@ def _search(
     data: TrainingData,
     folds: Folds,
     columns: Sequence[Column],
+    *,
     architecture: Architecture,
     options: Mapping[str, Any],
     on_progress: Progress,
@@ -184,7 +186,7 @@ def _search(
             on_progress(f"dense: fold {fold + 1} of {len(folds.pairs)}, {len(group)} heads side by side")
             scaler = fit_scaler(options["scaling"], data.features[train])
             stopping = EarlyStopping(held_out, options["patience"], len(group)) if options["patience"] else None
-            wide.fit(data.features, data.labels, train, scaler, options["epochs"], stopping=stopping)
+            wide.fit(data.features, data.labels, train, scaler=scaler, epochs=options["epochs"], stopping=stopping)
             logits = wide.logits(data.features, held_out, scaler)
             for at in range(len(group)):
                 score, has_diverged[first + at, fold] = _score(data.labels[held_out], logits[:, at])
@@ -206,6 +208,7 @@ def _follow(
     wide: WideDense,
     data: TrainingData,
     rows: np.ndarray,
+    *,
     held_out: np.ndarray,
     options: Mapping[str, Any],
     on_progress: Progress,
@@ -218,10 +221,12 @@ def _follow(
 
     def end_epoch(epoch: Epoch) -> None:
         running = float(epoch.loss[0]), float(epoch.accuracy[0])
-        curves.append(curve_row(epoch.number, running, _arrays(wide, scaler), train, validation))
+        curves.append(curve_row(epoch.number, running, _arrays(wide, scaler), train=train, validation=validation))
         on_progress(f"dense: epoch {epoch.number} of {options['epochs']}, loss {curves[-1]['train_loss']:.4f}")
 
-    wide.fit(data.features, data.labels, rows, scaler, options["epochs"], stopping=stopping, on_epoch=end_epoch)
+    wide.fit(
+        data.features, data.labels, rows, scaler=scaler, epochs=options["epochs"], stopping=stopping, on_epoch=end_epoch
+    )
     known = HeldOut(validation[1], predict_proba(_arrays(wide, scaler), validation[0])) if validation else None
     epochs = int(stopping.epochs[0]) if stopping else options["epochs"]
     return _Followed(pd.DataFrame(curves, columns=list(CURVE_COLUMNS)), epochs, known)
@@ -231,10 +236,10 @@ def _arrays(wide: WideDense, scaler: Scaler) -> dict[str, np.ndarray]:
     """Return the first head as plain arrays; see `probe.prediction`."""
     weights = wide.weights(0)
     hidden = (weights["hidden_kernel"], weights["hidden_bias"]) if "hidden_kernel" in weights else None
-    return head_arrays(scaler, weights["kernel"], weights["bias"], hidden)
+    return head_arrays(scaler, weights["kernel"], weights["bias"], hidden=hidden)
 
 
-def _describe(loss: float, epochs: int, column: Column, architecture: Architecture, rows: int) -> dict[str, Any]:
+def _describe(loss: float, epochs: int, column: Column, *, architecture: Architecture, rows: int) -> dict[str, Any]:
     is_finite = bool(np.isfinite(loss))
     return {
         "converged": is_finite,

@@ -53,20 +53,20 @@ def train_knn(data: TrainingData, options: Mapping[str, Any], on_progress: Progr
         selection["method"] = "none"
         notes.append(f"{why_unselected(data)}; k = {k}, the least that was asked for")
     elif len(candidates) > 1:
-        selection, messages, held_out = _select(data, folds, candidates, options, on_progress)
+        selection, messages, held_out = _select(data, folds, candidates, options=options, on_progress=on_progress)
         k = selection["selected"]["k"]
     on_progress(f"knn: final fit: a bank of {len(data.labels)} rows, k = {k}")
     head = neighbour_arrays(
         fit_scaler(options["scaling"], data.features),
         data.features,
         data.labels,
-        data.contents,
-        data.classes,
-        k,
-        options["weights"],
-        options["temperature"],
-        data.view_of,
-        data.view_numbers,
+        contents=data.contents,
+        classes=data.classes,
+        count=k,
+        weights=options["weights"],
+        temperature=options["temperature"],
+        view_of=data.view_of,
+        view_numbers=data.view_numbers,
     )
     fit = {"converged": True, "iterations": 0, "k": k, "bank_rows": len(data.labels), "trainable_parameters": 0}
     selection = {**selection, "selected": {"k": k}, "notes": [*selection.get("notes", ()), *notes]}
@@ -91,7 +91,7 @@ def _candidates(asked: int | Sequence[int], fewest: int) -> tuple[list[int], lis
 
 
 def _select(
-    data: TrainingData, folds: Folds, candidates: Sequence[int], options: Mapping[str, Any], on_progress: Progress
+    data: TrainingData, folds: Folds, candidates: Sequence[int], *, options: Mapping[str, Any], on_progress: Progress
 ) -> tuple[dict[str, Any], list[str], HeldOut]:
     """Return the selection's document and its warnings; of the selected k, what was held out."""
     found: dict[int, list[Score]] = {k: [] for k in candidates}
@@ -103,7 +103,13 @@ def _select(
         rows, similarities = find_neighbours(queries, bank, max(candidates))
         labels = data.labels[train][rows]
         for k in candidates:
-            votes = vote(labels[:, :k], similarities[:, :k], data.classes, options["weights"], options["temperature"])
+            votes = vote(
+                labels[:, :k],
+                similarities[:, :k],
+                data.classes,
+                weights=options["weights"],
+                temperature=options["temperature"],
+            )
             found[k].append(score_fold(data.labels[held_out], votes))
             if number < folds.first_repeat:
                 kept[k].append(votes)
@@ -114,7 +120,7 @@ def _select(
         f"best k = {best['k']}; selected: {folds.criterion.told('the most neighbours')}",
         f"by NLL: k = {by_nll['k']}, accuracy {by_nll['accuracy']:.4f}",
     ]
-    document = describe_selection(folds, table, choice, ["k"], notes)
+    document = describe_selection(folds, table, choice, options=["k"], notes=notes)
     # Nobody can have fewer neighbours than one, but more than the most is another matter.
     is_on_edge = best["k"] == candidates[0]
     warnings = [f"the best k lies on the edge of those tried, k = {best['k']}"] if is_on_edge else []

@@ -71,7 +71,9 @@ class LogisticHead:
         """
         with open_workers() as workers:
             rows = [np.arange(len(labels))]
-            path = SoftmaxPath(features, labels, self._classes, rows, self._scaling, workers, CERTIFIED_GAP)
+            path = SoftmaxPath(
+                features, labels, self._classes, folds=rows, scaling=self._scaling, workers=workers, gap=CERTIFIED_GAP
+            )
             if start is not None:
                 path.start_at(self.C, [start[0]], [start[1]])
             (self.solution,) = path.fit(self.C)
@@ -95,7 +97,7 @@ def train_logistic(data: TrainingData, options: Mapping[str, Any], on_progress: 
         refit_C = 1 / fixed_penalty(data.features, scaling)
         selection = _unselected(refit_C, why_unselected(data))
     else:
-        selection, messages, start, held_out = _select(data, folds, scaling, on_progress)
+        selection, messages, start, held_out = _select(data, folds, scaling, on_progress=on_progress)
         C = selection["selected"]["C"]
         refit_C = C if options["keep_c"] else C * folds.training_rows / len(data.labels)
     on_progress(f"logistic: final fit on {len(data.labels)} rows, C = {refit_C:.3g}")
@@ -137,7 +139,7 @@ def _unselected(C: float, why: str) -> dict[str, Any]:
 
 
 def _select(
-    data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
+    data: TrainingData, folds: Folds, scaling: str, *, on_progress: Progress
 ) -> tuple[dict[str, Any], list[str], tuple[np.ndarray, np.ndarray], HeldOut]:
     """Return the selection's document and its warnings; of the selected C, one fold's head and what was held out."""
     count = len(folds.pairs)
@@ -145,9 +147,9 @@ def _select(
         data.features,
         data.labels,
         data.classes,
-        folds.pairs,
-        scaling,
-        GRID_ZSCORE if scaling == "zscore" else GRID_OTHERS,
+        pairs=folds.pairs,
+        scaling=scaling,
+        grid=GRID_ZSCORE if scaling == "zscore" else GRID_OTHERS,
         gap=CERTIFIED_GAP,
         criterion=folds.criterion,
         predicted_folds=folds.first_repeat,
@@ -168,7 +170,7 @@ def _select(
         warnings.append(
             f"{uncertified} fits of the selection are not certified to {CERTIFIED_GAP:g} of their objective"
         )
-    document = describe_selection(folds, table, choice, ["C"], notes)
+    document = describe_selection(folds, table, choice, options=["C"], notes=notes)
     document["fits"] = [_record(fit, fold) for of_point in found.fits for fold, fit in enumerate(of_point)]
     held_out = HeldOut(data.labels[folds.held_out_rows()], found.held_out[choice.selected])
     return document, warnings, found.starts[choice.selected], held_out

@@ -52,7 +52,7 @@ def compare_with_scikit_learn(features: np.ndarray, labels: np.ndarray, fit: Pat
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(scaled, labels)
     kernel, bias = _columns(model)
-    objective = Objective(scaled, labels, kernel.shape[1], 1.0 / (fit.C * len(labels)))
+    objective = Objective(scaled, labels, kernel.shape[1], penalty=1.0 / (fit.C * len(labels)))
     theirs = objective.certify(kernel, objective.with_best_intercept(kernel, bias))
     ours = scaled @ fit.kernel.astype(dtype) + fit.bias
     predicted = (scaled @ kernel.astype(dtype) + bias).argmax(axis=1)

@@ -56,11 +56,11 @@ def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Pro
         alpha = fixed_penalty(data.features, scaling)
         selection = _unselected(alpha, why_unselected(data))
     else:
-        selection, messages, temperature, held_out = _select(data, folds, scaling, on_progress)
+        selection, messages, temperature, held_out = _select(data, folds, scaling, on_progress=on_progress)
         # λ = alpha / N: more rows, a larger alpha.
         alpha = selection["selected"]["alpha"] * len(data.labels) / folds.training_rows
     on_progress(f"ridge: final fit on {len(data.labels)} rows, alpha = {alpha:.3g}")
-    path = RidgePath(data.features, data.labels, data.classes, np.arange(len(data.labels)), scaling)
+    path = RidgePath(data.features, data.labels, data.classes, rows=np.arange(len(data.labels)), scaling=scaling)
     (kernel,), (bias,) = path.kernels([alpha])
     residual = path.residual(alpha)
     if residual > _SOLVED:
@@ -86,12 +86,12 @@ def _unselected(alpha: float, why: str) -> dict[str, Any]:
 
 
 def _select(
-    data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
+    data: TrainingData, folds: Folds, scaling: str, *, on_progress: Progress
 ) -> tuple[dict[str, Any], list[str], float, HeldOut]:
     """Return the selection's document and its warnings; of the selected alpha, temperature and what was held out."""
-    found, path = _search(data, folds, scaling, on_progress)
+    found, path = _search(data, folds, scaling, on_progress=on_progress)
     alphas, scored, notes, unresolved = extend_grid(
-        GRID, lambda alpha: [score for score, _ in found[alpha]], "alpha", folds.criterion
+        GRID, lambda alpha: [score for score, _ in found[alpha]], "alpha", criterion=folds.criterion
     )
     table = tabulate([{"alpha": alpha} for alpha in alphas], scored, folds.criterion)
     choice = choose(table, folds.criterion)
@@ -103,15 +103,15 @@ def _select(
         *notes,
         *unresolved,
     ]
-    document = describe_selection(folds, table, choice, ["alpha"], notes)
+    document = describe_selection(folds, table, choice, options=["alpha"], notes=notes)
     temperatures = [temperature for _, temperature in found[selected["alpha"]]]
     temperature = float(np.exp(np.mean(np.log(temperatures))))
-    held_out = _hold_out(data, folds, scaling, selected["alpha"], temperature, path)
+    held_out = _hold_out(data, folds, scaling, alpha=selected["alpha"], temperature=temperature, known=path)
     return document, unresolved, temperature, held_out
 
 
 def _search(
-    data: TrainingData, folds: Folds, scaling: str, on_progress: Progress
+    data: TrainingData, folds: Folds, scaling: str, *, on_progress: Progress
 ) -> tuple[dict[float, list[tuple[Score, float]]], RidgePath | None]:
     """Return for each penalty the score and the temperature of every fold, and the path where there is one fold."""
     alphas = _with_extensions(GRID)
@@ -119,7 +119,7 @@ def _search(
 
     def score(pair: _Pair) -> tuple[list[tuple[Score, float]], RidgePath | None]:
         train, held_out = pair
-        path = RidgePath(data.features, data.labels, data.classes, train, scaling)
+        path = RidgePath(data.features, data.labels, data.classes, rows=train, scaling=scaling)
         labels, found = data.labels[held_out], []
         for _, scores in path.scores(data.features, held_out, alphas):
             temperature = fit_temperature(scores, labels)
@@ -133,7 +133,7 @@ def _search(
 
 
 def _hold_out(
-    data: TrainingData, folds: Folds, scaling: str, alpha: float, temperature: float, known: RidgePath | None
+    data: TrainingData, folds: Folds, scaling: str, *, alpha: float, temperature: float, known: RidgePath | None
 ) -> HeldOut:
     """Return what one penalty says of the rows held out.
 
@@ -143,7 +143,7 @@ def _hold_out(
 
     def predict(pair: _Pair) -> np.ndarray:
         train, held_out = pair
-        path = known or RidgePath(data.features, data.labels, data.classes, train, scaling)
+        path = known or RidgePath(data.features, data.labels, data.classes, rows=train, scaling=scaling)
         ((_, scores),) = path.scores(data.features, held_out, [alpha])
         return softmax(scores / temperature)
 

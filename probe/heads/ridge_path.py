@@ -45,7 +45,7 @@ class RidgePath:
         scaler: what is done to features first.
     """
 
-    def __init__(self, features: Any, labels: np.ndarray, classes: int, rows: np.ndarray, scaling: str) -> None:
+    def __init__(self, features: Any, labels: np.ndarray, classes: int, *, rows: np.ndarray, scaling: str) -> None:
         self.count = len(rows)
         self._is_l2 = scaling == "l2"
         self._rows = Rows(features, rows, self._is_l2)

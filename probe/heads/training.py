@@ -110,7 +110,7 @@ class TrainingData:
             first = self.images - self.official_validation
             train, held_out, origin = np.arange(first), np.arange(first, self.images), "the official validation part"
         else:
-            is_drawn = draw_validation(self.image_labels, self.units, self.tokens, self.seed)
+            is_drawn = draw_validation(self.image_labels, self.units, self.tokens, seed=self.seed)
             train, held_out, origin = (
                 np.flatnonzero(~is_drawn),
                 np.flatnonzero(is_drawn),

@@ -64,9 +64,9 @@ class WideDense:
         features: Any,
         labels: np.ndarray,
         rows: np.ndarray,
+        *,
         scaler: Scaler,
         epochs: int,
-        *,
         stopping: EarlyStopping | None = None,
         on_epoch: Callable[[Epoch], None] = lambda _: None,
     ) -> None:
@@ -94,14 +94,17 @@ class WideDense:
             for chosen, weights in self._chunks(order):
                 batches = scaler.transform(features[chosen.reshape(-1)]).reshape(*chosen.shape, -1)
                 steps = int((weights.sum(axis=1) > 0).sum())
-                seen, state = self._steps.take(state, step, steps, batches, labels[chosen], weights, self._seed)
+                seen, state = self._steps.take(
+                    state, step, steps, batches=batches, labels=labels[chosen], is_counted=weights, seed=self._seed
+                )
                 loss, hits, step = loss + seen[0], hits + seen[1], step + steps
             self._weights = {name: np.asarray(array) for name, array in zip(names, state[: len(names)], strict=True)}
             on_epoch(Epoch(number, loss / len(rows), hits / len(rows)))
             if stopping is not None:
-                is_better = stopping.see(number, self.losses(features, labels, stopping.rows, scaler))
+                is_better = stopping.see(number, self.losses(features, labels, stopping.rows, scaler=scaler))
                 best = {
-                    name: self._merge(name, best.get(name), array, is_better) for name, array in self._weights.items()
+                    name: self._merge(name, best.get(name), array, is_better=is_better)
+                    for name, array in self._weights.items()
                 }
                 if stopping.is_over:
                     break
@@ -128,7 +131,7 @@ class WideDense:
     def _widen(self, name: str, array: np.ndarray) -> np.ndarray:
         return np.stack([np.asarray(array, np.float32)] * len(self._columns), axis=self._axis(name))
 
-    def _merge(self, name: str, best: np.ndarray | None, array: np.ndarray, is_better: np.ndarray) -> np.ndarray:
+    def _merge(self, name: str, best: np.ndarray | None, array: np.ndarray, *, is_better: np.ndarray) -> np.ndarray:
         """Return the best weights so far: those of columns that got better are new."""
         if best is None:
             return array
@@ -163,7 +166,7 @@ class WideDense:
         found += weights["bias"]
         return found
 
-    def losses(self, features: Any, labels: np.ndarray, rows: np.ndarray, scaler: Scaler) -> np.ndarray:
+    def losses(self, features: Any, labels: np.ndarray, rows: np.ndarray, *, scaler: Scaler) -> np.ndarray:
         """Return each head's mean negative log-likelihood of some rows, (G,) float64; see `logits`."""
         total = np.zeros(len(self._columns))
         for start in range(0, len(rows), _LOSS_ROWS):

@@ -101,6 +101,7 @@ class WideSteps:
         state: Sequence[Any],
         before: int,
         steps: int,
+        *,
         batches: np.ndarray,
         labels: np.ndarray,
         is_counted: np.ndarray,
@@ -129,19 +130,21 @@ class WideSteps:
         return [np.asarray(array, np.float64) for array in seen], list(after)
 
     def _run(
-        self, state: Any, before: Any, steps: Any, seed: Any, batches: Any, labels: Any, is_counted: Any
+        self, state: Any, before: Any, steps: Any, *, seed: Any, batches: Any, labels: Any, is_counted: Any
     ) -> tuple[Any, Any]:
         import tensorflow as tf
 
         def body(at: Any, seen: Any, state: Any) -> Any:
-            more, state = self._step(state, tf.stack([seed, before + at]), batches[at], labels[at], is_counted[at])
+            more, state = self._step(
+                state, tf.stack([seed, before + at]), batches[at], labels=labels[at], is_counted=is_counted[at]
+            )
             return at + 1, [a + b for a, b in zip(seen, more, strict=True)], state
 
         start = tf.constant(0), [tf.zeros(self._count), tf.zeros(self._count)], list(state)
         _, seen, state = tf.while_loop(lambda at, *_: at < steps, body, start)
         return seen, state
 
-    def _step(self, state: list[Any], draw: Any, batch: Any, labels: Any, is_counted: Any) -> tuple[Any, Any]:
+    def _step(self, state: list[Any], draw: Any, batch: Any, *, labels: Any, is_counted: Any) -> tuple[Any, Any]:
         """Take one step; `draw` is the seed and the number of steps before."""
         import tensorflow as tf
 
@@ -159,7 +162,7 @@ class WideSteps:
         second = [v + (g * g - v) * (1.0 - _BETA_2) for v, g in zip(second, gradients, strict=True)]
         is_hit = tf.argmax(logits, axis=-1, output_type=tf.int32) == wanted
         hits = tf.cast(is_hit, tf.float32) * is_counted[:, None]
-        moved = self._move(weights, first, second, tf.cast(draw[1] + 1, tf.float32))
+        moved = self._move(weights, first, second, taken=tf.cast(draw[1] + 1, tf.float32))
         return [tf.reduce_sum(losses, axis=0), tf.reduce_sum(hits, axis=0)], [*moved, *first, *second]
 
     def _forward(self, weights: dict[str, Any], batch: Any, draw: Any) -> Any:
@@ -186,7 +189,7 @@ class WideSteps:
             return tf.ones((1, 1))
         return tf.cast(tf.random.stateless_uniform(shape, draw) >= rate, tf.float32) / (1.0 - rate)
 
-    def _move(self, weights: list[Any], first: list[Any], second: list[Any], taken: Any) -> list[Any]:
+    def _move(self, weights: list[Any], first: list[Any], second: list[Any], *, taken: Any) -> list[Any]:
         """Return the weights after Adam's step number `taken`, from 1 on."""
         import tensorflow as tf
 

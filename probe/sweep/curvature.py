@@ -33,6 +33,7 @@ class Curvature:
         rows: Rows,
         workers: Workers,
         probabilities: np.ndarray,
+        *,
         weights: np.ndarray,
         penalties: np.ndarray,
         ratio: np.ndarray,

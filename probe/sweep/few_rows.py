@@ -31,7 +31,7 @@ _SEEN = 1e-12
 _ALONE_BELOW = 1 << 25
 
 
-def are_few(dim: int, used: int, sizes: Sequence[int], kept_bytes: int) -> bool:
+def are_few(dim: int, used: int, sizes: Sequence[int], *, kept_bytes: int) -> bool:
     """Whether folds of these sizes, of so many rows of D features in all, are better fitted in spans of their own."""
     largest = max(sizes)
     kept = len(sizes) * largest * (8 * dim + 12 * used)
@@ -45,9 +45,9 @@ class FewRowsProblem(Problem):
     """
 
     def __init__(
-        self, rows: Rows, labels: np.ndarray, classes: int, weights: np.ndarray, is_zscored: bool, workers: Workers
+        self, rows: Rows, labels: np.ndarray, classes: int, *, weights: np.ndarray, is_zscored: bool, workers: Workers
     ) -> None:
-        super().__init__(rows, labels, classes, weights, is_zscored, workers)
+        super().__init__(rows, labels, classes, weights=weights, is_zscored=is_zscored, workers=workers)
         sizes = (weights > 0).sum(axis=1)
         self.dim = int(sizes.max())
         # (F, R, D) and (F, N, R); rows that a fold does not train on are zero there.

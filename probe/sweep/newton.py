@@ -150,7 +150,7 @@ class _Iterate(NamedTuple):
         """Return what is left times what is left of another, by the preconditioner, (J,)."""
         return np.asarray(dot(self.residual, other.solved) + (self.residual_bias * other.solved_bias).sum(axis=0))
 
-    def towards(self, other: "_Iterate", short: np.ndarray, little: np.ndarray, is_mixed: np.ndarray) -> "_Iterate":
+    def towards(self, other: "_Iterate", short: np.ndarray, little: np.ndarray, *, is_mixed: np.ndarray) -> "_Iterate":
         """Return what on the line to another has the least length / short + foreseen / little; or the other."""
         change = _Iterate(*(new - old for old, new in zip(self, other, strict=True)))
         slope = dot(self.residual, change.residual) / short + self.foreseen(change) / little
@@ -166,7 +166,7 @@ def dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def minimise(
-    problem: Problem, columns: Columns, preconditioner: Preconditioner, gap: float
+    problem: Problem, columns: Columns, preconditioner: Preconditioner, *, gap: float
 ) -> tuple[Columns, Certified]:
     """Minimise the objective of every column.
 
@@ -184,7 +184,7 @@ def minimise(
     for step in range(_NEWTON_STEPS + 1):
         columns, point = _differentiate(problem, columns, gap)
         gradient_norm = np.sqrt(dot(point.by_kernel, point.by_kernel))
-        bound = _bound(problem, columns, point, gradient_norm)
+        bound = _bound(problem, columns, point, gradient_norm=gradient_norm)
         preconditioner.update(point.probabilities, columns.folds, columns.penalties)
         gain = _expected_gain(preconditioner, point, columns)
         whole_norm = np.sqrt((gradient_norm**2 + np.square(point.by_bias).sum(axis=0)) / problem.factors[columns.folds])
@@ -196,11 +196,11 @@ def minimise(
         if not is_open.any() or step == _NEWTON_STEPS:
             break
         active, columns, point = active[is_open], columns.pick(is_open), point.pick(is_open)
-        direction, iterations, optimism = _solve(problem, columns, point, preconditioner, gap)
+        direction, iterations, optimism = _solve(problem, columns, point, preconditioner=preconditioner, gap=gap)
         preconditioner.note(int(iterations.max()), float(optimism.max()))
         found.iterations[active] += iterations
         found.newton_steps[active] += 1
-        lengths = _search(problem, columns, point, direction)
+        lengths = _search(problem, columns, point, step=direction)
         if not lengths.any():
             break
         columns = columns.moved(lengths, direction)
@@ -244,7 +244,7 @@ def _differentiate(problem: Problem, columns: Columns, gap: float) -> tuple[Colu
     return columns, _Point(probabilities, by_kernel, by_bias, decrement, losses + shrinkage)
 
 
-def _bound(problem: Problem, columns: Columns, point: _Point, gradient_norm: np.ndarray) -> np.ndarray:
+def _bound(problem: Problem, columns: Columns, point: _Point, *, gradient_norm: np.ndarray) -> np.ndarray:
     """Return how far above the minimum each column may be, (J,); see the module."""
     hidden = np.sqrt(problem.curvature[columns.folds] * point.decrement)
     return np.asarray(np.square(gradient_norm + hidden) / (2 * columns.penalties) + point.decrement)
@@ -269,7 +269,7 @@ def _allowed_norm(problem: Problem) -> float:
 
 
 def _solve(
-    problem: Problem, columns: Columns, point: _Point, preconditioner: Preconditioner, gap: float
+    problem: Problem, columns: Columns, point: _Point, *, preconditioner: Preconditioner, gap: float
 ) -> tuple[Columns, np.ndarray, np.ndarray]:
     """Return Newton's direction by preconditioned conjugate gradients, with its logits; steps (J,); and optimism (J,).
 
@@ -314,7 +314,7 @@ def _solve(
             *preconditioner(residual, residual_bias, folds),
         )
         new_square = here.foreseen(here)
-        best = best.towards(here, short, little, is_late)
+        best = best.towards(here, short, little, is_mixed=is_late)
         length_left, left = best.length(), best.foreseen(best)
         is_open &= (left > small) | (is_late & (length_left > small_residual))
         is_open &= (length_left > short) | (left > little)
@@ -327,7 +327,7 @@ def _solve(
     return Columns(best.kernels, best.biases, logits, folds, columns.penalties), steps, gained / foreseen
 
 
-def _search(problem: Problem, columns: Columns, point: _Point, step: Columns) -> np.ndarray:
+def _search(problem: Problem, columns: Columns, point: _Point, *, step: Columns) -> np.ndarray:
     """Return how far to go along a step, (J,): where the slope has all but vanished, and the objective fallen.
 
     The objective is convex along the step, so its slope has one sign change: it is bracketed, then narrowed by
@@ -343,7 +343,7 @@ def _search(problem: Problem, columns: Columns, point: _Point, step: Columns) ->
     low_slope, high_slope = first.copy(), np.ones_like(first)
     length = np.ones_like(first)
     for _ in range(_TRIALS):
-        losses, slopes = problem.slope(columns.logits, step.logits, length, columns.folds)
+        losses, slopes = problem.slope(columns.logits, step.logits, length, folds=columns.folds)
         slopes = slopes + linear + length * square
         objective = losses + at_zero + length * linear + 0.5 * length**2 * square
         has_fallen = objective <= point.objective * (1 + 1e-12) + _ROUNDING

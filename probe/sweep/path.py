@@ -91,6 +91,7 @@ class SoftmaxPath:
         features: Any,
         labels: np.ndarray,
         classes: int,
+        *,
         folds: Sequence[np.ndarray],
         scaling: str,
         workers: Workers | None = None,
@@ -105,14 +106,27 @@ class SoftmaxPath:
         self._scaling, self._gap = scaling, gap
         selected = None if len(used) == len(labels) else used
         kept = Rows(features, selected, is_l2=scaling == "l2", kept_bytes=kept_bytes)
-        stated = kept, labels[used], classes, weights, scaling == "zscore", workers or Workers()
         self._problem: Problem
         self._preconditioner: Preconditioner
-        if are_few(kept.dim, kept.count, self._sizes.tolist(), kept_bytes):
-            self._problem = few = FewRowsProblem(*stated)
+        if are_few(kept.dim, kept.count, self._sizes.tolist(), kept_bytes=kept_bytes):
+            self._problem = few = FewRowsProblem(
+                kept,
+                labels[used],
+                classes,
+                weights=weights,
+                is_zscored=scaling == "zscore",
+                workers=workers or Workers(),
+            )
             self._preconditioner = FoldBlocks(few)
         else:
-            self._problem = Problem(*stated)
+            self._problem = Problem(
+                kept,
+                labels[used],
+                classes,
+                weights=weights,
+                is_zscored=scaling == "zscore",
+                workers=workers or Workers(),
+            )
             self._preconditioner = Preconditioner(self._problem)
         self._folds = np.arange(len(folds))
         one = 8 * classes * weights.size
@@ -136,13 +150,16 @@ class SoftmaxPath:
     def fit(self, C: float) -> list[PathFit]:
         """Minimise at one C; returns a fit per fold."""
         start = self._start(math.log(C), self._problem.factors / (C * self._sizes))
-        columns, found = minimise(self._problem, start, self._preconditioner, self._gap)
+        columns, found = minimise(self._problem, start, self._preconditioner, gap=self._gap)
         visited = _Visited(math.log(C), columns.kernels, columns.biases, columns.logits)
         others = [point for point in self._visited if point.log_c != visited.log_c]
         self._visited = [*others, visited][-self._points :]
         kernels = self._problem.expand(columns.kernels)
         biases = columns.biases - self._offsets(kernels)
-        return [self._describe(fold, C, kernels[:, fold], biases[:, fold], found) for fold in range(len(self._folds))]
+        return [
+            self._describe(fold, C, kernels[:, fold], bias=biases[:, fold], found=found)
+            for fold in range(len(self._folds))
+        ]
 
     def _start(self, log_c: float, penalties: np.ndarray) -> Columns:
         """Return the best of some starts, for each fold: zero, and polynomials through the last points."""
@@ -171,7 +188,7 @@ class SoftmaxPath:
             return np.zeros(kernels.shape[:2])
         return np.asarray(np.einsum("kfd,fd->kf", kernels, self._problem.centre))
 
-    def _describe(self, fold: int, C: float, kernel: np.ndarray, bias: np.ndarray, found: Certified) -> PathFit:
+    def _describe(self, fold: int, C: float, kernel: np.ndarray, *, bias: np.ndarray, found: Certified) -> PathFit:
         mean, scale = self._problem.centre[fold], self._problem.scale[fold]
         if self._scaling != "zscore":
             mean, scale = np.zeros_like(mean), np.ones_like(scale)

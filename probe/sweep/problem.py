@@ -55,7 +55,7 @@ class Problem:
     """
 
     def __init__(
-        self, rows: Rows, labels: np.ndarray, classes: int, weights: np.ndarray, is_zscored: bool, workers: Workers
+        self, rows: Rows, labels: np.ndarray, classes: int, *, weights: np.ndarray, is_zscored: bool, workers: Workers
     ) -> None:
         self.rows, self.labels, self.classes, self.weights, self.workers = rows, labels, classes, weights, workers
         self.dim = rows.dim
@@ -115,26 +115,34 @@ class Problem:
         """Return the Hessian of the loss where columns have these probabilities (K, J, N), for directions."""
         ratio = self.rows.scale / self.scale[folds]
         shift = (self.rows.centre - self.centre[folds]) / self.scale[folds]
-        return Curvature(self.rows, self.workers, probabilities, self.weights[folds], penalties, ratio, shift)
+        return Curvature(
+            self.rows,
+            self.workers,
+            probabilities,
+            weights=self.weights[folds],
+            penalties=penalties,
+            ratio=ratio,
+            shift=shift,
+        )
 
     def evaluate(self, logits: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean losses (J,) and probabilities (K, J, N), float64."""
         found = np.empty_like(logits)
 
         def compute(at: slice) -> tuple[np.ndarray]:
-            return (self._softmax(logits[..., at], at, folds, found[..., at]),)
+            return (self._softmax(logits[..., at], at, folds, out=found[..., at]),)
 
         return self.workers.summed(compute, self._pieces(logits))[0], found
 
     def slope(
-        self, logits: np.ndarray, directions: np.ndarray, lengths: np.ndarray, folds: np.ndarray
+        self, logits: np.ndarray, directions: np.ndarray, lengths: np.ndarray, *, folds: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return losses (J,) and their derivatives by the length (J,), at logits + lengths · directions."""
 
         def compute(at: slice) -> tuple[np.ndarray, np.ndarray]:
             along = directions[..., at]
             there = logits[..., at] + lengths[:, None] * along
-            loss = self._softmax(there, at, folds, there)
+            loss = self._softmax(there, at, folds, out=there)
             return loss, np.einsum("kjn,kjn->j", self._residuals(there, at, folds), along)
 
         losses, slopes = self.workers.summed(compute, self._pieces(logits))
@@ -180,7 +188,7 @@ class Problem:
         # Rounding gives a constant feature a tiny deviation: ask for the range instead.
         return mean, np.where(high > low, np.sqrt(square), 0.0)
 
-    def _softmax(self, logits: np.ndarray, at: slice, folds: np.ndarray, out: np.ndarray) -> np.ndarray:
+    def _softmax(self, logits: np.ndarray, at: slice, folds: np.ndarray, *, out: np.ndarray) -> np.ndarray:
         """Write probabilities to `out`, which may be `logits`; return weighted losses (J,)."""
         of_label = logits[self.labels[at], :, np.arange(logits.shape[-1])].T
         top = logits.max(axis=0)

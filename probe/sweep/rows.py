@@ -37,7 +37,7 @@ class Rows:
     """
 
     def __init__(
-        self, features: Any, selected: np.ndarray | None = None, is_l2: bool = False, kept_bytes: int = KEPT_BYTES
+        self, features: Any, selected: np.ndarray | None = None, is_l2: bool = False, *, kept_bytes: int = KEPT_BYTES
     ) -> None:
         self._features = features
         self._selected = selected

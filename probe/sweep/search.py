@@ -46,10 +46,10 @@ def search(
     features: Any,
     labels: np.ndarray,
     classes: int,
+    *,
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
     scaling: str,
     grid: Sequence[float],
-    *,
     gap: float = 1e-4,
     is_extended: bool = True,
     criterion: Criterion = BY_ACCURACY,
@@ -75,7 +75,9 @@ def search(
     starts: dict[float, tuple[np.ndarray, np.ndarray]] = {}
     kept: dict[float, np.ndarray] = {}
     with open_workers() as workers:
-        path = SoftmaxPath(features, labels, classes, [train for train, _ in pairs], scaling, workers, gap)
+        path = SoftmaxPath(
+            features, labels, classes, folds=[train for train, _ in pairs], scaling=scaling, workers=workers, gap=gap
+        )
 
         def score(C: float) -> list[Score]:
             on_point(C)

@@ -116,7 +116,9 @@ def test_a_flat_folder_that_got_splits_is_no_mix_of_both(lab, make_folder, encod
 def test_an_import_ends_where_the_name_gets_base_splits_of_its_own(lab, folder, bury, asked):
     contents = np.arange(64, dtype=np.uint8).reshape(2, 32)
     imported = ImportedFeatures(np.ones((2, 4), np.float32), np.array([0, 1]), ("a", "b"), ("x", "y"), contents)
-    found, _ = import_features(lab.store, imported, "images", "toy", "import:x.npz", "2026-01-01T00:00:00Z")
+    found, _ = import_features(
+        lab.store, imported, "images", extractor="toy", source="import:x.npz", created="2026-01-01T00:00:00Z"
+    )
     assert bury(folder, asked) == [("images", "all")]
     lab.extract(open_source(f"folder:{folder}"), "train")
     assert lab.store.splits("images", "toy") == ["train"]

@@ -9,7 +9,6 @@ import pytest
 from split_jobs import extract_split
 
 import extract.shares
-import extract.work
 from extract import BadData, Budget, Example, SplitJob, UnknownName, open_source, plan
 from extract.engines import open_engine
 from extract.extractors import pixels_floor

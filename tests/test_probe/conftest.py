@@ -62,7 +62,7 @@ class Lab:
         class_names = tuple(f"class {label}" for label in range(classes or int(max(labels)) + 1))
         set_key = SetKey(key.digest, split, class_names, count, identity)
         provenance = Provenance(CREATED, "made", "arrays", "arrays", "none")
-        return self.store.publish_set(set_key, ledger, pool, provenance)
+        return self.store.publish_set(set_key, ledger, pool, provenance=provenance)
 
 
 @pytest.fixture

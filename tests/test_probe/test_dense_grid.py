@@ -75,11 +75,11 @@ def test_scores_are_those_of_each_head_alone(official):
     rows, scaler = np.arange(150), fit_scaler("zscore", data.features[:150])
     row = trained.selection["table"][2]
     alone = WideDense(Architecture(12, 3), [Column(1e-1, 0.5)], seed=4, rows=150)
-    alone.fit(data.features, data.labels, rows, scaler, 3)
+    alone.fit(data.features, data.labels, rows, scaler=scaler, epochs=3)
     logits = alone.logits(data.features, np.arange(150, 200), scaler)[:, 0]
     assert row["accuracy"] == pytest.approx((logits.argmax(axis=1) == data.labels[150:]).mean())
     assert row["nll"] == pytest.approx(
-        alone.losses(data.features, data.labels, np.arange(150, 200), scaler)[0], rel=1e-4
+        alone.losses(data.features, data.labels, np.arange(150, 200), scaler=scaler)[0], rel=1e-4
     )
 
 
@@ -90,7 +90,7 @@ def test_the_head_is_the_selected_one_refitted_on_all_rows(official):
     chosen = trained.selection["selected"]
     alone = WideDense(Architecture(12, 3), [Column(**chosen)], seed=4, rows=200)
     scaler = fit_scaler("zscore", data.features)
-    alone.fit(data.features, data.labels, np.arange(200), scaler, 3)
+    alone.fit(data.features, data.labels, np.arange(200), scaler=scaler, epochs=3)
     assert np.allclose(trained.head["kernel"], alone.weights(0)["kernel"], atol=1e-6)
     assert np.array_equal(trained.head["mean"], scaler.mean)
     assert trained.fit["trainable_parameters"] == 12 * 3 + 3

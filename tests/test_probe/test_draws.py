@@ -49,7 +49,7 @@ def test_validation_leaves_every_class_a_training_row():
     labels = np.array([0] * 50 + [1])
     units, tokens = units_of([str(at) for at in range(51)], [""] * 51)
     for seed in range(40):
-        is_drawn = draw_validation(labels, units, tokens, seed)
+        is_drawn = draw_validation(labels, units, tokens, seed=seed)
         assert not is_drawn[50]
         assert is_drawn.any()
 
@@ -57,7 +57,7 @@ def test_validation_leaves_every_class_a_training_row():
 def test_validation_takes_units_whole():
     contents = [str(at // 3) for at in range(300)]
     units, tokens = units_of(contents, [""] * 300)
-    is_drawn = draw_validation(np.arange(300) % 2, units, tokens, 0)
+    is_drawn = draw_validation(np.arange(300) % 2, units, tokens, seed=0)
     assert 0 < is_drawn.sum() < 100
     assert np.array_equal(is_drawn.reshape(100, 3).all(axis=1), is_drawn.reshape(100, 3).any(axis=1))
 
@@ -76,15 +76,15 @@ def test_shots_are_nested_and_every_class_gives_as_many_images_as_it_has(drawn, 
 
 def test_shots_differ_by_seed_and_stay_when_the_dataset_grows():
     labels, contents = np.zeros(100, np.int64), [str(at) for at in range(100)]
-    first, other = (draw_shots(labels, contents, 10, seed).tolist() for seed in (0, 1))
+    first, other = (draw_shots(labels, contents, 10, seed=seed).tolist() for seed in (0, 1))
     assert first != other
-    grown = draw_shots(np.zeros(101, np.int64), [*contents, "new"], 10, 0).tolist()
+    grown = draw_shots(np.zeros(101, np.int64), [*contents, "new"], 10, seed=0).tolist()
     assert len(set(first) & set(grown)) >= 9
 
 
 def test_shares_of_train_are_nested_and_take_units_whole():
     units, tokens = units_of([str(at // 2) for at in range(2000)], [""] * 2000)
-    tenth, third, whole = (draw_share(units, tokens, share, 0) for share in (0.1, 0.3, 1.0))
+    tenth, third, whole = (draw_share(units, tokens, share, seed=0) for share in (0.1, 0.3, 1.0))
     assert set(tenth) < set(third) < set(whole)
     assert len(whole) == 2000
     # 1,000 units: the standard deviation of a share of 30% is 1.4%.

@@ -34,16 +34,16 @@ def folds_of(labels):
 
 def objective_of(fit, features, labels):
     scaled = fit.scaler.transform(features, np.float64)
-    return Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
+    return Objective(scaled, labels, fit.kernel.shape[1], penalty=1 / (fit.C * len(labels)))
 
 
 def paths(features, labels, scaling, folds):
     """The same fits in the span of the rows, and in the span of all features."""
     classes = int(labels.max()) + 1
-    yield SoftmaxPath(features, labels, classes, folds, scaling)
+    yield SoftmaxPath(features, labels, classes, folds=folds, scaling=scaling)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("probe.sweep.path.are_few", lambda *_: False)
-        yield SoftmaxPath(features, labels, classes, folds, scaling)
+        yield SoftmaxPath(features, labels, classes, folds=folds, scaling=scaling)
 
 
 @pytest.mark.parametrize("scaling", ["zscore", "l2", "none"])
@@ -82,7 +82,7 @@ def test_a_weak_penalty_on_rows_that_can_be_told_apart_ends_at_the_optimum_too(m
 def test_gradient_norm_and_bound_are_those_of_the_features(monkeypatch):
     monkeypatch.setattr("probe.sweep.newton._NEWTON_STEPS", 1)
     features, labels = few()
-    (fit,) = SoftmaxPath(features, labels, 5, [np.arange(len(labels))], "zscore").fit(1.0)
+    (fit,) = SoftmaxPath(features, labels, 5, folds=[np.arange(len(labels))], scaling="zscore").fit(1.0)
     objective = objective_of(fit, features, labels)
     assert not fit.converged
     assert fit.gradient_norm == pytest.approx(objective.certify(fit.kernel, fit.bias).gradient_norm, rel=1e-6)
@@ -93,11 +93,11 @@ def test_gradient_norm_and_bound_are_those_of_the_features(monkeypatch):
 def test_a_start_is_taken_for_what_it_says_of_the_rows():
     features, labels = few()
     rows = [np.arange(len(labels))]
-    (fit,) = SoftmaxPath(features, labels, 5, rows, "zscore").fit(0.01)
+    (fit,) = SoftmaxPath(features, labels, 5, folds=rows, scaling="zscore").fit(0.01)
     scaled = fit.scaler.transform(features, np.float64)
     noise = np.random.default_rng(0).normal(size=fit.kernel.shape)
     noise -= np.linalg.pinv(scaled, rcond=1e-10) @ (scaled @ noise)
-    warm = SoftmaxPath(features, labels, 5, rows, "zscore")
+    warm = SoftmaxPath(features, labels, 5, folds=rows, scaling="zscore")
     warm.start_at(0.01, [fit.kernel + noise], [fit.bias])
     (again,) = warm.fit(0.01)
     assert again.newton_steps == 0
@@ -107,8 +107,10 @@ def test_a_start_is_taken_for_what_it_says_of_the_rows():
 def test_folds_of_unlike_sizes_and_without_a_class_are_what_they_would_be_alone():
     features, labels = few()
     folds = [np.flatnonzero(labels < 3), np.arange(len(labels)), np.arange(10, 30)]
-    together = SoftmaxPath(features, labels, 5, folds, "zscore")
-    alone = [SoftmaxPath(features[rows], labels[rows], 5, [np.arange(len(rows))], "zscore") for rows in folds]
+    together = SoftmaxPath(features, labels, 5, folds=folds, scaling="zscore")
+    alone = [
+        SoftmaxPath(features[rows], labels[rows], 5, folds=[np.arange(len(rows))], scaling="zscore") for rows in folds
+    ]
     for C in (1e-3, 0.1, 10.0):
         for fit, single in zip(together.fit(C), alone, strict=True):
             assert fit.objective == pytest.approx(single.fit(C)[0].objective, rel=1e-6)
@@ -119,8 +121,8 @@ def test_threads_change_no_bit(monkeypatch):
     features, labels = few()
     monkeypatch.setattr("probe.sweep.few_rows._ALONE_BELOW", 0)
     with open_workers() as workers:
-        several = SoftmaxPath(features, labels, 5, folds_of(labels), "zscore", workers)
-        single = SoftmaxPath(features, labels, 5, folds_of(labels), "zscore", Workers())
+        several = SoftmaxPath(features, labels, 5, folds=folds_of(labels), scaling="zscore", workers=workers)
+        single = SoftmaxPath(features, labels, 5, folds=folds_of(labels), scaling="zscore", workers=Workers())
         for C in GRID[::11]:
             for fit, expected in zip(several.fit(C), single.fit(C), strict=True):
                 assert np.array_equal(fit.kernel, expected.kernel)
@@ -130,7 +132,7 @@ def test_a_span_keeps_the_rows_products_with_each_other():
     features, labels = few()
     weights = np.zeros((2, 40))
     weights[0, :30], weights[1, 5:] = 1 / 30, 1 / 35
-    problem = FewRowsProblem(Rows(features), labels, 5, weights, True, Workers())
+    problem = FewRowsProblem(Rows(features), labels, 5, weights=weights, is_zscored=True, workers=Workers())
     assert problem.dim == 35
     for fold, members in enumerate((slice(0, 30), slice(5, 40))):
         scaled = (features[members] - problem.centre[fold]) / problem.scale[fold]
@@ -141,8 +143,8 @@ def test_a_span_keeps_the_rows_products_with_each_other():
 
 
 def test_few_rows_are_those_of_which_each_fold_has_fewer_than_features_and_which_fit_in_memory():
-    assert are_few(1280, 100, [80] * 25, 1 << 29)
-    assert not are_few(1280, 1250, [1000] * 10, 1 << 29)
+    assert are_few(1280, 100, [80] * 25, kept_bytes=1 << 29)
+    assert not are_few(1280, 1250, [1000] * 10, kept_bytes=1 << 29)
     # 10 folds of 1,600: spans alone take 10 x 1600 x 4096 x 8 bytes, half a gigabyte and more.
-    assert not are_few(4096, 2000, [1600] * 10, 1 << 29)
-    assert not are_few(1280, 100, [80] * 25, 0)
+    assert not are_few(4096, 2000, [1600] * 10, kept_bytes=1 << 29)
+    assert not are_few(1280, 100, [80] * 25, kept_bytes=0)

@@ -34,7 +34,7 @@ def test_the_head_is_scikit_learns_own_at_its_c(classes, scaling, C, blobs):
     reference = LogisticRegression(C=C, tol=1e-10, max_iter=10_000).fit(scaled, labels)
     assert head.converged
     assert np.abs(head.predict_proba(features) - reference.predict_proba(scaled)).max() < 1e-3
-    objective = Objective(scaled, labels, classes, 1 / (C * 90))
+    objective = Objective(scaled, labels, classes, penalty=1 / (C * 90))
     kernel, bias = reference.coef_.T, reference.intercept_
     if classes == 2:
         kernel, bias = np.hstack([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2

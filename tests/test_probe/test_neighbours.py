@@ -49,10 +49,10 @@ def test_votes_are_weighted_by_similarity_over_temperature():
     labels, similarities = np.array([[2, 0]]), np.array([[0.14, 0.0]], np.float32)
     share = np.e**2 / (np.e**2 + 1)
     expected = (2 * np.array([1 - share, 0.0, share]) + 1 / 3) / 3
-    assert np.allclose(vote(labels, similarities, 3, "softmax", 0.07), expected[None])
+    assert np.allclose(vote(labels, similarities, 3, weights="softmax", temperature=0.07), expected[None])
 
 
 def test_uniform_votes_are_counted():
     labels, similarities = np.array([[2, 0, 2, 2]]), np.array([[0.9, 0.8, 0.1, -0.5]], np.float32)
     expected = (np.array([1.0, 0.0, 3.0]) + 1 / 3) / 5
-    assert np.allclose(vote(labels, similarities, 3, "uniform", 0.07), expected[None])
+    assert np.allclose(vote(labels, similarities, 3, weights="uniform", temperature=0.07), expected[None])

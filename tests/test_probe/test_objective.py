@@ -13,14 +13,14 @@ def data(classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_objective_of_the_zero_head_is_log_k():
     features, labels = data(3)
-    found = Objective(features, labels, 3, 0.1).certify(np.zeros((5, 3)), np.zeros(3))
+    found = Objective(features, labels, 3, penalty=0.1).certify(np.zeros((5, 3)), np.zeros(3))
     assert found.objective == pytest.approx(np.log(3))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_gradient_norm_is_that_of_finite_differences(classes):
     features, labels = data(classes)
-    objective = Objective(features, labels, classes, 0.3)
+    objective = Objective(features, labels, classes, penalty=0.3)
     rng = np.random.default_rng(1)
     if classes == 2:
         weights, bias = rng.normal(size=5), 0.2
@@ -48,7 +48,7 @@ def test_gradient_norm_is_that_of_finite_differences(classes):
 @pytest.mark.parametrize("C", [1e-3, 1.0, 100.0])
 def test_the_certificate_bounds_the_true_distance(classes, C):
     features, labels = data(classes)
-    objective = Objective(features, labels, classes, 1 / (C * 90))
+    objective = Objective(features, labels, classes, penalty=1 / (C * 90))
 
     def certified(tolerance):
         model = LogisticRegression(C=C, tol=tolerance, max_iter=5000).fit(features, labels)
@@ -66,6 +66,6 @@ def test_the_certificate_bounds_the_true_distance(classes, C):
 def test_the_best_intercept_gives_the_class_shares():
     # Without features the intercept is all there is: probabilities are the shares of the classes.
     labels = np.array([0] * 5 + [1] * 3 + [2] * 2)
-    bias = Objective(np.zeros((10, 1)), labels, 3, 1.0).with_best_intercept(np.zeros((1, 3)), np.zeros(3))
+    bias = Objective(np.zeros((10, 1)), labels, 3, penalty=1.0).with_best_intercept(np.zeros((1, 3)), np.zeros(3))
     assert np.exp(bias) / np.exp(bias).sum() == pytest.approx([0.5, 0.3, 0.2])
     assert bias.sum() == pytest.approx(0, abs=1e-12)

@@ -14,7 +14,7 @@ REQUEST = ProbeRequest("made", "arrays", "logistic")
 
 def select(spec, features):
     counts = {features.split: features.candidates}
-    return select_part("train", spec, parse_split(spec, counts), {features.split: SetTable(features)})
+    return select_part("train", spec, parse_split(spec, counts), tables={features.split: SetTable(features)})
 
 
 def test_a_quarantined_image_leaves_a_hole_and_shifts_nothing(lab):

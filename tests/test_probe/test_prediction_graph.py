@@ -15,7 +15,7 @@ def test_graph_predicts_what_the_arrays_predict(scaling, has_hidden, dtype, tole
     features[7] = 0
     width = 6 if has_hidden else 20
     hidden = (rng.normal(size=(20, 6)), rng.normal(size=6)) if has_hidden else None
-    head = head_arrays(fit_scaler(scaling, features), rng.normal(size=(width, 3)), rng.normal(size=3), hidden)
+    head = head_arrays(fit_scaler(scaling, features), rng.normal(size=(width, 3)), rng.normal(size=3), hidden=hidden)
     found = probability_function(head, dtype)(features).numpy()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, predict_proba(head, features), atol=tolerance)

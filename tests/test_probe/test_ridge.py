@@ -36,7 +36,7 @@ def test_the_path_is_scikit_learns_ridge(rows, dim, scaling, blobs):
     features, labels = blobs(rows, 3, dim, seed=1, spread=3.0)
     features[:, 2] = 5.0  # constant
     features[:, 4] = features[:, 3]  # collinear
-    path = RidgePath(features, labels, 3, np.arange(rows), scaling)
+    path = RidgePath(features, labels, 3, rows=np.arange(rows), scaling=scaling)
     scaled, targets = scaled_by_hand(features, scaling), 2.0 * np.eye(3)[labels] - 1.0
     kernels, biases = path.kernels(GRID)
     for alpha, kernel, bias in zip(GRID, kernels, biases, strict=True):
@@ -65,7 +65,7 @@ def test_the_head_predicts_what_scikit_learns_ridge_classifier_predicts(classes,
 
 def test_scores_are_the_same_whether_a_path_computes_them_together_or_one_by_one(blobs, monkeypatch):
     features, labels = blobs(120, 3, 5, seed=1)
-    path = RidgePath(features, labels, 3, np.arange(80), "zscore")
+    path = RidgePath(features, labels, 3, rows=np.arange(80), scaling="zscore")
     together = dict(path.scores(features, np.arange(80, 120), GRID))
     monkeypatch.setattr("probe.heads.ridge_path._SCORE_BYTES", 1)
     alone = dict(path.scores(features, np.arange(80, 120), GRID))
@@ -116,7 +116,7 @@ def test_the_temperature_comes_from_rows_that_were_held_out(blobs):
     features, labels = blobs(40, 2, 60, seed=1, spread=12.0)
     data = training_data(features, labels, official=20)
     trained, _ = train(data)
-    path = RidgePath(features, labels, 2, np.arange(20), "zscore")
+    path = RidgePath(features, labels, 2, rows=np.arange(20), scaling="zscore")
     ((_, scores),) = path.scores(features, np.arange(20, 40), [trained.selection["selected"]["alpha"]])
     assert trained.fit["temperature"] == pytest.approx(fit_temperature(scores, labels[20:]))
 

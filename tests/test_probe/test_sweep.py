@@ -31,26 +31,26 @@ def digits(rows=360, seed=0):
 
 def path_of(features, labels, scaling="zscore", folds=None, **options):
     folds = [np.arange(len(labels))] if folds is None else folds
-    return SoftmaxPath(features, labels, int(labels.max()) + 1, folds, scaling, **options)
+    return SoftmaxPath(features, labels, int(labels.max()) + 1, folds=folds, scaling=scaling, **options)
 
 
 def certified(fit, features, labels):
     """What `probe.objective` says of a fit, in float64 and by code of its own."""
     scaled = fit.scaler.transform(features, np.float64)
-    objective = Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
+    objective = Objective(scaled, labels, fit.kernel.shape[1], penalty=1 / (fit.C * len(labels)))
     return objective.certify(fit.kernel, objective.with_best_intercept(fit.kernel, fit.bias))
 
 
 def evaluated(fit, features, labels):
     scaled = fit.scaler.transform(features, np.float64)
-    objective = Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
+    objective = Objective(scaled, labels, fit.kernel.shape[1], penalty=1 / (fit.C * len(labels)))
     return objective.certify(fit.kernel, fit.bias)
 
 
 def optimum(fit, features, labels):
     """What `probe.objective` says of scikit-learn's fit, run to a tight tolerance."""
     scaled = fit.scaler.transform(features, np.float64)
-    objective = Objective(scaled, labels, fit.kernel.shape[1], 1 / (fit.C * len(labels)))
+    objective = Objective(scaled, labels, fit.kernel.shape[1], penalty=1 / (fit.C * len(labels)))
     # Its products have few columns: two threads would wait for each other.
     with threadpool_limits(1, user_api="blas"):
         model = LogisticRegression(C=fit.C, tol=1e-9, max_iter=20_000).fit(scaled, labels)
@@ -65,7 +65,7 @@ def selected(features, labels):
     units, tokens = units_of([str(at) for at in range(len(labels))], [""] * len(labels))
     train, held_out, _ = TrainingData(features, labels, units, tokens, 0, int(labels.max()) + 1, 0).holdout()
     classes, pairs = int(labels.max()) + 1, [(train, held_out)]
-    found = search(features, labels, classes, pairs, "zscore", GRID, is_extended=False)
+    found = search(features, labels, classes, pairs=pairs, scaling="zscore", grid=GRID, is_extended=False)
     return found.points[choose(tabulate([{"C": C} for C in found.points], found.scores)).selected]
 
 
@@ -259,8 +259,8 @@ def test_streamed_features_give_the_same_fits(monkeypatch):
     monkeypatch.setattr("probe.sweep.rows._MIN_BLOCK_ROWS", 70)
     monkeypatch.setattr("probe.sweep.rows._BLOCK_BYTES", 1)
     sliced = Sliced(features)
-    streamed = SoftmaxPath(sliced, labels, 10, folds, "zscore", kept_bytes=0)
-    kept = SoftmaxPath(features, labels, 10, folds, "zscore")
+    streamed = SoftmaxPath(sliced, labels, 10, folds=folds, scaling="zscore", kept_bytes=0)
+    kept = SoftmaxPath(features, labels, 10, folds=folds, scaling="zscore")
     for C in GRID[::5]:
         (fit,), (expected,) = streamed.fit(C), kept.fit(C)
         assert fit.objective == pytest.approx(expected.objective, rel=1e-7)
@@ -379,9 +379,9 @@ def test_iterates_are_mixed_so_that_least_is_left():
         return found.length() / short + found.foreseen(found) / little
 
     first, second, short, little = iterate(), iterate(), np.array([2.0, 0.5]), np.array([1.0, 3.0])
-    found = first.towards(second, short, little, np.array([True, True]))
+    found = first.towards(second, short, little, is_mixed=np.array([True, True]))
     assert (merit(found) < np.minimum(merit(first), merit(second))).all()
-    assert np.allclose(merit(found.towards(second, short, little, np.array([True, True]))), merit(found))
+    assert np.allclose(merit(found.towards(second, short, little, is_mixed=np.array([True, True]))), merit(found))
     share = ((found.kernels - first.kernels) / (second.kernels - first.kernels)).mean(axis=(0, 2))
     for off in (0.99, 1.01):
         other = share * off
@@ -392,7 +392,7 @@ def test_iterates_are_mixed_so_that_least_is_left():
             )
         )
         assert (merit(found) < merit(near)).all()
-    others = first.towards(second, short, little, np.array([False, True]))
+    others = first.towards(second, short, little, is_mixed=np.array([False, True]))
     assert np.allclose(others.kernels[:, 0], second.kernels[:, 0])
     assert np.array_equal(others.residual[:, 1], found.residual[:, 1])
 

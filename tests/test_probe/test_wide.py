@@ -47,7 +47,7 @@ def test_each_column_is_what_it_would_be_alone(wide_dense, blobs):
     features, labels = blobs(50, 3, 7, seed=1, spread=2.0)
     architecture = Architecture(7, 3, batch_size=16)
     wide = wide_dense(architecture, COLUMNS, seed=0, rows=50, is_shuffled=False)
-    wide.fit(features, labels, np.arange(50), fit_scaler("none", features), 5)
+    wide.fit(features, labels, np.arange(50), scaler=fit_scaler("none", features), epochs=5)
     initial = architecture.draw_weights(0)
     for at, column in enumerate(COLUMNS):
         kernel, bias = adam_alone(features, labels, initial["kernel"], initial["bias"], column, 5, 16)
@@ -74,7 +74,7 @@ def test_each_of_52_columns_is_what_it_would_be_alone(architecture, wide_dense, 
     columns = [Column(rate, decay) for decay in WEIGHT_DECAYS for rate in LEARNING_RATES]
     rows, scaler = np.arange(1437), fit_scaler("zscore", features)
     wide = wide_dense(architecture, columns, seed=0, rows=1437)
-    wide.fit(features, labels, rows, scaler, 6)
+    wide.fit(features, labels, rows, scaler=scaler, epochs=6)
     # Above a rate of 1e-2 rounding alone parts two runs of one head. Up to there its trace grows with the rate, as Adam
     # divides even the smallest gradient by its own size.
     compared = [
@@ -83,7 +83,7 @@ def test_each_of_52_columns_is_what_it_would_be_alone(architecture, wide_dense, 
     assert len(compared) == 20
     for at in compared:
         alone = wide_dense(architecture, [columns[at]], seed=0, rows=1437)
-        alone.fit(features, labels, rows, scaler, 6)
+        alone.fit(features, labels, rows, scaler=scaler, epochs=6)
         for name, array in alone.weights(0).items():
             # A unit near its kink may fall on either side of it, by rounding.
             allowed = 1e-3 if architecture.hidden else max(1e-5, 5e-3 * columns[at].learning_rate)
@@ -98,7 +98,7 @@ def test_a_column_is_what_keras_trains(hidden, wide_dense, blobs):
     architecture = Architecture(7, 3, hidden=hidden, batch_size=16)
     initial = architecture.draw_weights(3)
     wide = wide_dense(architecture, [Column(1e-3, 0.0), Column(5e-3, 0.2)], seed=3, rows=50, is_shuffled=False)
-    wide.fit(features, labels, np.arange(50), fit_scaler("none", features), 4)
+    wide.fit(features, labels, np.arange(50), scaler=fit_scaler("none", features), epochs=4)
     layers = [keras.layers.Dense(hidden, activation="relu")] if hidden else []
     model = keras.Sequential([keras.Input((7,)), *layers, keras.layers.Dense(3, activation="softmax")])
     model.set_weights(list(initial.values()))
@@ -119,10 +119,10 @@ def test_dropout_is_the_same_for_every_column_and_leaves_out_its_share(wide_dens
     kernels = {}
     for rate in (0.0, 0.5):
         wide = wide_dense(Architecture(6, 2, dropout=rate), columns, seed=0, rows=40)
-        wide.fit(features, labels, rows, scaler, 3)
+        wide.fit(features, labels, rows, scaler=scaler, epochs=3)
         assert np.array_equal(wide.weights(0)["kernel"], wide.weights(1)["kernel"])
         kernels[rate] = wide.weights(0)["kernel"]
-        wide.fit(features, labels, rows, scaler, 3)
+        wide.fit(features, labels, rows, scaler=scaler, epochs=3)
         assert np.array_equal(wide.weights(0)["kernel"], kernels[rate])
     assert not np.allclose(kernels[0.0], kernels[0.5], atol=1e-3)
 
@@ -155,13 +155,21 @@ def test_early_stopping_ends_each_column_with_its_best_weights(pair):
     rows, held_out = np.arange(100), np.arange(100, 160)
     stopping = EarlyStopping(held_out, 4, 2)
     seen = []
-    wide.fit(features, labels, rows, scaler, 60, stopping=stopping, on_epoch=lambda epoch: seen.append(epoch.number))
+    wide.fit(
+        features,
+        labels,
+        rows,
+        scaler=scaler,
+        epochs=60,
+        stopping=stopping,
+        on_epoch=lambda epoch: seen.append(epoch.number),
+    )
     stopped = [wide.weights(at) for at in range(2)]
     fast, slow = stopping.epochs.tolist()
     assert fast < slow < 60
     assert seen == list(range(1, slow + 5))
     for at, epochs in enumerate((fast, slow)):
-        wide.fit(features, labels, rows, scaler, epochs)
+        wide.fit(features, labels, rows, scaler=scaler, epochs=epochs)
         for name, array in wide.weights(at).items():
             assert np.array_equal(array, stopped[at][name])
 
@@ -170,7 +178,7 @@ def test_an_epoch_tells_what_was_seen_before_each_step(pair):
     wide, features, labels, scaler = pair
     epochs = []
     # One batch is the whole of 32 rows, so what it saw is what the initial weights say.
-    wide.fit(features, labels, np.arange(32), scaler, 1, on_epoch=epochs.append)
+    wide.fit(features, labels, np.arange(32), scaler=scaler, epochs=1, on_epoch=epochs.append)
     initial = Architecture(40, 2).draw_weights(1)
     probabilities = softmax(features[:32] @ initial["kernel"])
     assert epochs[0].loss == pytest.approx(-np.log(probabilities[np.arange(32), labels[:32]]).mean(), rel=1e-5)
@@ -179,7 +187,7 @@ def test_an_epoch_tells_what_was_seen_before_each_step(pair):
 
 def test_losses_and_logits_are_those_of_the_heads_arrays(pair, monkeypatch):
     wide, features, labels, scaler = pair
-    wide.fit(features, labels, np.arange(100), scaler, 2)
+    wide.fit(features, labels, np.arange(100), scaler=scaler, epochs=2)
     monkeypatch.setattr("probe.heads.wide._SCORE_BYTES", 1000)
     monkeypatch.setattr("probe.heads.wide._LOSS_ROWS", 7)
     rows = np.arange(100, 160)
@@ -188,15 +196,15 @@ def test_losses_and_logits_are_those_of_the_heads_arrays(pair, monkeypatch):
         expected = predict_proba(head_arrays(scaler, weights["kernel"], weights["bias"]), features[rows])
         assert np.abs(softmax(wide.logits(features, rows, scaler)[:, at]) - expected).max() < 1e-6
         loss = -np.log(expected[np.arange(60), labels[rows]]).mean()
-        assert wide.losses(features, labels, rows, scaler)[at] == pytest.approx(loss, rel=1e-5)
+        assert wide.losses(features, labels, rows, scaler=scaler)[at] == pytest.approx(loss, rel=1e-5)
 
 
 def test_rows_that_come_in_many_chunks_train_the_same_heads(pair, wide_dense, monkeypatch):
     wide, features, labels, scaler = pair
-    wide.fit(features, labels, np.arange(100), scaler, 2)
+    wide.fit(features, labels, np.arange(100), scaler=scaler, epochs=2)
     # Batches of 32 rows of 40 numbers in float32 have 5,120 bytes: two of the four in a chunk.
     monkeypatch.setattr("probe.heads.wide._CHUNK_BYTES", 10_240)
     pieces = wide_dense(Architecture(40, 2), [Column(3e-1, 0.0), Column(3e-3, 0.0)], seed=1, rows=100)
-    pieces.fit(features, labels, np.arange(100), scaler, 2)
+    pieces.fit(features, labels, np.arange(100), scaler=scaler, epochs=2)
     for at in range(2):
         assert np.allclose(wide.weights(at)["kernel"], pieces.weights(at)["kernel"], atol=1e-5)

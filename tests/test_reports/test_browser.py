@@ -40,7 +40,7 @@ def site(tmp_path, make_run, make_predictions, make_png, curves, table):
         return {name: images[int(name[-2:])] for name in names if name != "test/0001"}
 
     # A folder that a URL has to quote.
-    return write_site(runs, tmp_path / "my site #1", look, "2026-11-24T12:00:00+00:00")
+    return write_site(runs, tmp_path / "my site #1", look, created="2026-11-24T12:00:00+00:00")
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ class Corpus:
     def publish(self, letters: str, quarantined: str = "", split: str = "train", name: str = "flowers"):
         ledger = self.ledger(letters, quarantined)
         key = self.key(ledger, split)
-        found = self.store.publish_set(key, ledger, self.pool, replace(self.provenance, dataset=name))
-        self.store.name_set(name, split, "toy", key.digest, CREATED)
+        found = self.store.publish_set(key, ledger, self.pool, provenance=replace(self.provenance, dataset=name))
+        self.store.name_set(name, split, "toy", key=key.digest, created=CREATED)
         return found
 
 

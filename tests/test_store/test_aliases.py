@@ -147,8 +147,8 @@ def test_as_of_gives_what_the_name_meant_then(corpus):
     first, second = corpus.publish("ab"), corpus.publish("abc")
     store = corpus.store
     # The fixture names at one instant; name them again, dated.
-    store.name_set("dated", "train", "toy", first.key, "2026-02-01T00:00:00Z")
-    store.name_set("dated", "train", "toy", second.key, "2026-03-01T00:00:00Z")
+    store.name_set("dated", "train", "toy", key=first.key, created="2026-02-01T00:00:00Z")
+    store.name_set("dated", "train", "toy", key=second.key, created="2026-03-01T00:00:00Z")
     assert store.get("dated", "train", "toy").key == second.key
     assert store.get("dated", "train", "toy", as_of="2026-02-15").key == first.key
     assert store.get("dated", "train", "toy", as_of="2026-02-01T00:00:00Z").key == first.key
@@ -166,7 +166,7 @@ def test_message_about_a_missing_set_says_how_many_it_does_not_list(corpus):
     with pytest.raises(FeatureSetNotFound, match=r"n7 / train / toy\.$"):
         corpus.store.get("x", "train", "toy")
     for number in range(8, 11):
-        corpus.store.name_set(f"o{number}", "train", "toy", found.key, "2026-02-01T00:00:00Z")
+        corpus.store.name_set(f"o{number}", "train", "toy", key=found.key, created="2026-02-01T00:00:00Z")
     with pytest.raises(FeatureSetNotFound, match=r"n7 / train / toy; and 3 more, see 'linprobe store ls'\.$"):
         corpus.store.get("x", "train", "toy")
 

@@ -154,7 +154,7 @@ def test_set_that_its_name_has_left_is_not_current(corpus):
 def test_configured_name_goes_before_the_source(corpus):
     corpus.add("ab")
     found = corpus.publish("ab", name="flowers")
-    corpus.store.name_set("folder:/data/flowers", "train", "toy", found.key, "2026-01-02T03:04:05Z")
+    corpus.store.name_set("folder:/data/flowers", "train", "toy", key=found.key, created="2026-01-02T03:04:05Z")
     assert corpus.store.catalog()["dataset"].tolist() == ["flowers"]
     assert corpus.store.get("folder:/data/flowers", "train", "toy").key == found.key
     assert corpus.store.splits("flowers", "toy") == ["train"]
@@ -191,13 +191,13 @@ def test_name_of_a_set_that_was_removed_says_so(corpus, flowers):
 
 def test_set_that_is_not_there_any_more_cannot_be_named(store):
     with pytest.raises(StoreBusy, match=r"sets/0{64}: taken away by 'linprobe store gc' meanwhile; run it again"):
-        store.name_set("flowers", "train", "toy", "0" * 64, "2026-01-01T00:00:00Z")
+        store.name_set("flowers", "train", "toy", key="0" * 64, created="2026-01-01T00:00:00Z")
 
 
 def test_set_of_another_writer_is_durable_before_it_is_named(corpus, flowers, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
-    corpus.store.name_set("birds", "train", "toy", flowers.key, "2026-01-01T00:00:00Z")
+    corpus.store.name_set("birds", "train", "toy", key=flowers.key, created="2026-01-01T00:00:00Z")
     assert synced[0] == str(corpus.store.path / "sets")
     assert any("/aliases/" in path for path in synced[1:])
 

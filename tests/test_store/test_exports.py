@@ -54,7 +54,7 @@ def test_csv_spells_every_float_so_that_it_comes_back(corpus, tmp_path):
     pool.add(numbers, [corpus.content("a")])
     ledger = corpus.ledger("a", ids=['quo"te, comma\nand line'])
     key = replace(corpus.key(ledger), pool=pool.folder.name)
-    export_set(corpus.store.publish_set(key, ledger, pool, corpus.provenance), tmp_path / "a.csv", "csv")
+    export_set(corpus.store.publish_set(key, ledger, pool, provenance=corpus.provenance), tmp_path / "a.csv", "csv")
     frame = pd.read_csv(tmp_path / "a.csv", dtype=dict.fromkeys([f"f{n:04d}" for n in range(500)], np.float32))
     np.testing.assert_array_equal(frame.iloc[:, 3:].to_numpy(), numbers)
     assert frame["example_id"].tolist() == ['quo"te, comma\nand line']
@@ -90,7 +90,7 @@ def test_half_precision_is_exported_as_it_is_stored(store, corpus, tmp_path, exp
     ledger = corpus.ledger("a")
     key = replace(corpus.key(ledger), pool=pool.folder.name)
     path = tmp_path / f"half.{export_format}"
-    export_set(store.publish_set(key, ledger, pool, corpus.provenance), path, export_format)
+    export_set(store.publish_set(key, ledger, pool, provenance=corpus.provenance), path, export_format)
     expected = np.array([0.1, 2, 3], np.float16)
     if export_format == "parquet":
         found = pyarrow.parquet.read_table(path)["features"].to_pylist()[0]

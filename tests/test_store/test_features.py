@@ -34,7 +34,7 @@ def build(segments):
         return ArrayRows(shards[name])
 
     plain = np.concatenate([shards[s.shard][s.first : s.first + s.rows] for s in segments])
-    return Features(segments, DIM, np.dtype(np.float32), open_rows), plain, opened
+    return Features(segments, DIM, np.dtype(np.float32), open_rows=open_rows), plain, opened
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_many_rows_are_read_from_the_file_and_few_are_copied_from_the_mapping(mo
     shards = {name: np.arange(80 * DIM, dtype=np.float32).reshape(80, DIM) + at for at, name in enumerate("pq")}
     rows = {name: ArrayRows(array) for name, array in shards.items()}
     segments = [Segment("p", 3, 40), Segment("q", 0, 4), Segment("q", 20, 36)]
-    features = Features(segments, DIM, np.dtype(np.float32), rows.__getitem__)
+    features = Features(segments, DIM, np.dtype(np.float32), open_rows=rows.__getitem__)
     expected = np.concatenate([shards[s.shard][s.first : s.first + s.rows] for s in segments])
     np.testing.assert_array_equal(np.array(features), expected)
     np.testing.assert_array_equal(features[10:70], expected[10:70])
@@ -101,7 +101,7 @@ def test_shards_of_one_read_are_opened_side_by_side_and_each_once():
         return shards[name]
 
     segments = [Segment(name, 0, 20) for name in "pqr"]
-    features = Features(segments, DIM, np.dtype(np.float32), open_rows)
+    features = Features(segments, DIM, np.dtype(np.float32), open_rows=open_rows)
     assert np.array(features)[:, 0].tolist() == [0] * 20 + [1] * 20 + [2] * 20
     assert features[[0, 59]][:, 0].tolist() == [0, 2]
     assert sorted(opened) == ["p", "q", "r"]
@@ -122,7 +122,7 @@ def test_damage_in_one_of_several_shards_is_raised():
 
     segments = [Segment(name, 0, 20) for name in "pqr"]
     with pytest.raises(DamagedStore, match="q is torn"):
-        np.array(Features(segments, DIM, np.dtype(np.float32), open_rows))
+        np.array(Features(segments, DIM, np.dtype(np.float32), open_rows=open_rows))
 
 
 @settings(max_examples=120, deadline=None)

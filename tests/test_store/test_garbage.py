@@ -35,8 +35,8 @@ def publish_named(corpus, letters, created, name="flowers"):
     ledger = corpus.ledger(letters)
     key = corpus.key(ledger)
     provenance = replace(corpus.provenance, created=created)
-    found = corpus.store.publish_set(key, ledger, corpus.pool, provenance)
-    corpus.store.name_set(name, "train", "toy", key.digest, created)
+    found = corpus.store.publish_set(key, ledger, corpus.pool, provenance=provenance)
+    corpus.store.name_set(name, "train", "toy", key=key.digest, created=created)
     return found
 
 
@@ -109,7 +109,7 @@ def test_set_goes_when_its_name_has_long_meant_another_and_as_of_works_within_th
 
 
 def test_set_whose_name_has_ended_is_an_old_one(corpus, aged):
-    assert corpus.store.end_name("flowers", "train", "toy", "2026-02-01T00:00:00Z")
+    assert corpus.store.end_name("flowers", "train", "toy", created="2026-02-01T00:00:00Z")
     age(corpus.store.path)
     since = 1769904000.0  # 2026-02-01T00:00:00Z
     assert kinds(collect(corpus, now=since + 29 * DAY)) == []
@@ -122,7 +122,7 @@ def test_set_whose_name_has_ended_is_an_old_one(corpus, aged):
 
 def test_set_that_was_never_named_goes_when_it_is_old(corpus, aged):
     ledger = corpus.ledger("ab")
-    corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, corpus.provenance)
+    corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, provenance=corpus.provenance)
     age(corpus.store.path)
     assert kinds(collect(corpus, now=MADE + 29 * DAY)) == []
     assert kinds(collect(corpus, now=MADE + 31 * DAY)) == ["set"]
@@ -130,7 +130,7 @@ def test_set_that_was_never_named_goes_when_it_is_old(corpus, aged):
 
 def test_set_that_was_copied_here_lately_stays_whatever_it_says_of_itself(corpus, aged):
     ledger = corpus.ledger("ab")
-    found = corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, corpus.provenance)
+    found = corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, provenance=corpus.provenance)
     age(found.folder, NOW - DAY)
     assert kinds(collect(corpus)) == []
 
@@ -153,7 +153,7 @@ def test_sets_of_views_that_a_run_used_stay(corpus, aged, probe_result):
 
 def test_name_given_again_keeps_its_set(corpus, aged):
     publish_named(corpus, "ab", "2026-01-03T00:00:00Z")
-    corpus.store.name_set("flowers", "train", "toy", aged.key, "2026-01-04T00:00:00Z")
+    corpus.store.name_set("flowers", "train", "toy", key=aged.key, created="2026-01-04T00:00:00Z")
     age(corpus.store.path)
     found = collect(corpus)
     assert kinds(found) == ["name", "set"]
@@ -252,7 +252,7 @@ def test_job_that_refers_to_a_shard_just_taken_away_notices_and_the_shard_goes_b
             real_index = dict(pool.index())
             monkeypatch.setattr(pool, "index", lambda: real_index)
             monkeypatch.setattr("store.publication._locate", lambda *_: located)
-            corpus.store.publish_set(corpus.key(ledger), ledger, pool, corpus.provenance)
+            corpus.store.publish_set(corpus.key(ledger), ledger, pool, provenance=corpus.provenance)
         except StoreBusy as error:
             errors.append(str(error))
 
@@ -276,7 +276,7 @@ def test_job_that_counts_on_rows_that_are_gone_is_told_to_run_again(corpus, aged
     assert kinds(collect(corpus)) == ["shard"]
     ledger = corpus.ledger("pq")
     with pytest.raises(StoreBusy, match="taken away by 'linprobe store gc' meanwhile; run it again"):
-        corpus.store.publish_set(corpus.key(ledger), ledger, pool, corpus.provenance)
+        corpus.store.publish_set(corpus.key(ledger), ledger, pool, provenance=corpus.provenance)
     corpus.add("pq")
     assert corpus.publish("pq").features[:].tolist() == corpus.features("pq").tolist()
 
@@ -284,7 +284,7 @@ def test_job_that_counts_on_rows_that_are_gone_is_told_to_run_again(corpus, aged
 def test_set_that_is_named_while_it_is_taken_away_goes_back(corpus, aged, monkeypatch):
     ledger = corpus.ledger("ab")
     key = corpus.key(ledger).digest
-    corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, corpus.provenance)
+    corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, provenance=corpus.provenance)
     age(corpus.store.path)
     published = corpus.store._published("sets")
     answers = [published]  # a job that has seen the set just before
@@ -293,7 +293,7 @@ def test_set_that_is_named_while_it_is_taken_away_goes_back(corpus, aged, monkey
     def name():
         monkeypatch.setattr(corpus.store, "_published", lambda kind: answers.pop() if answers else real(kind))
         with pytest.raises(StoreBusy, match=f"sets/{key}: taken away by 'linprobe store gc' meanwhile; run it again"):
-            corpus.store.name_set("trees", "train", "toy", key, OLD)
+            corpus.store.name_set("trees", "train", "toy", key=key, created=OLD)
 
     assert crossing(monkeypatch, "sets", name) == []
     found = collect(corpus)

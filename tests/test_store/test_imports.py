@@ -24,7 +24,9 @@ def saved(tmp_path):
 
 
 def taken(store, path, name="elsewhere", extractor="clip"):
-    return import_features(store, read_features(path), name, extractor, f"import:{path}", CREATED)
+    return import_features(
+        store, read_features(path), name, extractor=extractor, source=f"import:{path}", created=CREATED
+    )
 
 
 def test_imported_features_are_a_set_like_any_other(store, saved):

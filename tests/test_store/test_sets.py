@@ -118,7 +118,7 @@ def test_no_hdf5_file_holds_the_time_at_which_it_was_written(corpus):
 def test_two_images_of_equal_content_share_a_row(corpus):
     corpus.add("ab")
     ledger = corpus.ledger("aba", ids=["1.png", "2.png", "3.png"])
-    found = corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, corpus.provenance)
+    found = corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, provenance=corpus.provenance)
     assert found.features[:].tolist() == [[0, 0.5, 0], [1, 1.5, -1], [0, 0.5, 0]]
     with h5py.File(found.path) as file:
         assert file["features"][()].tolist() == found.features[:].tolist()
@@ -156,7 +156,7 @@ def test_arrays_are_read_only(flowers, name):
 def test_ids_come_back_letter_for_letter(corpus, ids):
     corpus.add("ab")
     ledger = corpus.ledger("ab", ids=ids)
-    found = corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, corpus.provenance)
+    found = corpus.store.publish_set(corpus.key(ledger), ledger, corpus.pool, provenance=corpus.provenance)
     assert found.example_ids.tolist() == ids
     assert found.ledger()["example_id"].tolist() == ids
 
@@ -184,7 +184,7 @@ def test_table_that_a_set_cannot_hold_is_refused_and_nothing_published(corpus, c
     corpus.add("ab")
     ledger = corpus.ledger("ab")
     with pytest.raises(ValueError, match=message):
-        corpus.store.publish_set(corpus.key(ledger), change(ledger), corpus.pool, corpus.provenance)
+        corpus.store.publish_set(corpus.key(ledger), change(ledger), corpus.pool, provenance=corpus.provenance)
     assert list(corpus.store.sets()) == []
 
 
@@ -193,7 +193,10 @@ def test_row_that_the_pool_has_no_more_is_asked_for_again(corpus):
     ledger = corpus.ledger("ab")
     with pytest.raises(StoreBusy, match=rf"b.png: a row for {'9' * 64} expected in the pool, none found"):
         corpus.store.publish_set(
-            corpus.key(ledger), changed(ledger, "content_sha256", 1, "9" * 64), corpus.pool, corpus.provenance
+            corpus.key(ledger),
+            changed(ledger, "content_sha256", 1, "9" * 64),
+            corpus.pool,
+            provenance=corpus.provenance,
         )
     assert list(corpus.store.sets()) == []
 
@@ -234,7 +237,7 @@ def test_shards_of_other_writers_are_durable_before_the_set_is(corpus, monkeypat
     monkeypatch.setattr(os, "fsync", lambda d: (events.append(os.readlink(f"/proc/self/fd/{d}")), fsync(d))[1])
     monkeypatch.setattr(os, "rename", lambda a, b: (events.append("rename"), rename(a, b))[1])
     ledger = corpus.ledger("ab")
-    corpus.store.publish_set(corpus.key(ledger), ledger, other, corpus.provenance)
+    corpus.store.publish_set(corpus.key(ledger), ledger, other, provenance=corpus.provenance)
     assert events.index(str(corpus.pool.folder / "shards")) < events.index("rename")
 
 

@@ -118,7 +118,7 @@ def test_set_that_a_name_means_is_missed(full, flowers):
 
 
 def test_name_that_has_ended_misses_no_set(full, flowers):
-    full.end_name("flowers", "train", "toy", "2026-02-01T00:00:00Z")
+    full.end_name("flowers", "train", "toy", created="2026-02-01T00:00:00Z")
     assert verify_store(full.path, is_deep=True).is_sound
     shutil.rmtree(flowers.folder)
     assert verify_store(full.path).is_sound

@@ -66,8 +66,8 @@ def publish(fs: FeatureStore, key: PoolKey, table: pd.DataFrame, split: str, cre
         created, "flowers", "folder:/data/flowers", extractor, "stub", "a host", "CPU", 2, {"numpy": "2"},
         seconds=1.5, forward_passes=4, reused=1, ignored=2,
     )  # fmt: skip
-    fs.publish_set(set_key, table, fs.pool(key), provenance)
-    fs.name_set("flowers", split, extractor, set_key.digest, created)
+    fs.publish_set(set_key, table, fs.pool(key), provenance=provenance)
+    fs.name_set("flowers", split, extractor, key=set_key.digest, created=created)
     return set_key.digest
 
 
@@ -112,11 +112,18 @@ def make_store(path: Path) -> dict[str, np.ndarray]:
     second = publish(fs, FULL, grown, "train", SECOND, "toy")
     test = publish(fs, FULL, ledger([ids[3], ids[7]], [1, 0], hashes[[3, 7]]), "test", FIRST, "toy")
     publish(fs, HALF, ledger(ids[:3], [0, 1, 1], hashes[:3]), "train", FIRST, "toy half")
-    fs.name_set("an old name", "train", "toy", first, FIRST)
-    fs.end_name("an old name", "train", "toy", SECOND)
+    fs.name_set("an old name", "train", "toy", key=first, created=FIRST)
+    fs.end_name("an old name", "train", "toy", created=SECOND)
     elsewhere = rows(4, 3, 5)
     np.savez(path.parent / "elsewhere.npz", features=elsewhere, labels=[2, 0, 1, 0], class_names=["x", "y", "z"])
-    import_features(fs, read_features(path.parent / "elsewhere.npz"), "elsewhere", "clip", "elsewhere.npz", THIRD)
+    import_features(
+        fs,
+        read_features(path.parent / "elsewhere.npz"),
+        "elsewhere",
+        extractor="clip",
+        source="elsewhere.npz",
+        created=THIRD,
+    )
     result = run({"train": second, "test": test})
     fs.publish_run(result)
     return {
