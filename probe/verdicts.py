@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from probe.comparison import pair_predictions
 from probe.errors import NotComparable
 from probe.paired_tests import holm
-from store import ProbeResult
+from store import ProbeResult, RunRecord
 
 __all__ = ["Verdict", "find_disagreements", "judge_runs"]
 
@@ -60,7 +59,7 @@ def judge_runs(runs: Iterable[ProbeResult]) -> dict[str, Verdict]:
     return verdicts
 
 
-def _key(run: ProbeResult, names: Sequence[str]) -> str:
+def _key(run: RunRecord, names: Sequence[str]) -> str:
     config = {**run.config, "views": run.views}
     return json.dumps([config[name] for name in names], sort_keys=True)
 
@@ -71,6 +70,9 @@ def _best(runs: Sequence[ProbeResult]) -> ProbeResult:
 
 
 def _p_values(best: ProbeResult, runs: Sequence[ProbeResult]) -> dict[str, float]:
+    # The tests of pairs import pandas; what heads contradict each other in is told without.
+    from probe.comparison import pair_predictions
+
     found: dict[str, float] = {}
     for run in runs:
         if run is best:
@@ -82,7 +84,7 @@ def _p_values(best: ProbeResult, runs: Sequence[ProbeResult]) -> dict[str, float
     return dict(zip(found, holm(list(found.values())), strict=True))
 
 
-def find_disagreements(runs: Iterable[ProbeResult]) -> dict[str, str]:
+def find_disagreements(runs: Iterable[RunRecord]) -> dict[str, str]:
     """Find runs of `dense` and `logistic` on the same features that lie further apart than their intervals.
 
     Both are linear heads trained on the same loss: where each ends near its optimum, they say nearly the same.
@@ -90,13 +92,13 @@ def find_disagreements(runs: Iterable[ProbeResult]) -> dict[str, str]:
     Returns:
         Run id → what to be warned of.
     """
-    questions: dict[str, list[ProbeResult]] = {}
+    questions: dict[str, list[RunRecord]] = {}
     for run in runs:
         questions.setdefault(_key(run, _QUESTION), []).append(run)
     return {run_id: text for answers in questions.values() for run_id, text in _disagreements(answers)}
 
 
-def _disagreements(answers: Sequence[ProbeResult]) -> Iterable[tuple[str, str]]:
+def _disagreements(answers: Sequence[RunRecord]) -> Iterable[tuple[str, str]]:
     for dense in (run for run in answers if run.config["head"] == "dense"):
         for logistic in (run for run in answers if run.config["head"] == "logistic"):
             if not (_lies_outside(dense, logistic) and _lies_outside(logistic, dense)):
@@ -109,5 +111,5 @@ def _disagreements(answers: Sequence[ProbeResult]) -> Iterable[tuple[str, str]]:
             yield logistic.run_id, text
 
 
-def _lies_outside(run: ProbeResult, other: ProbeResult) -> bool:
+def _lies_outside(run: RunRecord, other: RunRecord) -> bool:
     return not other.metrics["accuracy_low"] <= run.metrics["accuracy"] <= other.metrics["accuracy_high"]

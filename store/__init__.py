@@ -23,7 +23,7 @@ from store.garbage import Garbage, GarbageCollection, GarbageRule, collect_garba
 from store.imports import IMPORTED, ImportedFeatures, import_features, read_features
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
 from store.pool import Pool
-from store.results import ProbeResult
+from store.results import ProbeResult, RunRecord
 from store.sets import LEDGER_COLUMNS, FeatureSet
 from store.verification import Problem, Verification, verify_store
 
@@ -49,6 +49,7 @@ __all__ = [
     "Provenance",
     "RowsUnavailable",
     "RunNotFound",
+    "RunRecord",
     "SetKey",
     "StoreBusy",
     "StoreError",

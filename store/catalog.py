@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,9 @@ from store.opening import make_store, require_store
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
 from store.publication import publish_set
-from store.results import ProbeResult, RunFolder, publish_run
+from store.results import ProbeResult, RunFolder, RunRecord, publish_run
 from store.results import find_damage as find_run_damage
-from store.run_table import run_rows
+from store.run_table import run_documents, run_rows
 from store.sets import FeatureSet
 
 if TYPE_CHECKING:
@@ -93,6 +93,14 @@ class FeatureStore:
         """
         import pandas as pd
 
+        frame = pd.DataFrame(self.catalog_rows(), columns=list(_CATALOG_COLUMNS))
+        frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
+        # An empty table would have no types, and could not be filtered.
+        frame = frame.astype({**dict.fromkeys(("dim", "rows", "quarantined", "bytes"), "int64"), "is_current": bool})
+        return frame.sort_values(["dataset", "extractor", "split", "created"], ignore_index=True)
+
+    def catalog_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of `catalog` as plain data, in the same order; pandas is not imported for them."""
         current = {
             alias.set_key: alias for alias in sorted(self._aliases.current(), key=lambda a: ":" not in a.dataset)
         }
@@ -102,11 +110,7 @@ class FeatureStore:
                 rows.append(_catalog_row(features, current.get(features.key)))
             except DamagedStore as error:
                 _logger.warning("%s The set is left out.", error)
-        frame = pd.DataFrame(rows, columns=list(_CATALOG_COLUMNS))
-        frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
-        # An empty table would have no types, and could not be filtered.
-        frame = frame.astype({**dict.fromkeys(("dim", "rows", "quarantined", "bytes"), "int64"), "is_current": bool})
-        return frame.sort_values(["dataset", "extractor", "split", "created"], ignore_index=True)
+        return sorted(rows, key=lambda row: tuple(row[name] for name in ("dataset", "extractor", "split", "created")))
 
     def sets(self) -> Iterator[FeatureSet]:
         """Yield every published set, in the order of their keys; a damaged one is left out and logged."""
@@ -305,12 +309,33 @@ class FeatureStore:
         """
         import pandas as pd
 
-        rows, damage = run_rows(self.path, self._published("runs"))
-        for run_id, sentence in damage.items():
-            _logger.warning("%s The run %s is left out.", sentence, run_id[:12])
+        rows = self.results_rows()
         if not rows:
             return pd.DataFrame(columns=["run_id", "dataset", "extractor", "head", "accuracy", "created"])
-        return pd.DataFrame(rows).sort_values(["created", "run_id"], ignore_index=True)
+        return pd.DataFrame(rows)
+
+    def results_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of `results` as plain data, in the same order; pandas is not imported for them."""
+        rows, damage = run_rows(self.path, self._published("runs"))
+        self._log_damage(damage)
+        return sorted(rows, key=lambda row: (row["created"], row["run_id"]))
+
+    def records(self) -> list[RunRecord]:
+        """Return what every run says of itself, in the order of their ids; a damaged one is left out and logged.
+
+        The table of a selection is left out. What was read once is kept in the disposable cache, see `store.run_table`.
+        """
+        documents, damage = run_documents(self.path, self._published("runs"))
+        self._log_damage(damage)
+        return [RunRecord.of_document(run_id, document) for run_id, document in documents.items()]
+
+    def record(self, run_id: str) -> RunRecord:
+        """Return what a run says of itself, by id, unique prefix or `DATASET/EXTRACTOR/HEAD` (its newest)."""
+        return RunFolder(self.path / "runs" / self.find_run(run_id)).record()
+
+    def _log_damage(self, damage: Mapping[str, str]) -> None:
+        for run_id, sentence in damage.items():
+            _logger.warning("%s The run %s is left out.", sentence, run_id[:12])
 
     def predictions(self, run_id: str) -> "pd.DataFrame":
         """Return a run's predictions, a row per test example."""

@@ -25,7 +25,16 @@ from store.hdf5 import read_checked
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PREDICTION_COLUMNS", "RUN_PARTS", "ProbeResult", "RunFolder", "find_damage", "publish_run", "run_row"]
+__all__ = [
+    "PREDICTION_COLUMNS",
+    "RUN_PARTS",
+    "ProbeResult",
+    "RunFolder",
+    "RunRecord",
+    "find_damage",
+    "publish_run",
+    "run_row",
+]
 
 PREDICTION_COLUMNS = (
     "example_id", "content_sha256", "group", "label", "predicted", "is_correct", "confidence", "label_probability"
@@ -35,9 +44,9 @@ PREDICTION_COLUMNS = (
 _NO_VIEWS = 0
 
 
-@dataclass(frozen=True)
-class ProbeResult:
-    """One probe run.
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What run.json says of a run: all but its tables and arrays. No library is needed to read it.
 
     Attributes:
         run_id: digest of sets, splits, head configuration, seed and protocol version.
@@ -50,9 +59,6 @@ class ProbeResult:
             `notes`.
         metrics: name → number; `accuracy` with `accuracy_low` and `accuracy_high` (95%).
         class_names: in label order.
-        predictions: a row per test example, columns `PREDICTION_COLUMNS`.
-        curves: a row per epoch; empty for a head that has none.
-        head: name → array: what the trained head is, enough to predict again.
         fit: how the final fit went: `converged`, `iterations`, and what the head adds.
         warnings: what a reader must know before believing the numbers.
         seconds: from selection to test metrics.
@@ -66,9 +72,6 @@ class ProbeResult:
     selection: Mapping[str, Any]
     metrics: Mapping[str, float]
     class_names: tuple[str, ...]
-    predictions: "pd.DataFrame"
-    curves: "pd.DataFrame"
-    head: Mapping[str, np.ndarray]
     fit: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -79,6 +82,27 @@ class ProbeResult:
     def views(self) -> int:
         """How many views of each training image it was trained on; 0 where its configuration does not say."""
         return int(self.config.get("views", _NO_VIEWS))
+
+    @classmethod
+    def of_document(cls, run_id: str, document: Mapping[str, Any]) -> "RunRecord":
+        """Return what a run.json says."""
+        lists = {name: tuple(document[name]) for name in ("class_names", "warnings")}
+        return RunRecord(run_id=run_id, **{**document, **lists})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult(RunRecord):
+    """One probe run, whole.
+
+    Attributes:
+        predictions: a row per test example, columns `PREDICTION_COLUMNS`.
+        curves: a row per epoch; empty for a head that has none.
+        head: name → array: what the trained head is, enough to predict again.
+    """
+
+    predictions: "pd.DataFrame"
+    curves: "pd.DataFrame"
+    head: Mapping[str, np.ndarray]
 
 
 RUN_PARTS = ("run.json", "predictions.parquet", "curves.parquet", "head.npz")
@@ -190,18 +214,19 @@ class RunFolder:
         """Return the whole run."""
         import pandas as pd
 
-        document = self.document()
-        document["class_names"] = tuple(document["class_names"])
-        document["warnings"] = tuple(document["warnings"])
+        record = self.record()
         with np.load(io.BytesIO(self.part("head.npz")), allow_pickle=False) as arrays:
             head = {name: arrays[name] for name in arrays.files}
         return ProbeResult(
-            run_id=self.folder.name,
+            **{name: getattr(record, name) for name in ("run_id", *_DOCUMENT)},
             predictions=self.predictions(),
             curves=pd.read_parquet(io.BytesIO(self.part("curves.parquet"))),
             head=head,
-            **document,
         )
+
+    def record(self) -> RunRecord:
+        """Return what run.json says, typed; the run's tables are not read."""
+        return RunRecord.of_document(self.folder.name, self.document())
 
     def document(self) -> dict[str, Any]:
         """Return what run.json says; the run's tables are not read."""

@@ -21,7 +21,7 @@ from store.commit import publish_file
 from store.errors import DamagedStore
 from store.results import RunFolder, run_row
 
-__all__ = ["run_rows"]
+__all__ = ["run_documents", "run_rows"]
 
 _logger = logging.getLogger(__name__)
 # So many runs are read from their folders rather than write the file again for each new one.
@@ -35,6 +35,17 @@ _Document = dict[str, Any]
 
 def run_rows(root: Path, run_ids: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Return a flat row per run, see `run_row`, and by run id what is wrong with those that have none.
+
+    Args:
+        root: the store.
+        run_ids: of published runs.
+    """
+    documents, damage = run_documents(root, run_ids)
+    return [run_row(run_id, document) for run_id, document in documents.items()], damage
+
+
+def run_documents(root: Path, run_ids: Sequence[str]) -> tuple[dict[str, _Document], dict[str, str]]:
+    """Return run.json of each run, without the table of its selection; and what is wrong with those that have none.
 
     Args:
         root: the store.
@@ -57,7 +68,7 @@ def run_rows(root: Path, run_ids: Sequence[str]) -> tuple[list[dict[str, Any]], 
             damage[run_id] = str(error)
     if fresh > _FRESH:
         _write(path, known)
-    return [run_row(run_id, document) for run_id, (_, document) in known.items()], damage
+    return {run_id: document for run_id, (_, document) in known.items()}, damage
 
 
 def _without_table(document: _Document) -> _Document:

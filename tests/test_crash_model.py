@@ -54,8 +54,8 @@ def run():
     )  # fmt: skip
     config = dict.fromkeys(("dataset", "extractor", "head", "shots", "train", "validation", "test"), "x") | {"seed": 0}
     return ProbeResult(
-        "ab" * 32, config, {"n_test": 1}, {"selected": {}}, {"accuracy": 1.0}, ("a", "b"), predictions,
-        pd.DataFrame({"epoch": [1]}), {"kernel": np.eye(2)}, {"converged": True}, created=CREATED,
+        run_id="ab" * 32, config=config, counts={"n_test": 1}, selection={"selected": {}}, metrics={"accuracy": 1.0}, class_names=("a", "b"), predictions=predictions,
+        curves=pd.DataFrame({"epoch": [1]}), head={"kernel": np.eye(2)}, fit={"converged": True}, created=CREATED,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from linprobe.job.plan import Selection
 from linprobe.job.session import Session
 from linprobe.models.runs import name_limits
 from probe import ProbeRequest, find_disagreements, run_id, run_probe
-from store import FeatureSet, FeatureSetNotFound, FeatureStore, ProbeResult
+from store import FeatureSet, FeatureSetNotFound, FeatureStore, RunRecord
 
 __all__ = ["ProbeOptions", "ProbeOutcome", "all_cached", "parse_shares", "parse_shots", "probe_all"]
 
@@ -192,7 +192,7 @@ class _Asked:
         ]
         if len({row["head"] for row in own}) < 2:
             return
-        found = find_disagreements(self.store.run(row["run_id"]) for row in own)
+        found = find_disagreements(self.store.record(row["run_id"]) for row in own)
         for row in own:
             if row["run_id"] in found:
                 row["warnings"].append(found[row["run_id"]])
@@ -220,7 +220,7 @@ class _Asked:
         view_sets = find_view_sets(self.store, request, self.sets)
         identity = run_id(request, self.sets, view_sets)
         if self.store.has_run(identity):
-            return _row(self.store.run(identity), "cached")
+            return _row(self.store.record(identity), "cached")
         session = self.session
         result = run_probe(
             request,
@@ -247,10 +247,8 @@ def all_cached(store: FeatureStore, selection: Selection) -> tuple[Selection, fr
         FeatureSetNotFound: nothing is cached.
         ConfigError: an extractor is named that nothing is cached of.
     """
-    catalog = store.catalog()
-    sets = catalog[catalog["is_current"]]
+    named = {(row["dataset"], row["extractor"]) for row in store.catalog_rows() if row["is_current"]}
     # Views are for training alone.
-    named = zip(sets["dataset"].astype(str), sets["extractor"].astype(str), strict=True)
     pairs = {(dataset, extractor) for dataset, extractor in named if not split_view_name(extractor)[1]}
     if not pairs:
         raise FeatureSetNotFound(f"{store.path}: no features are cached yet; run 'linprobe extract' first.")
@@ -275,9 +273,8 @@ def _default_seeds(shots: int | str, share: float) -> int:
 def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, FeatureSet]:
     splits = store.splits(dataset, extractor)
     if not splits:
-        sets = store.catalog()
-        current = sets[sets["is_current"]]
-        known = sorted({f"{row.dataset} by {row.extractor}" for row in current.itertuples()})
+        current = [row for row in store.catalog_rows() if row["is_current"]]
+        known = sorted({f"{row['dataset']} by {row['extractor']}" for row in current})
         hint = nearest(f"{dataset} by {extractor}", known) if known else "nothing is there yet"
         raise FeatureSetNotFound(
             f"no cached features of {dataset} by {extractor} in {store.path}: {hint}; run 'linprobe extract' with the "
@@ -286,7 +283,7 @@ def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, Featur
     return {split: store.get(dataset, split, extractor) for split in splits}
 
 
-def _row(result: ProbeResult, status: str) -> dict[str, Any]:
+def _row(result: RunRecord, status: str) -> dict[str, Any]:
     named = ("dataset", "extractor", "head", "seed", "shots", "train_share", "train", "validation", "test", "metric")
     return {
         "run_id": result.run_id,

@@ -124,9 +124,15 @@ class WideSteps:
         import tensorflow as tf
 
         # As tensors: a Python number would be compiled into the function, anew for each.
-        numbers = (tf.constant(value, tf.int32) for value in (before, steps, seed % 2**31))
-        arrays = (tf.constant(batches), tf.constant(labels, tf.int32), tf.constant(is_counted))
-        seen, after = self._compiled([tf.convert_to_tensor(array) for array in state], *numbers, *arrays)
+        seen, after = self._compiled(
+            [tf.convert_to_tensor(array) for array in state],
+            tf.constant(before, tf.int32),
+            tf.constant(steps, tf.int32),
+            seed=tf.constant(seed % 2**31, tf.int32),
+            batches=tf.constant(batches),
+            labels=tf.constant(labels, tf.int32),
+            is_counted=tf.constant(is_counted),
+        )
         return [np.asarray(array, np.float64) for array in seen], list(after)
 
     def _run(

@@ -36,8 +36,8 @@ def build_run(name, labels, predicted, *, contents=None, groups=None, class_name
     metrics = {"accuracy": accuracy, "accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.02,
                "balanced_accuracy": accuracy, "nll": 1.0}  # fmt: skip
     return ProbeResult(
-        hashlib.sha256(name.encode()).hexdigest(), {**asked, **config}, {"n_test": len(labels)}, {}, metrics,
-        tuple(class_names), frame, pd.DataFrame(), {}, {"converged": True},
+        run_id=hashlib.sha256(name.encode()).hexdigest(), config={**asked, **config}, counts={"n_test": len(labels)}, selection={}, metrics=metrics,
+        class_names=tuple(class_names), predictions=frame, curves=pd.DataFrame(), head={}, fit={"converged": True},
     )  # fmt: skip
 
 

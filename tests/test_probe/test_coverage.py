@@ -123,7 +123,16 @@ def run_of(name, labels, is_right, groups):
     }
     run_id = hashlib.sha256(name.encode()).hexdigest()
     return ProbeResult(
-        run_id, {}, {}, {}, {}, ("no", "yes"), pd.DataFrame(predictions, index=names), pd.DataFrame(), {}, {}
+        run_id=run_id,
+        config={},
+        counts={},
+        selection={},
+        metrics={},
+        class_names=("no", "yes"),
+        predictions=pd.DataFrame(predictions, index=names),
+        curves=pd.DataFrame(),
+        head={},
+        fit={},
     )
 
 

@@ -42,7 +42,7 @@ def paths(features, labels, scaling, folds):
     classes = int(labels.max()) + 1
     yield SoftmaxPath(features, labels, classes, folds=folds, scaling=scaling)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("probe.sweep.path.are_few", lambda *_: False)
+        patch.setattr("probe.sweep.path.are_few", lambda *_, **__: False)
         yield SoftmaxPath(features, labels, classes, folds=folds, scaling=scaling)
 
 

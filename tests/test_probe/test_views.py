@@ -74,18 +74,18 @@ def fits(monkeypatch) -> Fits:
     softmax, ridge = SoftmaxPath.__init__, RidgePath.__init__
     dense, wide, neighbours, scaler = DenseHead.fit, WideDense.fit, knn.find_neighbours, knn.fit_scaler
 
-    def watched_softmax(self, features, labels, classes, folds, *rest):
+    def watched_softmax(self, features, labels, classes, *, folds, **named):
         for fold in folds:
             fits.saw(features, fold)
-        softmax(self, features, labels, classes, folds, *rest)
+        softmax(self, features, labels, classes, folds=folds, **named)
 
-    def watched_ridge(self, features, labels, classes, rows, scaling):
+    def watched_ridge(self, features, labels, classes, *, rows, scaling):
         fits.saw(features, rows)
-        ridge(self, features, labels, classes, rows, scaling)
+        ridge(self, features, labels, classes, rows=rows, scaling=scaling)
 
-    def watched_dense(self, features, *rest):
+    def watched_dense(self, features, *rest, **named):
         fits.saw(features)
-        dense(self, features, *rest)
+        dense(self, features, *rest, **named)
 
     def watched_wide(self, features, labels, rows, *rest, **named):
         fits.saw(features, rows)

@@ -74,7 +74,7 @@ def test_importing_reports_loads_no_heavy_library():
 def test_writing_a_site_loads_neither_pyplot_nor_tensorflow(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import conftest, pathlib, reports\n"
-        "reports.write_site([conftest.build_run(table=None)], pathlib.Path(sys.argv[2]), lambda r, i: {}, '')\n"
+        "reports.write_site([conftest.build_run(table=None)], pathlib.Path(sys.argv[2]), lambda r, i: {}, created='')\n"
         "print([name for name in ('matplotlib.pyplot', 'tensorflow') if name in sys.modules])"
     ).replace("table=None", "")
     argv = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "site")]
@@ -87,7 +87,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path, make_run, make_png, curves,
     runs = [make_run("a", curves=curves), make_run("b", selection=selection, extractor="pixels")]
     image = make_png(np.zeros((8, 8), np.uint8))
     for out in ("one", "two"):
-        write(runs, tmp_path / out, lambda run, names: dict.fromkeys(names, image), CREATED)
+        write(runs, tmp_path / out, lambda run, names: dict.fromkeys(names, image), created=CREATED)
     one, two = (
         {path.relative_to(tmp_path / out): path.read_bytes() for path in (tmp_path / out).rglob("*") if path.is_file()}
         for out in ("one", "two")
@@ -98,7 +98,7 @@ def test_the_same_runs_give_the_same_bytes(tmp_path, make_run, make_png, curves,
 
 def test_text_files_hold_the_leaderboard(tmp_path, make_run):
     runs = [make_run("a"), make_run("b", extractor="pixels")]
-    index = write(runs, tmp_path / "site", no_images, CREATED)
+    index = write(runs, tmp_path / "site", no_images, created=CREATED)
     frame = leaderboard(runs)
     assert index == tmp_path / "site" / "index.html"
     for name, text in (("csv", to_csv(frame)), ("md", to_markdown(frame)), ("json", to_json(frame))):
@@ -109,7 +109,7 @@ def test_every_link_leads_to_a_file_of_the_site(tmp_path, make_run, make_png, cu
     selection = {"method": "m", "selected": {"C": 0.01}, "table": table, "notes": []}
     runs = [make_run("old", created="2026-11-23T10:00:00+00:00"), make_run("new", curves=curves, selection=selection)]
     image = make_png(np.zeros((8, 8), np.uint8))
-    index = write(runs, tmp_path / "site", lambda run, names: dict.fromkeys(names, image), CREATED)
+    index = write(runs, tmp_path / "site", lambda run, names: dict.fromkeys(names, image), created=CREATED)
     for page in (index, *(run_page(index, run) for run in runs)):
         links = [link for link in _Page(page).links() if link != "data:,"]
         assert links
@@ -119,7 +119,7 @@ def test_every_link_leads_to_a_file_of_the_site(tmp_path, make_run, make_png, cu
 
 def test_an_older_run_keeps_its_page_and_is_listed(tmp_path, make_run):
     old = make_run("old", created="2026-11-23T10:00:00+00:00")
-    index = write([old, make_run("new")], tmp_path / "site", no_images, CREATED)
+    index = write([old, make_run("new")], tmp_path / "site", no_images, created=CREATED)
     text = " ".join(_Page(index).text.split())
     assert "Earlier runs and other seeds (1)" in text
     assert "(2026-11-23T10:00:00+00:00)" in text
@@ -137,7 +137,7 @@ def test_names_from_data_are_text_on_every_page_and_in_no_path(tmp_path, make_ru
     )  # fmt: skip
     run = dataclasses.replace(run, created=evil, versions={evil: evil})
     image = make_png(np.zeros((8, 8), np.uint8))
-    index = write([run], tmp_path / "site", lambda run, names: dict.fromkeys(names, image), evil)
+    index = write([run], tmp_path / "site", lambda run, names: dict.fromkeys(names, image), created=evil)
     assert [len(_Page(page).all("script")) for page in (index, run_page(index, run))] == [1, 0]
     assert not [attributes for _, attributes in _Page(run_page(index, run)).tags if "onerror" in attributes]
     assert evil in _Page(run_page(index, run)).text
@@ -150,7 +150,7 @@ def test_names_from_data_are_text_on_every_page_and_in_no_path(tmp_path, make_ru
 def test_signs_that_no_page_may_hold_are_written_out(tmp_path, make_run):
     # Half a surrogate pair (a folder name in Latin-1), a bell, and a sign that reverses what follows.
     run = make_run(class_names=("caf\udce9", "bell\x07", "\u202edog"), dataset="caf\udce9")
-    index = write([run], tmp_path / "site", no_images, CREATED)
+    index = write([run], tmp_path / "site", no_images, created=CREATED)
     html = run_page(index, run).read_text("utf-8") + index.read_text("utf-8")
     assert all(name in html for name in (r"caf\udce9", r"bell\x07", r"\u202edog"))
     assert not set(html) & set("\x07\u202e")
@@ -163,7 +163,7 @@ def test_a_run_page_says_what_the_run_was(tmp_path, make_run, curves, table):
         fit={"converged": False, "trainable_parameters": 3843, "frozen_parameters": 2257984},
     )  # fmt: skip
     floor = make_run("floor", extractor="pixels", metrics={"accuracy": 0.5})
-    text = text_of(write([run, floor], tmp_path / "site", no_images, CREATED), run)
+    text = text_of(write([run, floor], tmp_path / "site", no_images, created=CREATED), run)
     for said in (
         "70.0% accuracy, 95% interval 40.0% to 90.0%",
         "7 of n = 10 test examples right; +20.0 points over the floor pixels/logistic",
@@ -187,14 +187,14 @@ def test_a_run_page_says_what_the_run_was(tmp_path, make_run, curves, table):
 def test_a_fit_that_did_not_converge_is_told_once(tmp_path, make_run):
     warned = make_run("warned", fit={"converged": False}, warnings=("The fit has not converged in 9 rounds.",))
     silent = make_run("silent", fit={"converged": False})
-    index = write([warned, silent], tmp_path / "site", no_images, CREATED)
+    index = write([warned, silent], tmp_path / "site", no_images, created=CREATED)
     assert "numbers The fit has not converged in 9 rounds. Metrics" in text_of(index, warned)
     assert "numbers The final fit did not converge. Metrics" in text_of(index, silent)
 
 
 def test_set_keys_are_shortened_with_the_whole_in_the_title(tmp_path, make_run):
     run = make_run()
-    page = _Page(run_page(write([run], tmp_path / "site", no_images, CREATED), run))
+    page = _Page(run_page(write([run], tmp_path / "site", no_images, created=CREATED), run))
     assert [code["title"] for code in page.all("code") if "title" in code] == [run.run_id, "5" * 64, "6" * 64]
     assert "5" * 12 in page.text
     assert "5" * 13 not in page.text
@@ -202,7 +202,7 @@ def test_set_keys_are_shortened_with_the_whole_in_the_title(tmp_path, make_run):
 
 def test_the_grid_marks_right_and_wrong_by_more_than_colour(tmp_path, make_run):
     run = make_run()
-    page = run_page(write([run], tmp_path / "site", no_images, CREATED), run)
+    page = run_page(write([run], tmp_path / "site", no_images, created=CREATED), run)
     html = page.read_text("utf-8")
     # Ten examples in the grid, and its three mistakes once more below it.
     assert (html.count('class="tile right"'), html.count('class="tile wrong"')) == (7, 6)
@@ -214,7 +214,7 @@ def test_the_grid_marks_right_and_wrong_by_more_than_colour(tmp_path, make_run):
 
 def test_a_run_without_mistakes_has_no_grid_of_them(tmp_path, make_run, make_predictions):
     run = make_run(frame=make_predictions([0, 1], [0, 1]))
-    text = text_of(write([run], tmp_path / "site", no_images, CREATED), run)
+    text = text_of(write([run], tmp_path / "site", no_images, created=CREATED), run)
     assert "most confident mistakes" not in text
     assert "No test example was confused with another class." in text
 
@@ -229,7 +229,7 @@ def test_pages_ask_only_for_the_images_they_show(tmp_path, make_run, make_predic
         asked.append(list(names))
         return {names[0]: image, names[1]: b"no image"}
 
-    page = run_page(write([run], tmp_path / "site", look, CREATED), run)
+    page = run_page(write([run], tmp_path / "site", look, created=CREATED), run)
     assert [len(names) for names in asked] == [31]
     assert asked[0][:30] == reports.grid_examples(run)
     assert [(image["width"], image["height"]) for image in _Page(page).all("img") if "width" in image] == [
@@ -244,7 +244,7 @@ def test_the_leaderboard_marks_floors_and_tells_only_settings_that_differ(tmp_pa
         make_run("b", head="dense", options={"epochs": 12, "batch": 32}),
         make_run("c", extractor="pixels"),
     ]
-    page = _Page(write(runs, tmp_path / "site", no_images, CREATED))
+    page = _Page(write(runs, tmp_path / "site", no_images, created=CREATED))
     assert len(page.all("tr", **{"class": "floor"})) == 1
     text = " ".join(page.text.split())
     assert "epochs = 12" in text
@@ -257,7 +257,7 @@ def test_the_leaderboard_marks_floors_and_tells_only_settings_that_differ(tmp_pa
 def test_tables_have_headers_with_scope_and_images_have_alternatives(tmp_path, make_run, make_png, curves):
     run = make_run(curves=curves)
     image = make_png(np.zeros((8, 8), np.uint8))
-    index = write([run], tmp_path / "site", lambda run, names: dict.fromkeys(names, image), CREATED)
+    index = write([run], tmp_path / "site", lambda run, names: dict.fromkeys(names, image), created=CREATED)
     for path in (index, run_page(index, run)):
         page = _Page(path)
         assert page.all("html") == [{"lang": "en"}]
@@ -272,13 +272,13 @@ def test_a_thousand_classes_make_a_page(tmp_path, make_run, make_predictions):
     run = make_run(
         frame=make_predictions(labels, (labels + (labels % 7 == 0)) % 1000), class_names=tuple(map(str, range(1000)))
     )
-    index = write([run], tmp_path / "site", no_images, CREATED)
+    index = write([run], tmp_path / "site", no_images, created=CREATED)
     assert sum(path.stat().st_size for path in index.parent.rglob("*") if path.is_file()) < 1_000_000
 
 
 def test_no_runs_are_nothing_to_report(tmp_path):
     with pytest.raises(NothingToReport, match="no probe runs to report; run 'linprobe probe' first"):
-        write([], tmp_path / "site", no_images, CREATED)
+        write([], tmp_path / "site", no_images, created=CREATED)
     assert not (tmp_path / "site").exists()
 
 
@@ -289,7 +289,7 @@ def test_a_foreign_folder_is_refused_before_any_work(tmp_path, make_run):
         raise AssertionError("no image may be looked for")
 
     with pytest.raises(NotAReport, match="nothing was changed"):
-        write([make_run()], tmp_path, look, CREATED)
+        write([make_run()], tmp_path, look, created=CREATED)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -297,15 +297,15 @@ def test_a_foreign_folder_is_refused_before_any_work(tmp_path, make_run):
 def test_a_run_id_that_cannot_name_a_page_is_refused(tmp_path, make_run, run_id):
     run = dataclasses.replace(make_run(), run_id=run_id)
     with pytest.raises(InvalidRun, match="12 or more letters and digits expected"):
-        write([run], tmp_path / "site", no_images, CREATED)
+        write([run], tmp_path / "site", no_images, created=CREATED)
 
 
 def test_two_runs_on_one_page_are_refused_and_one_run_twice_is_not(tmp_path, make_run):
     run = make_run()
     other = dataclasses.replace(run, run_id=run.run_id[:12] + "0" * 52)
     with pytest.raises(DuplicateRun, match=f"both would be runs/{run.run_id[:12]}.html"):
-        write([run, other], tmp_path / "site", no_images, CREATED)
-    write([run, run], tmp_path / "site", no_images, CREATED)
+        write([run, other], tmp_path / "site", no_images, created=CREATED)
+    write([run, run], tmp_path / "site", no_images, created=CREATED)
     assert len(list((tmp_path / "site" / "runs").iterdir())) == 1
 
 
@@ -314,24 +314,24 @@ def test_a_label_without_a_class_is_refused(tmp_path, make_run, column, value):
     run = make_run()
     run.predictions.loc[0, column] = value
     with pytest.raises(InvalidRun, match=f"{column} in 0 to 2 expected"):
-        write([run], tmp_path / "site", no_images, CREATED)
+        write([run], tmp_path / "site", no_images, created=CREATED)
 
 
 def test_a_run_without_predictions_is_refused(tmp_path, make_run, make_predictions):
     run = make_run(frame=make_predictions([], []))
     with pytest.raises(InvalidRun, match="a prediction per test example expected, none found"):
-        write([run], tmp_path / "site", no_images, CREATED)
+        write([run], tmp_path / "site", no_images, created=CREATED)
 
 
 def test_a_lookup_that_fails_leaves_the_old_site(tmp_path, make_run):
-    index = write([make_run("old")], tmp_path / "site", no_images, CREATED)
+    index = write([make_run("old")], tmp_path / "site", no_images, created=CREATED)
     before = index.read_bytes()
 
     def look(run, names):
         raise OSError("the disk with the images is gone")
 
     with pytest.raises(OSError, match="the disk with the images is gone"):
-        write([make_run("new")], tmp_path / "site", look, CREATED)
+        write([make_run("new")], tmp_path / "site", look, created=CREATED)
     assert index.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
@@ -344,7 +344,7 @@ def test_the_first_page_marks_what_cannot_be_told_from_the_best_and_heads_that_d
         best.run_id: make_verdict(is_best=True),
         close.run_id: make_verdict(is_indistinguishable=True, p_best=0.2, disagreement="dense and logistic lie apart"),
     }
-    page = write([best, close], tmp_path / "out", no_images, CREATED, verdicts)
+    page = write([best, close], tmp_path / "out", no_images, created=CREATED, verdicts=verdicts)
     text = page.read_text()
     assert text.count('<span class="tag best">best</span>') == 1
     assert text.count(">indistinguishable from the best</span>") == 1
@@ -358,7 +358,7 @@ def test_the_first_page_marks_what_cannot_be_told_from_the_best_and_heads_that_d
 
 def test_the_metric_that_was_asked_for_leads(tmp_path, make_run):
     run = make_run("a", metric="balanced_accuracy", metrics={"accuracy": 0.9, "balanced_accuracy": 0.6})
-    text = write([run], tmp_path / "out", no_images, CREATED).read_text()
+    text = write([run], tmp_path / "out", no_images, created=CREATED).read_text()
     assert ">Balanced accuracy</th>" in text
     assert '<td class="num strong" data-sort="0.6">60.0%</td>' in text
     own = (tmp_path / "out" / "runs" / f"{run.run_id[:12]}.html").read_text()
@@ -369,20 +369,20 @@ def test_shots_and_shares_are_drawn_as_learning_curves(tmp_path, make_run):
     runs = [make_run("all", n_train=1000)]
     runs += [make_run(f"shots {k}", shots=k, n_train=3 * k) for k in (1, 5)]
     runs += [make_run("share", train_share=0.1, n_train=100)]
-    page = write(runs, tmp_path / "out", no_images, CREATED)
+    page = write(runs, tmp_path / "out", no_images, created=CREATED)
     text = page.read_text()
     assert "figures/growth-1-shots.svg" in text
     assert "Learning curves over share of train" in text
     assert ">1,000<" in (tmp_path / "out" / "figures" / "growth-1-share.svg").read_text()
-    alone = write(runs[:1], tmp_path / "alone", no_images, CREATED)
+    alone = write(runs[:1], tmp_path / "alone", no_images, created=CREATED)
     assert "growth" not in alone.read_text()
 
 
 def test_runs_with_views_stand_beside_those_without(tmp_path, make_run):
     seen = make_run("seen", views=4)
     seen = dataclasses.replace(seen, counts={**seen.counts, "n_train_rows": 500})
-    text = write([seen, make_run("plain")], tmp_path / "out", no_images, CREATED).read_text()
+    text = write([seen, make_run("plain")], tmp_path / "out", no_images, created=CREATED).read_text()
     assert "Views" in text
     own = (tmp_path / "out" / "runs" / f"{seen.run_id[:12]}.html").read_text()
     assert "trained on 4 views of each image too: 500 rows of 100 images" in own
-    assert "Views" not in write([make_run("plain")], tmp_path / "plain", no_images, CREATED).read_text()
+    assert "Views" not in write([make_run("plain")], tmp_path / "plain", no_images, created=CREATED).read_text()

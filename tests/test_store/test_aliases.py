@@ -93,11 +93,11 @@ def test_other_files_in_the_folders_are_no_entries(aliases):
 
 def test_ended_name_means_nothing_and_its_history_is_kept(aliases):
     aliases.put(alias(1))
-    assert aliases.end(*NAME, "2026-02-01T00:00:00Z")
+    assert aliases.end(*NAME, created="2026-02-01T00:00:00Z")
     assert list(aliases.current()) == []
     assert aliases.splits("flowers", "toy") == []
     assert [entry.has_ended for entry in aliases.history(*NAME)] == [False, True]
-    assert not aliases.end(*NAME, "2026-03-01T00:00:00Z")
+    assert not aliases.end(*NAME, created="2026-03-01T00:00:00Z")
     assert len(aliases.history(*NAME)) == 2
     aliases.put(alias(1))
     assert aliases.splits("flowers", "toy") == ["train"]
@@ -105,7 +105,7 @@ def test_ended_name_means_nothing_and_its_history_is_kept(aliases):
 
 
 def test_name_never_given_cannot_end(aliases):
-    assert not aliases.end(*NAME, "2026-02-01T00:00:00Z")
+    assert not aliases.end(*NAME, created="2026-02-01T00:00:00Z")
     assert not aliases.folder.exists()
 
 
@@ -120,7 +120,7 @@ def test_name_that_is_given_anew_at_the_moment_it_should_end_does_not_end(aliase
         return found
 
     monkeypatch.setattr(aliases, "numbers", given_anew)
-    assert not aliases.end(*NAME, "2026-02-01T00:00:00Z")
+    assert not aliases.end(*NAME, created="2026-02-01T00:00:00Z")
     assert [entry.set_key[-1] for entry in aliases.current()] == ["2"]
 
 

@@ -86,12 +86,12 @@ def run(set_keys: dict[str, str]) -> ProbeResult:
         "validation": None, "test": "test", "seed": 3, "shots": None, "sets": set_keys, "protocol": 2,
     }  # fmt: skip
     return ProbeResult(
-        RUN, config, {"n_train": 4, "n_validation": 0, "n_test": 2, "dim": 5, "classes": 2},
-        {"method": "fixed", "selected": {"C": 0.1}, "table": [{"C": 0.1, "accuracy": 0.5}], "notes": ["one point"]},
-        {"accuracy": 0.5, "accuracy_low": 0.0945, "accuracy_high": 0.9055, "nll": 0.5431}, CLASSES, predictions,
-        pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5]}),
-        {"kernel": rows(5, 2, 7), "bias": np.array([0.25, -0.25], np.float32)},
-        {"converged": True, "iterations": 3}, ("two test pictures only",), 0.25, THIRD, {"numpy": "2"},
+        run_id=RUN, config=config, counts={"n_train": 4, "n_validation": 0, "n_test": 2, "dim": 5, "classes": 2},
+        selection={"method": "fixed", "selected": {"C": 0.1}, "table": [{"C": 0.1, "accuracy": 0.5}], "notes": ["one point"]},
+        metrics={"accuracy": 0.5, "accuracy_low": 0.0945, "accuracy_high": 0.9055, "nll": 0.5431}, class_names=CLASSES, predictions=predictions,
+        curves=pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5]}),
+        head={"kernel": rows(5, 2, 7), "bias": np.array([0.25, -0.25], np.float32)},
+        fit={"converged": True, "iterations": 3}, warnings=("two test pictures only",), seconds=0.25, created=THIRD, versions={"numpy": "2"},
     )  # fmt: skip
 
 
