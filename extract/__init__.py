@@ -3,28 +3,40 @@
 Nothing here imports a framework before a row has to be computed.
 """
 
-from extract.engines import DEVICES, ENGINES, Engine, ParameterCounts, open_engine
-from extract.errors import (
-    BadData,
-    CanaryDrift,
-    EngineUnavailable,
-    ExtractError,
-    InvalidSetting,
-    ModelMismatch,
-    ModelUnavailable,
-    OutOfMemory,
-    SourceUnavailable,
-    UnknownName,
-)
-from extract.extractors import PRECISIONS, PRESETS, Declared, Extractor, ModelCaches, extractor_names, open_extractor
-from extract.job import RunContext, SplitJob, compute, has_missing_rows, plan, publish
-from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
-from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
-from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
-from extract.shares import WHOLE, Share
-from extract.sources import DatasetSource, Example, open_source
-from extract.survey import Budget
-from extract.timing import TimeSpent
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extract.engines import DEVICES, ENGINES, Engine, ParameterCounts, open_engine
+    from extract.errors import (
+        BadData,
+        CanaryDrift,
+        EngineUnavailable,
+        ExtractError,
+        InvalidSetting,
+        ModelMismatch,
+        ModelUnavailable,
+        OutOfMemory,
+        SourceUnavailable,
+        UnknownName,
+    )
+    from extract.extractors import (
+        PRECISIONS,
+        PRESETS,
+        Declared,
+        Extractor,
+        ModelCaches,
+        extractor_names,
+        open_extractor,
+    )
+    from extract.job import RunContext, SplitJob, compute, has_missing_rows, plan, publish
+    from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
+    from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
+    from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
+    from extract.shares import WHOLE, Share
+    from extract.sources import DatasetSource, Example, open_source
+    from extract.survey import Budget
+    from extract.timing import TimeSpent
 
 __all__ = [
     "DEVICES",
@@ -75,3 +87,67 @@ __all__ = [
     "plan",
     "publish",
 ]
+
+# Where each public name lives; its module is imported when the name is first asked for.
+_HOMES = {
+    "DEVICES": "extract.engines",
+    "ENGINES": "extract.engines",
+    "NOTHING": "extract.outcome",
+    "PRECISIONS": "extract.extractors",
+    "PRESETS": "extract.extractors",
+    "RESIZE_METHODS": "extract.preprocessing",
+    "VALUE_RANGES": "extract.preprocessing",
+    "WHOLE": "extract.shares",
+    "BadData": "extract.errors",
+    "Budget": "extract.survey",
+    "CanaryDrift": "extract.errors",
+    "Computed": "extract.outcome",
+    "DatasetSource": "extract.sources",
+    "Declared": "extract.extractors",
+    "Engine": "extract.engines",
+    "EngineUnavailable": "extract.errors",
+    "Example": "extract.sources",
+    "ExtractError": "extract.errors",
+    "Extraction": "extract.outcome",
+    "Extractor": "extract.extractors",
+    "InvalidSetting": "extract.errors",
+    "LostSplit": "extract.lost_splits",
+    "ModelCaches": "extract.extractors",
+    "ModelMismatch": "extract.errors",
+    "ModelUnavailable": "extract.errors",
+    "OutOfMemory": "extract.errors",
+    "ParameterCounts": "extract.engines",
+    "Plan": "extract.outcome",
+    "Preprocessing": "extract.preprocessing",
+    "Progress": "extract.outcome",
+    "RunContext": "extract.job",
+    "Share": "extract.shares",
+    "SourceUnavailable": "extract.errors",
+    "SplitJob": "extract.job",
+    "TimeSpent": "extract.timing",
+    "UnknownName": "extract.errors",
+    "combine": "extract.outcome",
+    "compute": "extract.job",
+    "end_lost_splits": "extract.lost_splits",
+    "extractor_names": "extract.extractors",
+    "find_lost_splits": "extract.lost_splits",
+    "has_missing_rows": "extract.job",
+    "open_engine": "extract.engines",
+    "open_extractor": "extract.extractors",
+    "open_source": "extract.sources",
+    "plan": "extract.job",
+    "publish": "extract.job",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

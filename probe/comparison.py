@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from probe.draws import units_of
 from probe.errors import NotComparable
@@ -19,6 +18,9 @@ from probe.paired_tests import (
     minimum_detectable_difference,
 )
 from store import ProbeResult
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Comparison", "Difference", "Pairs", "compare_runs", "pair_predictions"]
 
@@ -226,12 +228,12 @@ def _by_class(pairs: Pairs) -> tuple[Mapping[str, Any], ...]:
     )
 
 
-def _keyed(run: ProbeResult) -> pd.DataFrame:
+def _keyed(run: ProbeResult) -> "pd.DataFrame":
     columns = ["content_sha256", "group", "label", "is_correct", "label_probability"]
     return run.predictions[columns].drop_duplicates("content_sha256")
 
 
-def _nll(probabilities: pd.Series) -> np.ndarray:
+def _nll(probabilities: "pd.Series") -> np.ndarray:
     return np.asarray(-np.log(np.clip(probabilities.to_numpy(float), NLL_CLIP, 1.0)))
 
 

@@ -3,9 +3,9 @@
 import importlib.metadata
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from probe.draws import units_of
 from probe.errors import FeatureError, LabelError
@@ -27,6 +27,9 @@ from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
 from probe.views import ViewSets, view_part
 from store import FeatureSet, ProbeResult
 from store.results import PREDICTION_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["run_probe", "select_parts"]
 
@@ -211,7 +214,9 @@ def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
     }
 
 
-def _predictions(test: Part, probabilities: np.ndarray) -> pd.DataFrame:
+def _predictions(test: Part, probabilities: np.ndarray) -> "pd.DataFrame":
+    import pandas as pd
+
     predicted = probabilities.argmax(axis=1)
     columns = {
         "example_id": list(test.example_ids),

@@ -9,7 +9,7 @@ import pandas as pd
 from reports.classes import class_rows, confused_pairs, confusion
 from reports.examples import confident_mistakes, grid_examples
 from reports.figures import confusion_figure, curves_figure, selection_figure
-from reports.leaderboard import is_floor
+from reports.ranking import is_floor
 from reports.rendering import Page, render
 from reports.thumbnails import Thumbnail
 from store import ProbeResult

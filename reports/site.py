@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from reports.errors import DuplicateRun, InvalidRun, NothingToReport
 from reports.examples import confident_mistakes, grid_examples
 from reports.folder import replace_report
-from reports.leaderboard import Verdict, leaderboard
+from reports.ranking import Verdict, leaderboard
 from reports.tables import to_csv, to_json, to_markdown
 from reports.thumbnails import ImageLookup, Thumbnail, Thumbnails
 from store import ProbeResult
@@ -46,7 +46,7 @@ def write_site(
         images: finds the images of a run's test examples; those that are not at hand get a
             tile that says so.
         created: when, as the pages shall say it.
-        verdicts: run id → verdict, see `reports.leaderboard`.
+        verdicts: run id → verdict, see `reports.ranking`.
 
     Returns:
         The path of index.html.

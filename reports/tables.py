@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.leaderboard import Verdict, leaderboard
+from reports.ranking import Verdict, leaderboard
 from reports.wording import MISSING, percent, points, training, visible
 from store import ProbeResult
 
@@ -89,7 +89,7 @@ def summary_lines(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] |
 
     Args:
         runs: the runs of the job.
-        verdicts: run id → verdict, see `reports.leaderboard`.
+        verdicts: run id → verdict, see `reports.ranking`.
 
     Returns:
         Dataset, extractor, head, the metric with its 95% interval, and what a reader must know: that the row is the

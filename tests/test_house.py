@@ -57,7 +57,7 @@ PUBLIC = {
     "store": {
         "EXPORT_FORMATS", "IMPORTED", "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features",
         "Garbage", "GarbageCollection", "GarbageRule", "ImportedFeatures", "InvalidFeatures", "InvalidMoment", "Pool", "PoolKey", "Problem", "ProbeResult", "Provenance",
-        "RowsUnavailable", "RunNotFound", "SetKey", "StoreBusy", "StoreError", "StoreFormatError", "StoreNotFound",
+        "RowsUnavailable", "RunNotFound", "RunRecord", "SetKey", "StoreBusy", "StoreError", "StoreFormatError", "StoreNotFound",
         "Verification", "collect_garbage", "export_set", "import_features", "keep_canary", "read_canary", "read_features", "rows_digest", "verify_store",
     },
     "extract": {

@@ -4,7 +4,9 @@ import dataclasses
 import json
 from typing import Any
 
+from linprobe.job.text_table import text_table
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, RunNotFound
+from store.names import shortest_ends
 
 __all__ = ["list_runs", "list_sets", "show"]
 
@@ -14,23 +16,39 @@ _OF_RUNS += ["n_train", "n_test", "accuracy", "accuracy_low", "accuracy_high", "
 
 
 def list_sets(store: FeatureStore) -> tuple[str, dict[str, Any]]:
-    """Return every published set, as a table and as documents."""
-    catalog = store.catalog()
-    documents = json.loads(catalog.to_json(orient="records", date_format="iso"))
-    if catalog.empty:
+    """Return every published set, as a table and as documents; pandas is not imported for them."""
+    rows = store.catalog_rows()
+    if not rows:
         return f"{store.path}: no sets yet.", {"sets": []}
-    shown = catalog.assign(key=catalog["key"].str[:12], created=catalog["created"].dt.strftime("%Y-%m-%d %H:%M"))
-    return shown.to_string(index=False), {"sets": documents}
+    # To the millisecond, as pandas writes a time.
+    documents = [{**row, "created": row["created"].replace("Z", ".000Z")} for row in rows]
+    ends = shortest_ends({row["dataset"] for row in rows})
+    shown = [
+        {
+            **row,
+            "key": row["key"][:12],
+            "dataset": ends[row["dataset"]],
+            "created": row["created"][:16].replace("T", " "),
+            "is_current": str(row["is_current"]),
+        }
+        for row in rows
+    ]
+    return text_table(shown, list(rows[0])), {"sets": documents}
 
 
 def list_runs(store: FeatureStore) -> tuple[str, dict[str, Any]]:
     """Return every run, the newest last, as a table of what tells them apart and as documents of all there is."""
-    results = store.results()
-    documents = json.loads(results.to_json(orient="records", double_precision=15))
-    if results.empty:
+    rows = store.results_rows()
+    if not rows:
         return f"{store.path}: no runs yet.", {"runs": []}
-    shown = results[_OF_RUNS].assign(run_id=results["run_id"].str[:12])
-    return shown.to_string(index=False, float_format="{:.4f}".format), {"runs": documents}
+    # What one run has and another has not is null there.
+    names = dict.fromkeys(name for row in rows for name in row)
+    ends = shortest_ends({row["dataset"] for row in rows})
+    shown = [
+        {**row, "run_id": row["run_id"][:12], "dataset": ends[row["dataset"]], "converged": str(row["converged"])}
+        for row in rows
+    ]
+    return text_table(shown, _OF_RUNS), {"runs": [{name: row.get(name) for name in names} for row in rows]}
 
 
 def show(store: FeatureStore, key: str) -> tuple[str, dict[str, Any]]:

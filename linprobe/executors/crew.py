@@ -4,12 +4,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from extract import Computed, Progress, combine
-from linprobe.executors.local import LocalExecutor
 from linprobe.executors.places import share_machine, usable_cores
 from linprobe.executors.spec import SplitSpec
+
+if TYPE_CHECKING:
+    from linprobe.executors.local import LocalExecutor
 
 __all__ = ["Crew"]
 
@@ -63,7 +65,10 @@ class Crew:
         # Side by side, from the first's first read to the last's last row.
         return combine(done, max((one.seconds for one in done), default=0.0))
 
-    def _hire(self, spec: SplitSpec) -> LocalExecutor:
+    def _hire(self, spec: SplitSpec) -> "LocalExecutor":
+        # Processes are for whoever has rows to compute.
+        from linprobe.executors.local import LocalExecutor
+
         gpus = 0
         if spec.device != "cpu" and spec.engine != "openvino":
             # TensorFlow is imported for it, which whoever has rows to compute does anyway.

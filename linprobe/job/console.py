@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from extract import Progress
 from linprobe.job.pace import Pace
+
+if TYPE_CHECKING:
+    from extract import Progress
 
 __all__ = ["Console"]
 
@@ -58,7 +60,7 @@ class Console:
             print(text, file=self._out, flush=True)
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Callable[[Progress], None]]:
+    def progress(self, title: str) -> "Iterator[Callable[[Progress], None]]":
         """Show how far an extraction is, how fast and how long still: a bar on a terminal, a line a minute in a log."""
         if self._err.isatty():
             with _bar(title, self._err, self._clock) as update:
@@ -75,7 +77,7 @@ class _Log:
         self._pace = Pace()
         self._next = clock() + _FIRST_LOG_SECONDS
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: "Progress") -> None:
         now = self._clock()
         self._pace.note(progress, now)
         if now >= self._next:
@@ -83,7 +85,7 @@ class _Log:
             self._say(f"{self._title}: {_counts(progress)}; {self._pace.text()}")
 
 
-def _counts(progress: Progress) -> str:
+def _counts(progress: "Progress") -> str:
     total = f" of {progress.candidates:,}" if progress.candidates is not None else ""
     return (
         f"{progress.done:,}{total} images, {progress.computed:,} computed, "
@@ -92,7 +94,7 @@ def _counts(progress: Progress) -> str:
 
 
 @contextmanager
-def _bar(title: str, stream: TextIO, clock: Callable[[], float]) -> Iterator[Callable[[Progress], None]]:
+def _bar(title: str, stream: TextIO, clock: Callable[[], float]) -> "Iterator[Callable[[Progress], None]]":
     # Rich is slow to import, and a job without a terminal never needs it.
     import rich.console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -103,7 +105,7 @@ def _bar(title: str, stream: TextIO, clock: Callable[[], float]) -> Iterator[Cal
     with Bar(*columns, console=rich.console.Console(file=stream), transient=True) as bar:
         task = bar.add_task(title, total=None, detail="")
 
-        def update(progress: Progress) -> None:
+        def update(progress: "Progress") -> None:
             pace.note(progress, clock())
             bar.update(
                 task,

@@ -1,6 +1,7 @@
 """What a job reads from outside itself: environment, clock, host, versions."""
 
 import datetime
+import functools
 import logging
 import os
 import platform
@@ -10,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from extract import ModelCaches
 from linprobe.job.quiet import silence_tensorflow_import
+
+if TYPE_CHECKING:
+    from extract import ModelCaches
 
 __all__ = ["DEFAULT_STORE", "Environment", "installed_versions"]
 
@@ -36,11 +40,14 @@ class Environment:
         return flag or (Path(named) if named else None) or configured or DEFAULT_STORE
 
     @property
-    def caches(self) -> ModelCaches:
+    def caches(self) -> "ModelCaches":
         """Where downloaded models are kept.
 
         TF-Hub's own default lies in the temp folder, which cleaners empty.
         """
+        # Looking into a store needs no model.
+        from extract import ModelCaches
+
         cache = Path(self.variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         tfhub = Path(self.variables.get("TFHUB_CACHE_DIR") or cache / "linprobe" / "tfhub")
         keras = Path(self.variables.get("KERAS_HOME") or Path.home() / ".keras") / "models"
@@ -81,8 +88,8 @@ class Environment:
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the packages that numbers may depend on."""
+@functools.cache
+def _installed_versions() -> Mapping[str, str]:
     found = {}
     for name in _VERSIONED:
         try:
@@ -90,3 +97,8 @@ def installed_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that numbers may depend on."""
+    return dict(_installed_versions())

@@ -2,8 +2,10 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from extract import Progress
+if TYPE_CHECKING:
+    from extract import Progress
 
 __all__ = ["Pace"]
 
@@ -31,7 +33,7 @@ class Pace:
         self.images_per_second = 0.0
         self.seconds_left: float | None = None
 
-    def note(self, progress: Progress, seconds: float) -> None:
+    def note(self, progress: "Progress", seconds: float) -> None:
         """Take a report.
 
         Args:

@@ -4,10 +4,9 @@ TensorFlow and Keras are imported inside functions: nothing else of `probe` wait
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from probe.heads.curves import curve_row
 from probe.heads.dense_grid import LEARNING_RATES, WEIGHT_DECAYS, train_dense_grid
@@ -16,6 +15,9 @@ from probe.heads.training import CURVE_COLUMNS, HeldOut, Progress, Trained, Trai
 from probe.prediction import head_arrays, predict_proba
 from probe.scaling import SCALINGS, Scaler, fit_scaler
 from probe.selection import RULES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["OPTIONS", "DenseHead", "train_dense"]
 
@@ -94,6 +96,7 @@ class DenseHead:
             on_progress: is told of every epoch.
         """
         import keras
+        import pandas as pd
 
         # Resets the generators of Python, NumPy and TensorFlow: weights and batch order repeat.
         keras.utils.set_random_seed(self._seed)

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from probe.heads.curves import curve_row
 from probe.heads.early_stopping import EarlyStopping
@@ -15,6 +14,9 @@ from probe.heads.wide_steps import Architecture, Column
 from probe.prediction import head_arrays, predict_proba
 from probe.scaling import Scaler, fit_scaler, softmax
 from probe.selection import Folds, Score, choose, describe_selection, make_folds, score_fold, tabulate, why_unselected
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LEARNING_RATES", "WEIGHT_DECAYS", "train_dense_grid"]
 
@@ -42,7 +44,7 @@ class _Selected:
 class _Followed:
     """A fit without validation: its curves, its best epoch, and what it says of the validation rows."""
 
-    curves: pd.DataFrame
+    curves: "pd.DataFrame"
     epochs: int
     held_out: HeldOut | None
 
@@ -213,6 +215,8 @@ def _follow(
     options: Mapping[str, Any],
     on_progress: Progress,
 ) -> _Followed:
+    import pandas as pd
+
     scaler = fit_scaler(options["scaling"], data.features[rows])
     train = data.features[rows], data.labels[rows]
     validation = (data.features[held_out], data.labels[held_out]) if len(held_out) else None

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from probe.draws import draw_validation
 from probe.scaling import fit_scaler
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "CURVE_COLUMNS",
@@ -167,7 +169,7 @@ class Trained:
     n_validation: int
     selection: Mapping[str, Any]
     fit: Mapping[str, Any]
-    curves: pd.DataFrame
+    curves: "pd.DataFrame"
     packages: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
     held_out: HeldOut | None = None
@@ -181,8 +183,10 @@ class Recipe(Protocol):
         ...
 
 
-def no_curves() -> pd.DataFrame:
+def no_curves() -> "pd.DataFrame":
     """Return the curves of a head that has no epochs: the columns, and no row."""
+    import pandas as pd
+
     columns = {name: np.empty(0, np.int64 if name == "epoch" else np.float64) for name in CURVE_COLUMNS}
     return pd.DataFrame(columns)
 

@@ -246,7 +246,7 @@ def test_auto_is_a_worker_for_each_gpu(monkeypatch, asked, gpus, device, expecte
     hired = []
     monkeypatch.setattr("extract.engines.tensorflow_engine.find_gpus", lambda: ["gpu"] * gpus)
     monkeypatch.setattr(
-        "linprobe.executors.crew.LocalExecutor", lambda places, notify: hired.append(places) or _Idle(places)
+        "linprobe.executors.local.LocalExecutor", lambda places, notify: hired.append(places) or _Idle(places)
     )
     crew = Crew(asked, lambda text: None)
     crew.compute(_spec(device), 100, lambda progress: None)

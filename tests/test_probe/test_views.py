@@ -34,7 +34,7 @@ def views(lab, blobs):
     """Two views of each training image of `blob_sets`, in an order of their own."""
     features, labels = blobs(120, 4, 8, seed=1)
     order = np.random.default_rng(0).permutation(120)
-    names = [f"train image {at}" for at in order]
+    names = [f"train picture {at}" for at in order]
     return [
         {"train": lab.publish("train", features[order] + 0.1 * number, labels[order], contents=names)}
         for number in (1, 2)
@@ -210,7 +210,7 @@ def test_views_of_validation_and_test_images_are_never_read(blob_sets, views):
     found = run(
         {"train": blob_sets["train"]}, watched, train="train[:60]", validation="train[60:90]", test="train[90:]"
     )
-    contents = [f"train image {at}" for at in range(60)]
+    contents = [f"train picture {at}" for at in range(60)]
     trained_on = {hashlib.sha256(name.encode()).digest() for name in contents}
     assert {views[0]["train"].content_sha256[row].tobytes() for row in read} == trained_on
     assert len(read) == 120

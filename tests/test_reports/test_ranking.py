@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from reports import leaderboard
-from reports.leaderboard import COLUMNS, is_floor
+from reports.ranking import COLUMNS, is_floor
 
 
 def test_only_pixels_and_random_networks_are_floors():
