@@ -1,22 +1,23 @@
 """The report's place on disk: a whole site or none, and nobody else's files replaced.
 
-OUT/linprobe-report.json   the marker: the format and the names of all files that we wrote
+OUT/linprobe-report.json   the marker: the format, what we wrote with its SHA-256, and what it was made of
     index.html …
 """
 
 import ctypes
 import errno
+import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reports.errors import NotAReport
 
-__all__ = ["MARKER", "replace_report", "require_report"]
+__all__ = ["MARKER", "is_current", "replace_report", "require_report"]
 
 MARKER = "linprobe-report.json"
 _FORMAT = "linprobe-report 1"
@@ -64,14 +65,35 @@ def _written_files(out: Path) -> set[str] | None:
         return None
 
 
+def is_current(out: Path, made_of: str) -> bool:
+    """Return whether a report stands there whole, as it was written, and made of the same.
+
+    Args:
+        out: the report's folder.
+        made_of: digest of all that it shows, as `replace_report` was given it.
+    """
+    try:
+        marker = json.loads((out / MARKER).read_text("utf-8"))
+        if marker["format"] != _FORMAT or not made_of or marker.get("made_of") != made_of:
+            return False
+        return all(_sha256(out / name) == digest for name, digest in marker["sha256"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @contextmanager
-def replace_report(out: Path) -> Iterator[Path]:
+def replace_report(out: Path, made_of: Callable[[], str] = lambda: "") -> Iterator[Path]:
     """Give a folder to fill, and put it in the report's place when it has been filled.
 
     The old report stands until the new one is whole. When the filling fails, it stays.
 
     Args:
         out: the report's folder.
+        made_of: gives a digest of all that the report shows, asked after the filling; see `is_current`.
 
     Yields:
         An empty folder beside it.
@@ -88,7 +110,9 @@ def replace_report(out: Path) -> Iterator[Path]:
         _remove_stale(out, temp)
         yield temp
         files = sorted(path.relative_to(temp).as_posix() for path in temp.rglob("*") if not path.is_dir())
-        (temp / MARKER).write_text(json.dumps({"format": _FORMAT, "files": files}, indent=1) + "\n", "utf-8")
+        digests = {name: _sha256(temp / name) for name in files}
+        marker = {"format": _FORMAT, "files": files, "made_of": made_of(), "sha256": digests}
+        (temp / MARKER).write_text(json.dumps(marker, indent=1) + "\n", "utf-8")
         require_report(out)
         _put_in_place(temp, out)
     finally:

@@ -9,7 +9,7 @@ OUT/index.html                      the leaderboard
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ def write_site(
     *,
     created: str,
     verdicts: Mapping[str, Verdict] | None = None,
+    made_of: Callable[[], str] = lambda: "",
 ) -> Path:
     """Write a site of plain files that opens from disk.
 
@@ -47,6 +48,8 @@ def write_site(
             tile that says so.
         created: when, as the pages shall say it.
         verdicts: run id → verdict, see `reports.ranking`.
+        made_of: gives a digest of all that the site shows, see `reports.folder.is_current`; asked when the images have
+            been looked for.
 
     Returns:
         The path of index.html.
@@ -64,7 +67,7 @@ def write_site(
     from reports.run_page import run_page
 
     frame = leaderboard(unique, verdicts)
-    with replace_report(out) as folder:
+    with replace_report(out, made_of) as folder:
         for name in ("runs", "figures", "thumbnails"):
             (folder / name).mkdir()
         thumbnails = Thumbnails(folder / "thumbnails")

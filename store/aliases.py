@@ -7,18 +7,21 @@ An entry without a set key ends the name: what it meant before is history, and i
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from store.commit import list_folder, publish_new_file, sync_folder
 from store.documents import digest, read_sealed, seal
-from store.errors import DamagedStore
+from store.errors import REPAIR, DamagedStore
 
 __all__ = ["Alias", "Aliases"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
+# FAT keeps times to two seconds.
+_TICKS_NS = 4_000_000_000
 _ENTRY = re.compile(r"[1-9][0-9]*\.json")
 
 
@@ -60,6 +63,9 @@ class Aliases:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # A folder is named by the digest of what it names: what was read of that once is true for ever.
+        self._identities: dict[str, tuple[str, str, str]] = {}
+        self._listed: tuple[int, list[str]] = (-1, [])
 
     def put(self, alias: Alias) -> None:
         """Make a name mean a set from now on; nothing is written if it does already."""
@@ -110,7 +116,7 @@ class Aliases:
         found = set()
         for name in self._names():
             try:
-                found |= {alias.dataset for alias in self._last(name)}
+                found.add(self._identity(name)[0])
             except DamagedStore as error:
                 _logger.warning("%s The name is left out.", error)
         return found
@@ -124,14 +130,9 @@ class Aliases:
         """
         found = []
         for name in self._names():
-            try:
-                entries = self._last(name)
-            except DamagedStore:
-                # Folders are named by a digest, so an older entry has to tell whose this is.
-                entries = self._any(name)
-                if not entries or (entries[0].dataset, entries[0].extractor) == (dataset, extractor):
-                    raise
-            found += [a.split for a in entries if (a.dataset, a.extractor) == (dataset, extractor) and not a.has_ended]
+            # Names of other datasets are not read again: with thousands of them that would take the time.
+            if self._is_of(name, dataset, extractor):
+                found += [alias.split for alias in self._last(name) if not alias.has_ended]
         return sorted(found)
 
     def named(self, dataset: str, extractor: str) -> list[Alias]:
@@ -142,15 +143,52 @@ class Aliases:
         """
         found = []
         for name in self._names():
+            if not self._is_of(name, dataset, extractor):
+                continue
             try:
-                entries = [alias for alias in self._last(name) if not alias.has_ended]
+                found += [alias for alias in self._last(name) if not alias.has_ended]
             except DamagedStore:
-                entries = self._any(name)
-            found += [alias for alias in entries if (alias.dataset, alias.extractor) == (dataset, extractor)]
+                found += self._any(name)
         return sorted(found, key=lambda alias: alias.split)
 
-    def _names(self) -> Iterator[str]:
-        return filter(_NAME.fullmatch, list_folder(self.folder))
+    def _is_of(self, name: str, dataset: str, extractor: str) -> bool:
+        """Return whether a name is one of a dataset's for an extractor.
+
+        Raises:
+            DamagedStore: none of its entries tells whose it is, so it may be.
+        """
+        try:
+            named, _, by = self._identity(name)
+        except DamagedStore:
+            if not self.numbers(name):
+                return False
+            raise
+        return (named, by) == (dataset, extractor)
+
+    def _identity(self, name: str) -> tuple[str, str, str]:
+        """Return dataset, split and extractor of a name, which any sound entry of it tells.
+
+        Raises:
+            DamagedStore: there is none.
+        """
+        if name not in self._identities:
+            # Where none can be read, the newest says what is wrong.
+            entries = self._any(name) or self._last(name)
+            if not entries:
+                raise DamagedStore(f"{self.folder / name}: an entry expected, none found; {REPAIR}.")
+            self._identities[name] = (entries[0].dataset, entries[0].split, entries[0].extractor)
+        return self._identities[name]
+
+    def _names(self) -> list[str]:
+        """Return the names' digests; the folder is listed again only where it may have changed."""
+        try:
+            changed = self.folder.stat().st_mtime_ns
+        except OSError:
+            return list(filter(_NAME.fullmatch, list_folder(self.folder)))
+        # Within two ticks of the coarsest clock a change may leave no trace in the folder's time.
+        if self._listed[0] != changed or time.time_ns() - changed < _TICKS_NS:
+            self._listed = changed, list(filter(_NAME.fullmatch, list_folder(self.folder)))
+        return self._listed[1]
 
     def _last(self, name: str) -> list[Alias]:
         return [self.read(name, number) for number in self.numbers(name)[-1:]]

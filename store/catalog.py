@@ -1,9 +1,10 @@
 """The catalogue: one folder that holds pools, sets, names and runs."""
 
+import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -354,6 +355,18 @@ class FeatureStore:
                 _logger.warning("%s The run is left out.", error)
                 continue
             yield found
+
+    def run_digests(self, run_ids: Sequence[str] | None = None) -> dict[str, str]:
+        """Return run id → digest of all that the run is: its manifest holds the digests of its parts.
+
+        Args:
+            run_ids: of published runs; without, of all. One that cannot be read has none.
+        """
+        found = {}
+        for run_id in self._published("runs") if run_ids is None else run_ids:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found[run_id] = hashlib.sha256((self.path / "runs" / run_id / "manifest.json").read_bytes()).hexdigest()
+        return found
 
     def has_run(self, run_id: str) -> bool:
         """Return whether a run of exactly this id is published and unharmed; damage is logged."""

@@ -9,23 +9,20 @@ very file (inode, size, times) that was verified when it was written down; else 
 tells where rows lie. Their numbers are never taken on trust: whoever reads a row verifies its shard.
 """
 
-import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from store.commit import replace_disposable
+from store.disposable import read_disposable, write_disposable
 from store.writer_drift import WriterDrift
 
 __all__ = ["CONTENT_BYTES", "ContentIndex", "KeptShards", "KnownShard", "RowAddress", "Stamp", "stamp_of"]
 
 CONTENT_BYTES = 32
 # Part of what the digest covers: a file of another layout is not believed.
-_LAYOUT = b"linprobe contents 1\n"
+_LAYOUT = b"linprobe contents 1"
 _ROW_BITS = 32
-_logger = logging.getLogger(__name__)
 
 Stamp = tuple[int, int, int, int]
 
@@ -128,16 +125,8 @@ class KeptShards:
     @classmethod
     def read(cls, path: Path) -> "KeptShards":
         """Read the file; missing, damaged or of another layout, it says nothing."""
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return cls({})
-        except OSError as error:
-            _logger.info("%s: not readable, shards are read instead (%s)", path, error)
-            return cls({})
-        expected, _, rest = data.partition(b"\n")
-        if hashlib.sha256(_LAYOUT + rest).hexdigest().encode() != expected:
-            _logger.info("%s: damaged, shards are read instead", path)
+        rest = read_disposable(path, _LAYOUT)
+        if rest is None:
             return cls({})
         head, _, contents = rest.partition(b"\n")
         document = json.loads(head)
@@ -152,7 +141,4 @@ class KeptShards:
         listed = [[name, s.stamp, len(s.contents) // CONTENT_BYTES] for name, s in self.shards.items()]
         head = json.dumps({"shards": listed, "drifts": [astuple(drift) for drift in self.drifts]}).encode()
         rest = b"".join([head, b"\n", *(shard.contents for shard in self.shards.values())])
-        try:
-            replace_disposable(path, hashlib.sha256(_LAYOUT + rest).hexdigest().encode() + b"\n" + rest)
-        except OSError as error:
-            _logger.info("%s: not written (%s)", path, error)
+        write_disposable(path, _LAYOUT, rest)

@@ -1,33 +1,27 @@
 """The table of all runs, quick with thousands of them: what was read once is kept in a disposable file.
 
-cache/results.jsonl     line 1: the SHA-256 of the layout and of all that follows
-                        then a line per run: [run id, stamp of its manifest.json, run.json without `selection.table`]
+cache/results.jsonl     a line per run: [run id, stamp of its manifest.json, run.json without `selection.table`]
 
-The file is JSON and not Parquet because its digest is checked before anything parses it, and because
-documents must come back as they were read. Documents and not rows, so that a version of this software
-that shows more in a row finds it there. The file is believed only if its digest is right, and a
-document only if the run's manifest is the very file that it was read with; else the run is read anew.
-So it can be deleted, damaged or out of date, and never makes a wrong number.
+See `store.disposable`. The file is JSON and not Parquet because documents must come back as they were read. Documents
+and not rows, so that a version of this software that shows more in a row finds it there. A document is believed only if
+the run's manifest is the very file that it was read with; else the run is read anew.
 """
 
-import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from store.commit import publish_file
+from store.disposable import read_disposable, write_disposable
 from store.errors import DamagedStore
 from store.results import RunFolder, run_row
 
 __all__ = ["run_documents", "run_rows"]
 
-_logger = logging.getLogger(__name__)
 # So many runs are read from their folders rather than write the file again for each new one.
 _FRESH = 32
 # Part of what the digest covers: a file of another layout is not believed.
-_LAYOUT = b"linprobe results 1\n"
+_LAYOUT = b"linprobe results 1"
 
 _Stamp = list[int]
 _Document = dict[str, Any]
@@ -86,17 +80,7 @@ def _stamp(folder: Path) -> _Stamp:
 
 
 def _read(path: Path) -> dict[str, tuple[_Stamp, _Document]]:
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        _logger.info("%s: not readable, runs are read anew (%s)", path, error)
-        return {}
-    expected, _, lines = data.partition(b"\n")
-    if hashlib.sha256(_LAYOUT + lines).hexdigest().encode() != expected:
-        _logger.info("%s: damaged, runs are read anew", path)
-        return {}
+    lines = read_disposable(path, _LAYOUT) or b""
     return {run_id: (stamp, document) for run_id, stamp, document in map(json.loads, lines.splitlines())}
 
 
@@ -105,8 +89,4 @@ def _write(path: Path, known: dict[str, tuple[_Stamp, _Document]]) -> None:
         json.dumps([run_id, *kept], separators=(",", ":"), allow_nan=False).encode() + b"\n"
         for run_id, kept in known.items()
     )
-    try:
-        publish_file(path, hashlib.sha256(_LAYOUT + lines).hexdigest().encode() + b"\n" + lines)
-    except OSError as error:
-        # A store that may only be read, or a full disk: slower the next time, and no less right.
-        _logger.info("%s: not written (%s)", path, error)
+    write_disposable(path, _LAYOUT, lines)

@@ -1,12 +1,10 @@
 """What is known of files that have not changed since: their hash and header, so that they are not read again.
 
-One disposable file per source: a line with the SHA-256 of what follows, and JSON of columns, which loads
-in a fraction of what the libraries for tables take to be imported. It is believed only if its bytes
-are those that were written, and of a file only what was learnt when the file had already rested for
-a while: a file that is written twice within one tick of the clock keeps size and time.
+One file per source, see `store.disposable`: JSON of columns, which loads in a fraction of what the libraries for tables
+take to be imported. Of a file only what was learnt when it had already rested for a while is believed: one that is
+written twice within one tick of the clock keeps size and time.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,7 +14,7 @@ from typing import Any
 
 from extract.decoding import DECODING_RULES, Header
 from extract.sources.example import Known
-from store.commit import replace_disposable
+from store.disposable import read_disposable, write_disposable
 from store.locks import hold_lock
 
 __all__ = ["StatIndex"]
@@ -24,6 +22,7 @@ __all__ = ["StatIndex"]
 # Coarser than the clock of any file system that is in use (FAT: 2 s).
 _REST_NS = 2_000_000_000
 _CONTENT_BYTES = 32
+_LAYOUT = b"linprobe stat 1"
 
 # Size, modification time in nanoseconds, content hash, and what the header says or why it cannot.
 _Entry = tuple[int, int, bytes, tuple[Header | None, str]]
@@ -67,7 +66,7 @@ class StatIndex:
         with suppress(OSError), hold_lock(locks, f"stat-{self._path.name}", wait=True):
             self._entries = _load(self._path) | self._learnt
             data = json.dumps(_columns(self._entries), separators=(",", ":"), ensure_ascii=False).encode()
-            replace_disposable(self._path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+            write_disposable(self._path, _LAYOUT, data)
         self._learnt = {}
 
 
@@ -87,11 +86,8 @@ def _columns(entries: Mapping[str, _Entry]) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, _Entry]:
-    try:
-        expected, _, data = path.read_bytes().partition(b"\n")
-    except OSError:
-        return {}
-    if hashlib.sha256(data).hexdigest().encode() != expected:
+    data = read_disposable(path, _LAYOUT)
+    if data is None:
         return {}
     columns = json.loads(data)
     if columns["rules"] != DECODING_RULES:

@@ -49,11 +49,16 @@ def schedule(
 
 
 @app.command()
-def doctor(store: StorePath = None, json: Json = False) -> None:
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Start TensorFlow, and look for GPUs.")] = False,
+    *,
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
     """Look at what this machine has, and say what is missing."""
     from linprobe.commands.doctor import diagnose
 
     session = open_session(store, json)
-    diagnosis = diagnose(session.store_path, session.environment)
+    diagnosis = diagnose(session, is_deep=deep)
     session.console.result(diagnosis.text(), diagnosis.document())
     raise typer.Exit(diagnosis.code)

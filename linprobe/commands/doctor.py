@@ -10,6 +10,7 @@ from typing import Any
 from extract import ExtractError, open_extractor
 from linprobe.job.environment import Environment, installed_versions
 from linprobe.job.errors import ExitCode
+from linprobe.job.session import Session
 from store import FeatureStore, StoreError, StoreNotFound
 
 __all__ = ["Check", "Diagnosis", "diagnose"]
@@ -51,24 +52,36 @@ class Diagnosis:
         return {"checks": [asdict(check) for check in self.checks]}
 
 
-def diagnose(store_path: Path, environment: Environment) -> Diagnosis:
-    """Look at Python, packages, devices, engines, weights, caches, the store and its disk."""
-    environment.prepare_frameworks()
+def diagnose(session: Session, *, is_deep: bool = False) -> Diagnosis:
+    """Look at Python, packages, devices, engines, weights, caches, the store and its disk.
+
+    Args:
+        session: where the caches and the store are.
+        is_deep: start TensorFlow, and look for the GPUs that it finds; else only what is installed is told.
+    """
+    environment = session.environment
     versions = installed_versions()
     checks = [
         Check("python", "ok", f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"),
         Check("packages", "ok", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        _tensorflow(),
+        _started_tensorflow(environment) if is_deep else _tensorflow(versions),
         _openvino(versions),
         _weights(environment),
         *_caches(environment),
-        _store(store_path),
-        _disk(store_path),
+        _store(session.store_path),
+        _disk(session.store_path),
     ]
     return Diagnosis(checks)
 
 
-def _tensorflow() -> Check:
+def _tensorflow(versions: dict[str, str]) -> Check:
+    if "tensorflow" not in versions:
+        return Check("tensorflow", "missing", "not installed; 'pip install linprobe' brings it")
+    return Check("tensorflow", "ok", "installed; 'linprobe doctor --deep' starts it and looks for GPUs")
+
+
+def _started_tensorflow(environment: Environment) -> Check:
+    environment.prepare_frameworks()
     from extract.engines.tensorflow_engine import describe_gpus, find_gpus
 
     gpus = find_gpus()
@@ -112,7 +125,7 @@ def _caches(environment: Environment) -> list[Check]:
 def _store(path: Path) -> Check:
     try:
         store = FeatureStore(path)
-        return Check("store", "ok", f"{path.absolute()}: {len(store.catalog())} sets, {len(store.results())} runs")
+        return Check("store", "ok", f"{path.absolute()}: {len(store.catalog_rows())} sets, {len(store.records())} runs")
     except StoreNotFound:
         return Check("store", "note", f"{path.absolute()}: none yet, the first extraction makes it")
     except (StoreError, OSError) as error:

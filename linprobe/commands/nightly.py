@@ -1,18 +1,17 @@
 """`linprobe nightly`: extract, probe, report and gate, under one lock."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from linprobe.commands.extract import extract_all
 from linprobe.commands.gate import check_gate, pin_baselines
 from linprobe.commands.probe import probe_all
-from linprobe.commands.report import judge, write_report
+from linprobe.commands.report import summarise, write_report
 from linprobe.job.config import JobConfig
 from linprobe.job.errors import sentence
 from linprobe.job.failures import Failure, foreseen
 from linprobe.job.session import Session
-from reports import NothingToReport, summary_lines
-from store import ProbeResult
+from reports.errors import NothingToReport
 
 __all__ = ["Night", "run_night"]
 
@@ -52,9 +51,8 @@ def run_night(job: JobConfig, session: Session) -> Night:
         failures = extracted.failures + probed.failures
         page, lines = None, []
         try:
-            tonight = [_as_named(store.run(row["run_id"]), row) for row in probed.rows]
             page = write_report(store, job.report.out, environment)
-            lines = [*summary_lines(tonight, judge(tonight)), f"Report: {page.absolute()}"]
+            lines = [*summarise(store, probed.rows), f"Report: {page.absolute()}"]
         except foreseen() as error:
             console.say(f"report: {sentence(error)}")
             # Where every probe failed, the empty report follows from that, and must not hide why.
@@ -73,8 +71,3 @@ def run_night(job: JobConfig, session: Session) -> Night:
         "errors": [failure.row() for failure in failures],
     }
     return Night(document, lines, failures)
-
-
-def _as_named(run: ProbeResult, row: dict[str, Any]) -> ProbeResult:
-    """Return a run under tonight's names: an equal one may have been trained under others."""
-    return replace(run, config={**run.config, "dataset": row["dataset"], "extractor": row["extractor"]})

@@ -1,34 +1,107 @@
 """`linprobe report`: the store's runs as a site, or as a table on stdout."""
 
+import functools
+import hashlib
+import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from linprobe.job.environment import Environment
-from linprobe.models.thumbnails import StoreImages
-from probe import Verdict, judge_runs
-from reports import leaderboard, to_csv, to_json, to_markdown, write_site
+from reports.folder import is_current
 from store import FeatureStore, ProbeResult
+from store.disposable import read_disposable, write_disposable
+from store.documents import digest
 
-__all__ = ["TABLE_FORMATS", "judge", "report_table", "write_report"]
+if TYPE_CHECKING:
+    from probe import Verdict
+
+__all__ = ["TABLE_FORMATS", "judge", "report_table", "summarise", "write_report"]
 
 TABLE_FORMATS = ("markdown", "csv", "json")
+_CODE = (".py", ".html", ".css", ".js")
+_SUMMARY = b"linprobe summary 1"
 
 
 def write_report(store: FeatureStore, out: Path, environment: Environment) -> Path:
-    """Write the site of all runs, and return its first page."""
+    """Write the site of all runs, and return its first page; one that shows the same already stays as it is."""
+    from linprobe.models.thumbnails import StoreImages
+
+    images = StoreImages(store, environment)
+    keys = {key for record in store.records() for key in record.config["sets"].values()}
+    # An image that is missing is shown as soon as its dataset is there again.
+    sources = [[key, images.has_source(key)] for key in sorted(keys)]
+    made_of = digest([_code_digest(), store.run_digests(), sources])
+    if is_current(out, made_of):
+        return out / "index.html"
+    from reports import write_site
+
     runs = list(store.runs())
-    return write_site(runs, out, StoreImages(store, environment), created=environment.now(), verdicts=judge(runs))
+    return write_site(
+        runs,
+        out,
+        images,
+        created=environment.now(),
+        verdicts=judge(runs),
+        made_of=lambda: "" if images.may_find_more else made_of,
+    )
 
 
-def judge(runs: Sequence[ProbeResult]) -> dict[str, Verdict]:
+@functools.cache
+def _code_digest() -> str:
+    """Return a digest of what makes numbers and pages of runs: another version may show them otherwise."""
+    sha = hashlib.sha256()
+    for package in ("probe", "reports"):
+        spec = importlib.util.find_spec(package)
+        folder = Path(spec.origin).parent if spec and spec.origin else Path()
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in _CODE):
+            sha.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+def summarise(store: FeatureStore, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines that end a night: one per row of its leaderboard.
+
+    They are kept in the store's disposable cache: what was said of the same runs is not worked out again.
+
+    Args:
+        store: holds the runs.
+        rows: the night's runs, as `linprobe.commands.probe` gives them: an equal run may have been trained under
+            another name.
+    """
+    asked = [[row["run_id"], row["dataset"], row["extractor"]] for row in rows]
+    digests = store.run_digests([run_id for run_id, _, _ in asked])
+    key = digest([_code_digest(), asked, digests])
+    path = store.path / "cache" / "summary.json"
+    kept = json.loads(read_disposable(path, _SUMMARY) or b"{}")
+    if kept.get("key") == key:
+        return list(kept["lines"])
+    from reports import summary_lines
+
+    runs = [
+        replace(run, config={**run.config, "dataset": dataset, "extractor": extractor})
+        for run, dataset, extractor in ((store.run(run_id), *names) for run_id, *names in asked)
+    ]
+    lines = summary_lines(runs, judge(runs))
+    write_disposable(path, _SUMMARY, json.dumps({"key": key, "lines": lines}).encode())
+    return lines
+
+
+def judge(runs: Sequence[ProbeResult]) -> "dict[str, Verdict]":
     """Judge the runs that are rows of the leaderboard, one of each question, in each other's company."""
+    from probe import judge_runs
+    from reports import leaderboard
+
     shown = set(leaderboard(runs)["run_id"])
     return judge_runs({run.run_id: run for run in runs if run.run_id in shown}.values())
 
 
 def report_table(store: FeatureStore, table_format: str) -> tuple[str, list[dict[str, object]]]:
     """Return the leaderboard as text of a format, and as documents."""
+    from reports import leaderboard, to_csv, to_json, to_markdown
+
     runs = list(store.runs())
     frame = leaderboard(runs, judge(runs))
     render = {"markdown": to_markdown, "csv": to_csv, "json": to_json}[table_format]

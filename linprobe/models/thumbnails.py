@@ -2,14 +2,16 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from extract import Example, ExtractError, open_source
 from extract.decoding import DecodeFailure, decode_carefully
+from extract.sources.memory import MEMORY_SCHEME
 from linprobe.job.environment import Environment
-from store import FeatureSetNotFound, FeatureStore, ProbeResult
+from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore, ProbeResult
 from store.commit import publish_file
 
 __all__ = ["StoreImages", "thumbnail"]
@@ -26,12 +28,16 @@ class StoreImages:
     Args:
         store: whose runs; thumbnails are kept in its disposable cache, by content.
         environment: where the job runs.
+
+    Attributes:
+        may_find_more: whether an image was missing though its dataset is there: it may be back tomorrow.
     """
 
     def __init__(self, store: FeatureStore, environment: Environment) -> None:
         self._store = store
         self._environment = environment
         self._folder = store.path / "cache" / "thumbnails"
+        self.may_find_more = False
 
     def __call__(self, run: ProbeResult, example_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return example id → PNG bytes, at most 128 pixels wide and high."""
@@ -39,11 +45,25 @@ class StoreImages:
         contents = dict(zip(predictions["example_id"], predictions["content_sha256"], strict=True))
         wanted = {example_id: contents[example_id] for example_id in example_ids}
         found = {i: data for i, content in wanted.items() if (data := self._cached(content)) is not None}
+        is_there = False
         for split, key in run.config["sets"].items():
             missing = {i: content for i, content in wanted.items() if i not in found}
             if missing:
+                is_there |= self.has_source(key)
                 found.update(self._from_source(split, key, missing))
+        self.may_find_more |= is_there and len(found) < len(wanted)
         return found
+
+    def has_source(self, key: str) -> bool:
+        """Return whether the images of a set may be had: its folder or file is there, or it has none."""
+        try:
+            provenance = self._store.get(key=key).provenance
+        except (FeatureSetNotFound, DamagedStore):
+            return False
+        scheme, _, rest = provenance.source.partition(":")
+        if provenance.engine == IMPORTED or scheme == MEMORY_SCHEME:
+            return False
+        return Path(rest).exists() if rest.startswith("/") else True
 
     def _cached(self, content: str) -> bytes | None:
         try:

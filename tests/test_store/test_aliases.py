@@ -191,9 +191,12 @@ def test_damaged_name_that_may_be_a_split_of_the_dataset_is_an_error(corpus):
     assert corpus.store.splits("flowers", "toy") == ["test", "train"]
     path = corpus.store.path / "aliases" / Alias("flowers", "test", "toy", "", "").name_digest / "1.json"
     path.write_bytes(b"junk")
-    for dataset in ("flowers", "trees"):  # whose it is, nothing tells
+    for dataset in ("flowers", "trees"):  # whose it is, nothing tells one who has not read it before
         with pytest.raises(DamagedStore, match=r"1\.json: a sealed document expected"):
-            corpus.store.splits(dataset, "toy")
+            type(corpus.store)(corpus.store.path).splits(dataset, "toy")
+    with pytest.raises(DamagedStore, match=r"1\.json: a sealed document expected"):
+        corpus.store.splits("flowers", "toy")
+    assert corpus.store.splits("trees", "toy") == ["train"]
 
 
 def test_damaged_name_of_another_dataset_stands_in_no_ones_way(corpus):

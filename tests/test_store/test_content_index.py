@@ -141,7 +141,7 @@ def test_store_that_may_only_be_read_goes_without_the_file(corpus, file, monkeyp
     def refuse(path, data):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("store.content_index.replace_disposable", refuse)
+    monkeypatch.setattr("store.disposable.replace_disposable", refuse)
     assert fresh(corpus).index() == addresses(corpus, first, second)
     assert not file.exists()
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from store import FeatureStore, run_table
+from store import FeatureStore
 from store.results import RunFolder
 
 RUNS = 40
@@ -127,7 +127,7 @@ def test_store_that_may_only_be_read_is_read(many, monkeypatch):
     def publish_file(path, data):
         raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr(run_table, "publish_file", publish_file)
+    monkeypatch.setattr("store.disposable.replace_disposable", publish_file)
     assert len(many.results()) == RUNS
     assert not cache_of(many).exists()
 
