@@ -9,7 +9,8 @@ __all__ = ["app", "config_app", "store_app"]
 # Plain help: Rich's costs a third of a second at every start.
 app = typer.Typer(
     name="linprobe",
-    add_completion=False,
+    # Commands take it over; Click's own default knows --help alone.
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

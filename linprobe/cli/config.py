@@ -6,14 +6,15 @@ from typing import Annotated
 import typer
 
 from linprobe.cli.app import config_app
+from linprobe.cli.examples import epilog
 from linprobe.cli.options import Config, ConfigRequired, Json, StorePath, finish, open_console, open_session
 
 __all__ = ["config_check", "config_init", "config_show"]
 
 
-@config_app.command("init")
+@config_app.command("init", epilog=epilog("config init"))
 def config_init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where it goes.")] = Path("linprobe.toml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where it goes.")] = Path("linprobe.toml"),
     json: Json = False,
 ) -> None:
     """Write a job to begin with, which runs as it stands."""
@@ -23,9 +24,12 @@ def config_init(
     open_console(json).result(str(file), {"file": str(file)})
 
 
-@config_app.command("show")
+@config_app.command("show", epilog=epilog("config show"))
 def config_show(config: Config = None, store: StorePath = None, json: Json = False) -> None:
-    """Print every key of a job with its value, and whether file, environment, flag or default gave it."""
+    """Print every key of a job, its value, and who gave it.
+
+    File, environment, flag or default.
+    """
     import os
 
     from linprobe.commands.config import show_job
@@ -38,9 +42,12 @@ def config_show(config: Config = None, store: StorePath = None, json: Json = Fal
     open_console(json).result(*show_job(job, written, Environment(os.environ), store_flag=store))
 
 
-@config_app.command("check")
+@config_app.command("check", epilog=epilog("config check"))
 def config_check(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
-    """Say whether a job can run here: its keys, folders, model files, splits and baselines. Nothing is computed."""
+    """Say whether a job can run here. Nothing is computed.
+
+    Its keys, folders, model files, splits and baselines are looked at.
+    """
     from linprobe.commands.config import check_job
     from linprobe.job.plan import Selection, select
 

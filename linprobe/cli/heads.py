@@ -6,19 +6,20 @@ from typing import Annotated
 import typer
 
 from linprobe.cli.app import app
-from linprobe.cli.options import Json, StorePath, finish, open_session, require_choice
+from linprobe.cli.examples import epilog
+from linprobe.cli.options import Json, StorePath, finish, open_session, require_choice, split_commas
 
 __all__ = ["classify", "explain", "export", "predict"]
 
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Images, folders of them, or patterns.")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, folders of them, or patterns.")]
 Run = Annotated[
     str,
     typer.Option("--run", metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD: the newest."),
 ]
-EngineName = Annotated[str, typer.Option("--engine", metavar="E", help="auto, tensorflow or openvino.")]
+EngineName = Annotated[str, typer.Option("--engine", metavar="auto|tensorflow|openvino", help="What computes.")]
 
 
-@app.command()
+@app.command(epilog=epilog("predict"))
 def predict(
     images: Images,
     *,
@@ -44,7 +45,7 @@ def predict(
     finish(outcome.failures)
 
 
-@app.command()
+@app.command(epilog=epilog("explain"))
 def explain(
     run: Run,
     *,
@@ -54,7 +55,10 @@ def explain(
     ),
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes are drawn, the likeliest first.")] = 3,
     layers: Annotated[
-        list[str], typer.Option("--layers", metavar="NAME", help="Draw a layer's channels instead; may be repeated.")
+        list[str],
+        typer.Option(
+            "--layers", metavar="NAME", help="Draw a layer's channels instead. May be repeated, or take commas."
+        ),
     ] = [],
     list_layers: Annotated[
         bool, typer.Option("--list-layers", help="Print the layers' names, and draw nothing.")
@@ -62,7 +66,10 @@ def explain(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Draw where in images a head finds its evidence, or what the network's layers make of them."""
+    """Draw where in images a head finds its evidence.
+
+    Or, with --layers, what the network's layers make of them.
+    """
     from linprobe.commands.explain import ExplainOptions, explain_images, layer_names
 
     session = open_session(store, json)
@@ -70,25 +77,30 @@ def explain(
         names = layer_names(run, session)
         session.console.result("\n".join(names), {"layers": names})
         return
-    options = ExplainOptions(top=top, layers=tuple(name for text in layers for name in text.split(",")))
+    options = ExplainOptions(top=top, layers=tuple(split_commas("--layers", layers)))
     outcome = explain_images(run, images, session, out=out, options=options)
     session.console.result(str(outcome.page), outcome.document())
     finish(outcome.failures)
 
 
-@app.command()
+@app.command(epilog=epilog("export"))
 def export(
     run: Run,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The SavedModel's folder, or the .tflite file.")],
-    model_format: Annotated[str, typer.Option("--format", metavar="F", help="savedmodel or tflite.")] = "savedmodel",
+    model_format: Annotated[
+        str, typer.Option("--format", metavar="savedmodel|tflite", help="What is written.")
+    ] = "savedmodel",
     pixels: Annotated[
-        str, typer.Option("--pixels", metavar="T", help="float32 or uint8: what a tflite model takes.")
+        str, typer.Option("--pixels", metavar="float32|uint8", help="What a tflite model takes.")
     ] = "float32",
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Write extractor and head of a run as one model for other programs."""
+    """Write extractor and head of a run as one model.
+
+    A SavedModel takes encoded images, a TFLite model pixels; the classes stand in a file beside it.
+    """
     from linprobe.commands.export import MODEL_FORMATS, PIXEL_TYPES, export_run
 
     require_choice("--format", model_format, MODEL_FORMATS)
@@ -98,7 +110,7 @@ def export(
     session.console.result(f"{document['path']} takes {document['takes']}", document)
 
 
-@app.command()
+@app.command(epilog=epilog("classify"))
 def classify(
     images: Images,
     *,
@@ -110,7 +122,10 @@ def classify(
     engine: EngineName = "auto",
     json: Json = False,
 ) -> None:
-    """Name what is in images by a whole classifier with its own labels; nothing of yours is trained or needed."""
+    """Name what is in images by a whole classifier of its own.
+
+    With its own labels; nothing of yours is trained or needed.
+    """
     from linprobe.commands.classify import ClassifyOptions, classify_images
 
     session = open_session(None, json)

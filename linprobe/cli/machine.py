@@ -6,14 +6,18 @@ from typing import Annotated
 import typer
 
 from linprobe.cli.app import app
+from linprobe.cli.examples import epilog
 from linprobe.cli.options import ConfigRequired, Json, StorePath, finish, open_session, require_choice
 
 __all__ = ["doctor", "fetch", "schedule"]
 
 
-@app.command()
+@app.command(epilog=epilog("fetch"))
 def fetch(config: ConfigRequired, json: Json = False) -> None:
-    """Bring every model and dataset of a job into the caches, for a machine that will have no network."""
+    """Bring all models and datasets of a job into the caches.
+
+    For a machine that will have no network. Nothing is computed.
+    """
     from linprobe.commands.fetch import fetch_all
     from linprobe.job.plan import Selection, select
 
@@ -23,12 +27,12 @@ def fetch(config: ConfigRequired, json: Json = False) -> None:
     finish(fetched.failures)
 
 
-@app.command()
+@app.command(epilog=epilog("schedule"))
 def schedule(
     config: ConfigRequired,
     *,
     schedule_format: Annotated[
-        str, typer.Option("--format", metavar="F", help="cron, systemd, k8s or slurm.")
+        str, typer.Option("--format", metavar="cron|systemd|k8s|slurm", help="What runs it.")
     ] = "cron",
     at: Annotated[str, typer.Option("--at", metavar="HH:MM", help="The time of day; UTC for k8s.")] = "02:17",
     image: Annotated[str, typer.Option("--image", metavar="IMAGE", help="k8s: what holds linprobe.")] = "",
@@ -36,7 +40,7 @@ def schedule(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Print what makes this machine, or a cluster, run a job every night."""
+    """Print what makes a machine or cluster run a job at night."""
     from linprobe.commands.schedule import SCHEDULE_FORMATS, Container, schedule_text
     from linprobe.job.config import JobConfig
 
@@ -48,7 +52,7 @@ def schedule(
     session.console.result(text.rstrip("\n"), {"format": schedule_format, "text": text})
 
 
-@app.command()
+@app.command(epilog=epilog("doctor"))
 def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Start TensorFlow, and look for GPUs.")] = False,
     *,

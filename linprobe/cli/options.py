@@ -17,6 +17,7 @@ __all__ = [
     "Config",
     "ConfigRequired",
     "Dataset",
+    "DatasetName",
     "ExtractorName",
     "Json",
     "StorePath",
@@ -25,12 +26,21 @@ __all__ = [
     "open_session",
     "require_choice",
     "require_text",
+    "split_commas",
+    "split_sources",
 ]
 
-Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="A TOML file, such as examples/demo.toml.")]
+Config = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A TOML file, such as examples/demo.toml.")]
 ConfigRequired = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as examples/demo.toml.")]
-Dataset = Annotated[list[str], typer.Option("--dataset", metavar="SOURCE", help="A source, or a name of the file.")]
-ExtractorName = Annotated[list[str], typer.Option("--extractor", metavar="NAME", help="An extractor.")]
+_REPEATED = "May be repeated, or take commas."
+# What is followed by a path, in which there may be a comma.
+_OF_PATHS = ("folder:", "table:", "npz:", "savedmodel:", "onnx:")
+_SOURCES = "folder:PATH, table:FILE, npz:FILE, tfds:NAME, bundled:digits, or a name of CONFIG."
+Dataset = Annotated[list[str], typer.Option("--dataset", metavar="SOURCE", help=f"{_SOURCES} {_REPEATED}")]
+DatasetName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="What the dataset of --dataset is called.")
+]
+ExtractorName = Annotated[list[str], typer.Option("--extractor", metavar="NAME", help=f"An extractor. {_REPEATED}")]
 StorePath = Annotated[
     Path | None,
     typer.Option("--store", metavar="DIR", help="The store; else LINPROBE_STORE, the file, ./linprobe-store."),
@@ -86,6 +96,40 @@ def require_choice(option: str, value: str, choices: Sequence[str]) -> None:
         from linprobe.job.errors import ConfigError
 
         raise ConfigError(f"{option} {value}: no such choice; {nearest(value, choices)}.")
+
+
+def split_commas(option: str, values: Sequence[str]) -> list[str]:
+    """Return what a flag that may be repeated, or take commas, names; each once.
+
+    Raises:
+        ConfigError: a piece is empty.
+    """
+    pieces = [piece.strip() for value in values for piece in value.split(",")]
+    for piece in pieces:
+        require_text(option, piece)
+    return list(dict.fromkeys(pieces))
+
+
+def split_sources(option: str, values: Sequence[str]) -> list[str]:
+    """Return the sources, or extractors, that a flag names, each once; a comma within a path stays in it.
+
+    So `folder:a,folder:b`, `digits,flowers` and `bundled:digits,flowers` are two, and `folder:a,b` is one.
+
+    Raises:
+        ConfigError: a piece is empty.
+    """
+    found: list[str] = []
+    for value in values:
+        pieces: list[str] = []
+        for piece in value.split(","):
+            if pieces and pieces[-1].startswith(_OF_PATHS) and ":" not in piece.split("/")[0]:
+                pieces[-1] += f",{piece}"
+            else:
+                pieces.append(piece)
+        found += [piece.strip() for piece in pieces]
+    for piece in found:
+        require_text(option, piece)
+    return list(dict.fromkeys(found))
 
 
 def require_text(option: str, value: str | None) -> None:

@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What Typer makes of a broken pipe; nobody else here exits so.
         if isinstance(error.__context__, BrokenPipeError):
             return _leave_quietly()
+        if error.code is None or isinstance(error.code, int):
+            # Completion ends so, also where what asks for it cannot be read.
+            return error.code or 0
         return _report_error(error)
     # The one place that catches everything: what it is decides the exit code.
     except BaseException as error:  # noqa: BLE001

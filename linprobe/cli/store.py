@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from linprobe.cli.app import store_app
+from linprobe.cli.examples import epilog
 from linprobe.cli.options import Json, StorePath, open_session, require_choice
 
 __all__ = ["store_export", "store_gc", "store_import", "store_ls", "store_show", "store_verify"]
 
 
-@store_app.command("ls")
+@store_app.command("ls", epilog=epilog("store ls"))
 def store_ls(
     runs: Annotated[bool, typer.Option("--runs", help="List the runs instead, the newest last.")] = False,
     store: StorePath = None,
@@ -25,9 +26,9 @@ def store_ls(
     session.console.result(*(list_runs(opened) if runs else list_sets(opened)))
 
 
-@store_app.command("show")
+@store_app.command("show", epilog=epilog("store show"))
 def store_show(
-    key: Annotated[str, typer.Argument(help="A set's key or run's id, or a unique prefix of one.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A set's key or run's id, or a unique prefix of one.")],
     store: StorePath = None,
     json: Json = False,
 ) -> None:
@@ -38,7 +39,7 @@ def store_show(
     session.console.result(*show(session.open_store(), key))
 
 
-@store_app.command("verify")
+@store_app.command("verify", epilog=epilog("store verify"))
 def store_verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Check what the files say too, and compute some rows again.")
@@ -57,7 +58,7 @@ def store_verify(
         raise typer.Exit(int(ExitCode.IO))
 
 
-@store_app.command("gc")
+@store_app.command("gc", epilog=epilog("store gc"))
 def store_gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
     *,
@@ -80,12 +81,14 @@ def store_gc(
         raise typer.Exit(int(ExitCode.IO))
 
 
-@store_app.command("export")
+@store_app.command("export", epilog=epilog("store export"))
 def store_export(
-    key: Annotated[str, typer.Argument(help="A set's key, or a unique prefix of one.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A set's key, or a unique prefix of one.")],
     *,
     out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The file to write.")],
-    export_format: Annotated[str, typer.Option("--format", metavar="F", help="parquet, csv or npz.")] = "parquet",
+    export_format: Annotated[
+        str, typer.Option("--format", metavar="parquet|csv|npz", help="What is written.")
+    ] = "parquet",
     store: StorePath = None,
     json: Json = False,
 ) -> None:
@@ -98,7 +101,7 @@ def store_export(
     session.console.result(*export_features(session.open_store(), key, out, export_format=export_format))
 
 
-@store_app.command("import")
+@store_app.command("import", epilog=epilog("store import"))
 def store_import(
     file: Annotated[
         Path, typer.Argument(metavar="FILE.npz", help="features, labels, perhaps class_names, example_ids.")
@@ -109,7 +112,10 @@ def store_import(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Take in features that were made elsewhere, as base split `all`."""
+    """Import features that were made elsewhere.
+
+    They become the base split `all` of a dataset.
+    """
     from linprobe.commands.store_transfer import import_npz
 
     session = open_session(store, json)

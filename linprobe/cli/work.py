@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 import typer
 
 from linprobe.cli.app import app
+from linprobe.cli.examples import epilog
 from linprobe.cli.options import (
     Config,
     ConfigRequired,
     Dataset,
+    DatasetName,
     ExtractorName,
     Json,
     StorePath,
@@ -17,21 +19,27 @@ from linprobe.cli.options import (
     open_session,
     require_choice,
     require_text,
+    split_commas,
+    split_sources,
 )
 from linprobe.job.limits import MOST_VIEWS, MOST_WORKERS
 
 __all__ = ["compare", "extract", "nightly", "probe", "report"]
 
 
-@app.command()
+@app.command(epilog=epilog("extract"))
 def extract(
     config: Config = None,
     *,
     dataset: Dataset = [],
+    name: DatasetName = None,
     extractor: ExtractorName = [],
-    split: Annotated[list[str], typer.Option("--split", metavar="S", help="A base split; all by default.")] = [],
-    engine: Annotated[str | None, typer.Option(metavar="E", help="auto, tensorflow or openvino.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu or gpu.")] = None,
+    split: Annotated[
+        list[str],
+        typer.Option("--split", metavar="SPLIT", help="A base split; all by default. May be repeated, or take commas."),
+    ] = [],
+    engine: Annotated[str | None, typer.Option(metavar="auto|tensorflow|openvino", help="What computes.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="auto|cpu|gpu", help="Where.")] = None,
     max_bad: Annotated[
         str | None, typer.Option("--max-bad", metavar="N|P%", help="How many images may be undecodable.")
     ] = None,
@@ -52,7 +60,10 @@ def extract(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Run extractors over datasets, each image once, and keep the features."""
+    """Run extractors over datasets, each image once.
+
+    The features are kept in the store. What it has is not computed again: an interrupted job goes on where it stood.
+    """
     from extract import WHOLE, Share
     from extract.engines import DEVICES, ENGINES
     from linprobe.commands.extract import ExtractOptions, extract_all
@@ -62,9 +73,16 @@ def extract(
         require_choice("--engine", engine, ENGINES)
     if device is not None:
         require_choice("--device", device, DEVICES)
-    job = select(Selection(config=config, datasets=dataset, extractors=extractor))
+    job = select(
+        Selection(
+            config=config,
+            datasets=split_sources("--dataset", dataset),
+            extractors=split_sources("--extractor", extractor),
+            name=name,
+        )
+    )
     options = ExtractOptions(
-        splits=tuple(split),
+        splits=tuple(split_commas("--split", split)),
         engine=engine,
         max_bad=max_bad,
         is_dry_run=dry_run,
@@ -95,18 +113,26 @@ def _worker_count(text: str | None) -> int | Literal["auto"] | None:
     raise ConfigError(f"--workers {text}: a number from 1 to {MOST_WORKERS}, or auto, expected.")
 
 
-@app.command()
+@app.command(epilog=epilog("probe"))
 def probe(
     config: Config = None,
     *,
     dataset: Dataset = [],
+    name: DatasetName = None,
     extractor: ExtractorName = [],
     head: Annotated[
-        list[str], typer.Option("--head", metavar="HEAD", help="dense, logistic (the default), ridge or knn.")
+        list[str],
+        typer.Option(
+            "--head",
+            metavar="HEAD",
+            help="dense, logistic (the default), ridge or knn. May be repeated, or take commas.",
+        ),
     ] = [],
     train: Annotated[str | None, typer.Option(metavar="SPLIT", help="Such as train[:80%].")] = None,
-    validation: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
-    test: Annotated[str | None, typer.Option(metavar="SPLIT")] = None,
+    validation: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="What selection goes by, if not cross-validation.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="SPLIT", help="What is tested on, once.")] = None,
     seeds: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N - 1; by default 1, of shots 20, of shares 5.")
     ] = None,
@@ -121,18 +147,21 @@ def probe(
         typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Train on V views of each training image too."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="M", help="What selection goes by: accuracy or balanced_accuracy.")
+        str | None, typer.Option(metavar="accuracy|balanced_accuracy", help="What selection goes by.")
     ] = None,
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Train heads on cached features, and test each once; without CONFIG and --dataset, on all that is cached."""
+    """Train heads on cached features, and test each once.
+
+    Without CONFIG and --dataset, on all that is cached. An equal run is returned, not trained again.
+    """
     from linprobe.commands.probe import ProbeOptions, all_cached, parse_shares, parse_shots, probe_all
     from linprobe.job.plan import Selection, select
     from probe.metrics import METRICS
 
-    for name, text in (("--train", train), ("--validation", validation), ("--test", test)):
-        require_text(name, text)
+    for option, text in (("--train", train), ("--validation", validation), ("--test", test)):
+        require_text(option, text)
     if metric is not None:
         require_choice("--metric", metric, METRICS)
     options = ProbeOptions(
@@ -145,7 +174,13 @@ def probe(
         metric=metric,
         views=views,
     )
-    selection = Selection(config=config, datasets=dataset, extractors=extractor, heads=head)
+    selection = Selection(
+        config=config,
+        datasets=split_sources("--dataset", dataset),
+        extractors=split_sources("--extractor", extractor),
+        heads=split_commas("--head", head),
+        name=name,
+    )
     missing: frozenset[tuple[str, str]] = frozenset()
     if config is None and not dataset:
         session = open_session(store, json)
@@ -159,7 +194,7 @@ def probe(
     finish(outcome.failures)
 
 
-@app.command()
+@app.command(epilog=epilog("report"))
 def report(
     out: Annotated[
         Path | None,
@@ -167,12 +202,15 @@ def report(
     ] = None,
     *,
     table_format: Annotated[
-        str, typer.Option("--format", metavar="F", help="site, or a table: markdown, csv or json.")
+        str, typer.Option("--format", metavar="site|markdown|csv|json", help="A site, or one of the tables.")
     ] = "site",
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Write the report of all runs: a site that opens from disk, or a table."""
+    """Write the report of all runs: a site, or a table.
+
+    The site is a folder of plain files that opens from disk.
+    """
     from linprobe.commands.report import TABLE_FORMATS, report_table, write_report
 
     require_choice("--format", table_format, ("site", *TABLE_FORMATS))
@@ -189,7 +227,7 @@ def report(
         session.console.result(str(out.absolute()) if out else text, {"leaderboard": rows})
 
 
-@app.command()
+@app.command(epilog=epilog("compare"))
 def compare(
     first: Annotated[
         str, typer.Argument(metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD.")
@@ -199,7 +237,10 @@ def compare(
     store: StorePath = None,
     json: Json = False,
 ) -> None:
-    """Compare two runs on the test images they share: which is better, by how much, and how sure that is."""
+    """Compare two runs on the test images that they share.
+
+    Which is better, by how much, and how sure that is.
+    """
     from linprobe.commands.compare import compare as compare_runs
 
     session = open_session(store, json)
@@ -207,7 +248,7 @@ def compare(
     session.console.result(found.text(), found.document())
 
 
-@app.command()
+@app.command(epilog=epilog("nightly"))
 def nightly(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
     """Extract, probe, report and gate, under one lock."""
     from linprobe.commands.nightly import run_night

@@ -24,12 +24,14 @@ class Selection:
         datasets: names of the file, or sources where there is no file.
         extractors: likewise.
         heads: names of heads.
+        name: what the one dataset that a flag gives is called.
     """
 
     config: Path | None = None
     datasets: Sequence[str] = ()
     extractors: Sequence[str] = ()
     heads: Sequence[str] = ()
+    name: str | None = None
 
 
 def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
@@ -42,9 +44,10 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     """
     config = JobConfig.from_toml(selection.config) if selection.config else JobConfig()
     datasets = config.datasets
+    _require_one_to_name(selection)
     extractors = config.extractors or (ExtractorConfig(name=DEFAULT_EXTRACTOR),)
     if selection.datasets:
-        made = [DatasetConfig(source=source) for source in selection.datasets]
+        made = [_dataset(source, selection.name) for source in selection.datasets]
         by_name = {entry.name: entry for entry in datasets}
         datasets = tuple(_narrow("dataset", selection.datasets, by_name, file=selection.config) if datasets else made)
     if selection.extractors:
@@ -67,6 +70,33 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     return config.model_copy(
         update={"datasets": datasets, "extractors": extractors, "probes": probes if needs_probes else config.probes}
     )
+
+
+def _require_one_to_name(selection: Selection) -> None:
+    """Raise ConfigError where --name names nothing, or several at once."""
+    if selection.name is None:
+        return
+    if not selection.name.strip():
+        raise ConfigError("--name: a text expected, got an empty one; leave the flag out for the source's own name.")
+    if selection.config:
+        raise ConfigError(f"--name {selection.name}: {selection.config} names its datasets; change name = … there.")
+    if len(selection.datasets) != 1:
+        raise ConfigError(
+            f"--name {selection.name}: one --dataset expected to be called so, {len(selection.datasets)} given."
+        )
+
+
+# What an existing path without a scheme is most likely meant as.
+_SCHEMES = {".npz": "npz", ".csv": "table", ".tsv": "table", ".parquet": "table"}
+
+
+def _dataset(source: str, name: str | None) -> DatasetConfig:
+    path = Path(source).expanduser()
+    scheme = "folder" if path.is_dir() else _SCHEMES.get(path.suffix.lower()) if path.is_file() else None
+    if ":" not in source and scheme:
+        kind = "a folder" if scheme == "folder" else "a file"
+        raise ConfigError(f"--dataset {source}: {kind}, and a source expected; did you mean {scheme}:{source}?")
+    return DatasetConfig(source=source, name=name) if name else DatasetConfig(source=source)
 
 
 def _check_heads(probes: Sequence[ProbeConfig], where: str) -> None:
