@@ -8,7 +8,7 @@ PACKAGES := linprobe extract probe store reports
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench campaign lock clean
+.PHONY: help install demo quick test slow coverage check bench campaign lock clean
 
 help: ## Say what there is to make.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,9 +29,22 @@ $(STAMP): requirements.lock requirements-nodeps.lock pyproject.toml
 demo: install ## Run the main job on bundled data, and say where the report is.
 	@$(BIN)/linprobe nightly examples/demo.toml
 
-test: install ## Run the tests (installs a browser and a dataset from Debian's packages if they are missing).
+quick: install ## Run the tests of a minute: those that import no framework and start no browser.
+	$(BIN)/python -m pytest -m quick --no-frameworks
+
+test: install ## Run the tests: every behaviour once (installs a browser and a dataset from Debian's packages if they are missing).
 	@sh tests/system-packages.sh
 	$(BIN)/python -m pytest
+
+slow: install ## Run the rest of the tests: the whole demo, matrices, many seeds, repeated kills, other processors' kernels.
+	@sh tests/system-packages.sh
+	$(BIN)/python -m pytest -m slow
+
+coverage: install ## Say which lines 'make test' does not reach.
+	@sh tests/system-packages.sh
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine
+	$(BIN)/python -m coverage report --skip-covered --show-missing
 
 check: install ## Check format, lint and types.
 	$(BIN)/ruff format --check .

@@ -28,8 +28,7 @@ from benchmarks.whole_split import extract_whole
 from extract import Engine, Extractor, ModelCaches, open_engine, open_extractor, open_source
 from extract.decoding import read_header
 from extract.pipeline import stream_batches
-from extract.sources import DatasetSource
-from extract.sources.example import Pending
+from extract.sources.example import DatasetSource, Pending
 from store import FeatureStore
 
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
     from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
     from extract.shares import WHOLE, Share
-    from extract.sources import DatasetSource, Example, open_source
+    from extract.sources.example import DatasetSource, Example
+    from extract.sources.schemes import open_source
     from extract.survey import Budget
     from extract.timing import TimeSpent
 
@@ -102,11 +103,11 @@ _HOMES = {
     "Budget": "extract.survey",
     "CanaryDrift": "extract.errors",
     "Computed": "extract.outcome",
-    "DatasetSource": "extract.sources",
+    "DatasetSource": "extract.sources.example",
     "Declared": "extract.extractors",
     "Engine": "extract.engines",
     "EngineUnavailable": "extract.errors",
-    "Example": "extract.sources",
+    "Example": "extract.sources.example",
     "ExtractError": "extract.errors",
     "Extraction": "extract.outcome",
     "Extractor": "extract.extractors",
@@ -134,7 +135,7 @@ _HOMES = {
     "has_missing_rows": "extract.job",
     "open_engine": "extract.engines",
     "open_extractor": "extract.extractors",
-    "open_source": "extract.sources",
+    "open_source": "extract.sources.schemes",
     "plan": "extract.job",
     "publish": "extract.job",
 }

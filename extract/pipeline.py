@@ -155,7 +155,7 @@ class _Feed:
 
     def _window(self, image: Pending, height: int, width: int) -> tuple[int, ...]:
         view = self._preprocessing.view
-        return astuple(draw_window(image.content, view, height, width=width)) if view else _NO_WINDOW
+        return astuple(draw_window(image.content, view, height=height, width=width)) if view else _NO_WINDOW
 
     def match(self, ordinals: np.ndarray, images: np.ndarray, seconds: float, *, last: bool = False) -> Batch:
         """Pair what came out, and took so long, with what went in; what was skipped takes the careful path."""

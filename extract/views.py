@@ -44,7 +44,7 @@ class Window:
     is_flipped: bool
 
 
-def draw_window(content: bytes, view: int, height: int, *, width: int) -> Window:
+def draw_window(content: bytes, view: int, *, height: int, width: int) -> Window:
     """Draw what a view shows of an image.
 
     Args:

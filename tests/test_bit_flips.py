@@ -128,7 +128,11 @@ def is_listing(name):
 
 
 @pytest.mark.parametrize(
-    ("flips", "seed"), [(120, 0), *(pytest.param(1000, seed, marks=pytest.mark.campaign) for seed in range(1, 11))]
+    ("flips", "seed"),
+    [
+        pytest.param(120, 0, marks=pytest.mark.slow),
+        *(pytest.param(1000, seed, marks=pytest.mark.campaign) for seed in range(1, 11)),
+    ],
 )
 def test_no_flipped_bit_makes_a_new_process_read_a_wrong_number(flipped, flips, seed):
     generator = random.Random(seed)

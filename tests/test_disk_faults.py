@@ -116,7 +116,11 @@ def count_calls(before, tmp_path, monkeypatch, call):
     return disk.count
 
 
-@pytest.mark.parametrize("code", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(code, marks=[] if code == errno.ENOSPC else pytest.mark.slow) for code in ERRORS],
+    ids=errno.errorcode.get,
+)
 def test_an_import_survives_a_disk_that_fails_at_any_call(before, tmp_path, capsys, monkeypatch, code):
     faults = 0
     for call in CALLS:

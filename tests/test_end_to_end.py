@@ -15,6 +15,8 @@ from extract import ModelCaches, open_engine, open_extractor, open_source
 from probe.heads.dense import DenseHead
 from store import FeatureStore
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 LINPROBE = Path(sys.executable).parent / "linprobe"
 

@@ -16,6 +16,8 @@ from extract.shares import CHUNK
 from store import FeatureStore
 from store.shards import open_shard
 
+pytestmark = pytest.mark.slow
+
 LINPROBE = Path(sys.executable).parent / "linprobe"
 IMAGES = 2 * CHUNK + 300
 

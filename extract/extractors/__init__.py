@@ -24,6 +24,7 @@ __all__ = [
     "ModelCaches",
     "Network",
     "extractor_names",
+    "names_file",
     "needs_network",
     "open_extractor",
 ]
@@ -118,6 +119,16 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
     return replace(extractor, name=name, precision=declared.precision, dtype=declared.dtype)
 
 
+# Opened by the path that follows the colon.
+_OF_FILES = {"savedmodel": saved_model_extractor, "onnx": onnx_extractor}
+
+
+def names_file(name: str) -> bool:
+    """Tell whether an extractor is named by the path of its file or folder."""
+    scheme, _, rest = name.partition(":")
+    return bool(rest) and scheme in _OF_FILES
+
+
 def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
     scheme, _, rest = name.partition(":")
     value_range, dim, output = declared.value_range or "0..1", declared.dim, declared.output
@@ -126,9 +137,8 @@ def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
         return hub_extractor(
             handle, caches.tfhub, declared.size, value_range=value_range, dim=dim, output=output, name=name
         )
-    if scheme in ("savedmodel", "onnx") and rest:
-        opened = saved_model_extractor if scheme == "savedmodel" else onnx_extractor
-        return opened(
+    if names_file(name):
+        return _OF_FILES[scheme](
             Path(rest).expanduser(), name, declared.size or 224, value_range=value_range, dim=dim, output=output
         )
     extractor = _registered(name, caches)

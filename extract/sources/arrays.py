@@ -15,6 +15,7 @@ import numpy as np
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES
+from store.names import full_name
 from store.npz import read_npz, texts_of
 
 __all__ = ["ArraysSource"]
@@ -40,7 +41,7 @@ class ArraysSource:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self.name = f"npz:{self.path}"
+        self.name = full_name(f"npz:{self.path}")
         if not self.path.is_file():
             raise SourceUnavailable(f"{self.path}: no such file; expected an npz file with images and labels.")
         try:

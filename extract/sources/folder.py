@@ -17,6 +17,7 @@ from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES, open_image
 from extract.sources.stat_index import StatIndex
+from store.names import full_name
 
 __all__ = ["IMAGE_SUFFIXES", "FolderSource"]
 
@@ -46,7 +47,7 @@ class FolderSource:
 
     def __init__(self, path: Path, index: StatIndex | None = None) -> None:
         self.path = path.absolute()
-        self.name = f"folder:{self.path}"
+        self.name = full_name(f"folder:{self.path}")
         self._index = index
         if not self.path.is_dir():
             raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/image.jpg.")

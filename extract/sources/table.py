@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES, open_image
+from extract.sources.schemes import SCHEMES
 from extract.sources.stat_index import StatIndex
+from store.names import full_name
 
-__all__ = ["TABLE_SUFFIXES", "TableSource"]
+__all__ = ["TableSource"]
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("split", "group", "example_id")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -48,7 +49,7 @@ class TableSource:
 
     def __init__(self, path: Path, index: StatIndex | None = None) -> None:
         self.path = path.absolute()
-        self.name = f"table:{self.path}"
+        self.name = full_name(f"table:{self.path}")
         self._index = index
         columns = _read(self.path)
         labels = columns["label"]
@@ -117,8 +118,9 @@ def _read(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise SourceUnavailable(f"{path}: no such file; expected a table with the columns {' and '.join(_REQUIRED)}.")
     suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        raise BadData(f"{path}: a table expected, {', '.join(TABLE_SUFFIXES)}.")
+    known = SCHEMES["table"].suffixes
+    if suffix not in known:
+        raise BadData(f"{path}: a table expected, {', '.join(known)}.")
     try:
         names, rows = _read_parquet(path) if suffix == ".parquet" else _read_text(path, _SEPARATORS[suffix])
     # Those of csv, of Arrow and of text that is no UTF-8 too.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from extract.sources.schemes import has_path, source_forms
+
 if TYPE_CHECKING:
     from linprobe.job.console import Console
     from linprobe.job.errors import ExitCode
@@ -33,9 +35,7 @@ __all__ = [
 Config = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A TOML file, such as examples/demo.toml.")]
 ConfigRequired = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file, such as examples/demo.toml.")]
 _REPEATED = "May be repeated, or take commas."
-# What is followed by a path, in which there may be a comma.
-_OF_PATHS = ("folder:", "table:", "npz:", "savedmodel:", "onnx:")
-_SOURCES = "folder:PATH, table:FILE, npz:FILE, tfds:NAME, bundled:digits, or a name of CONFIG."
+_SOURCES = f"{', '.join(source_forms())}, or a name of CONFIG."
 Dataset = Annotated[list[str], typer.Option("--dataset", metavar="SOURCE", help=f"{_SOURCES} {_REPEATED}")]
 DatasetName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="What the dataset of --dataset is called.")
@@ -118,11 +118,13 @@ def split_sources(option: str, values: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: a piece is empty.
     """
+    from extract.extractors import names_file
+
     found: list[str] = []
     for value in values:
         pieces: list[str] = []
         for piece in value.split(","):
-            if pieces and pieces[-1].startswith(_OF_PATHS) and ":" not in piece.split("/")[0]:
+            if pieces and (has_path(pieces[-1]) or names_file(pieces[-1])) and ":" not in piece.split("/")[0]:
                 pieces[-1] += f",{piece}"
             else:
                 pieces.append(piece)

@@ -18,8 +18,10 @@ from pydantic import (
     model_validator,
 )
 
+from extract.sources.schemes import has_path
 from linprobe.job.errors import ConfigError
 from linprobe.job.limits import MOST_VIEWS, MOST_WORKERS
+from store.names import full_name
 
 __all__ = [
     "DatasetConfig",
@@ -67,10 +69,7 @@ class DatasetConfig(_Table):
 
         `folder:data` is another dataset in another current folder.
         """
-        scheme, _, path = self.source.partition(":")
-        if self.name == self.source and scheme in ("folder", "npz", "table"):
-            return f"{scheme}:{Path(path).expanduser().absolute()}"
-        return self.name
+        return full_name(self.source) if self.name == self.source and has_path(self.source) else self.name
 
     @model_validator(mode="before")
     @classmethod

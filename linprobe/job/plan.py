@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from extract.sources.schemes import guess_scheme
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, nearest
 from linprobe.job.errors import ConfigError
 
@@ -86,15 +87,11 @@ def _require_one_to_name(selection: Selection) -> None:
         )
 
 
-# What an existing path without a scheme is most likely meant as.
-_SCHEMES = {".npz": "npz", ".csv": "table", ".tsv": "table", ".parquet": "table"}
-
-
 def _dataset(source: str, name: str | None) -> DatasetConfig:
     path = Path(source).expanduser()
-    scheme = "folder" if path.is_dir() else _SCHEMES.get(path.suffix.lower()) if path.is_file() else None
+    scheme = guess_scheme(path)
     if ":" not in source and scheme:
-        kind = "a folder" if scheme == "folder" else "a file"
+        kind = "a folder" if path.is_dir() else "a file"
         raise ConfigError(f"--dataset {source}: {kind}, and a source expected; did you mean {scheme}:{source}?")
     return DatasetConfig(source=source, name=name) if name else DatasetConfig(source=source)
 

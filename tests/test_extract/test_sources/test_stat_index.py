@@ -5,8 +5,8 @@ import pytest
 
 from extract.decoding import Header
 from extract.errors import BadData
-from extract.sources import open_source
 from extract.sources.example import Known, UnreadFile
+from extract.sources.schemes import open_source
 from extract.sources.stat_index import StatIndex
 
 NOW = 2_000_000_000_000_000_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.sources import FolderSource
+from extract.sources.folder import FolderSource
 from extract.sources.stat_index import StatIndex
 
 

@@ -1,0 +1,152 @@
+"""The kinds of sources, each declared once: parsing, help, hints and names follow from this table.
+
+A new source is a module beside this one with a class that is a `DatasetSource`, and an entry here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extract.errors import UnknownName
+
+if TYPE_CHECKING:
+    from extract.sources.example import DatasetSource
+    from extract.sources.stat_index import StatIndex
+
+__all__ = ["SCHEMES", "Scheme", "SourceCaches", "guess_scheme", "has_path", "open_source", "source_forms"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCaches:
+    """Where sources find what was kept of them.
+
+    Attributes:
+        tfds_data_dir: where TFDS keeps its data; without it, TFDS's own default.
+        stat_cache: a folder for what is known of unchanged files, and the time in nanoseconds since 1970; without it,
+            every file is read.
+    """
+
+    tfds_data_dir: Path | None = None
+    stat_cache: tuple[Path, int] | None = None
+
+    def index_of(self, path: Path) -> "StatIndex | None":
+        """Return what is known of the files that a source on this path names."""
+        if self.stat_cache is None:
+            return None
+        from extract.sources.stat_index import StatIndex
+        from store.documents import digest
+
+        folder, now_ns = self.stat_cache
+        return StatIndex(folder / f"{digest(str(path.absolute()))}.index", now_ns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """One kind of source, `SCHEME:REST`.
+
+    Attributes:
+        open: of REST and the caches, the source; imports what it needs.
+        takes: what REST is, for help and messages; choices where only these are there.
+        meaning: what it holds, in a few words.
+        names_path: whether REST is a path, which is made absolute before it names a dataset.
+        suffixes: of files that are most likely meant where somebody leaves the scheme out.
+        is_folder: whether a folder is.
+    """
+
+    open: Callable[[str, SourceCaches], "DatasetSource"]
+    takes: str
+    meaning: str
+    names_path: bool = False
+    suffixes: tuple[str, ...] = ()
+    is_folder: bool = False
+
+
+def _open_bundled(rest: str, caches: SourceCaches) -> "DatasetSource":
+    from extract.sources.bundled import open_bundled
+
+    return open_bundled(rest)
+
+
+def _open_folder(rest: str, caches: SourceCaches) -> "DatasetSource":
+    from extract.sources.folder import FolderSource
+
+    path = Path(rest).expanduser()
+    return FolderSource(path, caches.index_of(path))
+
+
+def _open_npz(rest: str, caches: SourceCaches) -> "DatasetSource":
+    from extract.sources.arrays import ArraysSource
+
+    return ArraysSource(Path(rest).expanduser())
+
+
+def _open_table(rest: str, caches: SourceCaches) -> "DatasetSource":
+    from extract.sources.table import TableSource
+
+    path = Path(rest).expanduser()
+    return TableSource(path, caches.index_of(path))
+
+
+def _open_tfds(rest: str, caches: SourceCaches) -> "DatasetSource":
+    from extract.sources.tfds import TfdsSource
+
+    return TfdsSource(rest, caches.tfds_data_dir)
+
+
+SCHEMES = {
+    "folder": Scheme(
+        open=_open_folder, takes="PATH", meaning="images in class folders", names_path=True, is_folder=True
+    ),
+    "table": Scheme(
+        open=_open_table,
+        takes="FILE",
+        meaning="a CSV, TSV or Parquet file with a row for each image",
+        names_path=True,
+        suffixes=(".csv", ".tsv", ".parquet"),
+    ),
+    "npz": Scheme(
+        open=_open_npz, takes="FILE", meaning="arrays of NumPy, as MedMNIST has", names_path=True, suffixes=(".npz",)
+    ),
+    "tfds": Scheme(open=_open_tfds, takes="NAME[/CONFIG][:VERSION]", meaning="TensorFlow Datasets"),
+    "bundled": Scheme(open=_open_bundled, takes="digits", meaning="what ships with linprobe"),
+}
+
+
+def open_source(
+    source: str, tfds_data_dir: Path | None = None, stat_cache: tuple[Path, int] | None = None
+) -> "DatasetSource":
+    """Open a source by its name.
+
+    Args:
+        source: `SCHEME:REST`, of a scheme in `SCHEMES`, such as `folder:flowers`.
+        tfds_data_dir: see `SourceCaches`.
+        stat_cache: likewise.
+
+    Raises:
+        UnknownName, SourceUnavailable, BadData: as the sources say.
+    """
+    name, _, rest = source.partition(":")
+    if not rest or name not in SCHEMES:
+        raise UnknownName("dataset source", source, source_forms())
+    return SCHEMES[name].open(rest, SourceCaches(tfds_data_dir=tfds_data_dir, stat_cache=stat_cache))
+
+
+def source_forms() -> list[str]:
+    """Return what a source looks like, of each scheme: `folder:PATH`, …, without parts that may be left out."""
+    return [f"{name}:{scheme.takes.partition('[')[0]}" for name, scheme in SCHEMES.items()]
+
+
+def has_path(source: str) -> bool:
+    """Tell whether a source names a path."""
+    name, _, rest = source.partition(":")
+    return bool(rest) and name in SCHEMES and SCHEMES[name].names_path
+
+
+def guess_scheme(path: Path) -> str | None:
+    """Return the scheme that is most likely meant by a path without one; None where nothing lies there."""
+    if path.is_dir():
+        return next(name for name, scheme in SCHEMES.items() if scheme.is_folder)
+    suffix = path.suffix.lower()
+    known = (name for name, scheme in SCHEMES.items() if suffix in scheme.suffixes)
+    return next(known, None) if path.is_file() else None
