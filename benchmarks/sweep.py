@@ -41,11 +41,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from probe.draws import units_of
 from probe.heads.logistic import LogisticHead, train_logistic
-from probe.heads.training import TrainingData
 from probe.objective import Objective
 from probe.scaling import fit_scaler
 from probe.selection import choose, tabulate
 from probe.sweep.search import Search, search
+from probe.training import TrainingData
 
 PEER_ITERATIONS = 1000
 PIXELS = Path("/usr/share/datasets/fashion-mnist")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe.draws import units_of
-from probe.heads.training import HeldOut
 from probe.metrics import compute_metrics, expected_calibration_error, negative_log_likelihood
 from probe.parts import Part, stand_before
 from probe.scaling import softmax
 from probe.temperature import fit_temperature
+from probe.training import HeldOut
 
 __all__ = ["evaluate"]
 

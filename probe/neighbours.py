@@ -1,15 +1,16 @@
 """The most similar rows by cosine, found in blocks of bounded memory, and how they vote."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from probe.scaling import Scaler
 from probe.workers import open_workers
 
-__all__ = ["WEIGHTS", "UnitRows", "find_neighbours", "vote"]
+__all__ = ["WEIGHTS", "UnitRows", "Weights", "find_neighbours", "vote"]
 
-WEIGHTS = ("softmax", "uniform")
+Weights = Literal["softmax", "uniform"]
+WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 
 # A block of similarities has 32 MiB in float32, one for each thread.
 _QUERY_BLOCK = 1024

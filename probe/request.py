@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from probe.errors import ProbeError, SplitError, nearest
+from probe.heads.options import HeadOptions
 from probe.heads.registry import resolve_options
 from probe.metrics import METRICS
 from probe.splits import Draw, Slice, base_splits, drawn, parse_split
@@ -82,7 +83,7 @@ class Plan:
     train: tuple[Slice, ...]
     validation: tuple[Slice, ...]
     test: tuple[Slice, ...]
-    options: Mapping[str, Any]
+    options: HeadOptions
     sets: Mapping[str, str]
     view_sets: tuple[Mapping[str, str], ...]
     run_id: str
@@ -159,7 +160,7 @@ def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet], view_sets:
     identity = {
         "head": request.head,
         "metric": request.metric,
-        "options": dict(options),
+        "options": options.document(),
         "protocol": PROTOCOL_VERSION,
         "seed": request.seed,
         "sets": keys,

@@ -10,8 +10,7 @@ import numpy as np
 from probe.draws import units_of
 from probe.errors import FeatureError, LabelError
 from probe.evaluation import evaluate
-from probe.heads.registry import find_recipe
-from probe.heads.training import Progress, TrainingData
+from probe.heads.registry import find_head
 from probe.parts import (
     Part,
     SetTable,
@@ -24,6 +23,7 @@ from probe.parts import (
 )
 from probe.prediction import kept_arrays, predict_proba
 from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
+from probe.training import Progress, TrainingData
 from probe.views import ViewSets, view_part
 from store import FeatureSet, ProbeResult
 from store.results import PREDICTION_COLUMNS
@@ -72,7 +72,7 @@ def run_probe(
     views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
     data = _training_data(parts[:-1], views, len(class_names), request=request)
     started = time.perf_counter()
-    trained = find_recipe(request.head)(data, plan.options, on_progress or (lambda _: None))
+    trained = find_head(request.head).train(data, plan.options, on_progress or (lambda _: None))
     head = kept_arrays(trained.head)
     if not all(np.isfinite(array).all() for name, array in head.items() if name.endswith(("kernel", "bias"))):
         raise FeatureError(f"{request.head}: the trained head holds NaN or infinity; lower the learning rate.")
@@ -200,7 +200,7 @@ def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
         "dataset": request.dataset,
         "extractor": request.extractor,
         "head": request.head,
-        "options": dict(plan.options),
+        "options": plan.options.document(),
         "train": plan.splits.train,
         "validation": plan.splits.validation,
         "test": plan.splits.test,

@@ -1,14 +1,16 @@
 """What is done to features before a head sees them. What a trained head is: `probe.prediction`."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from probe.errors import OptionError, nearest
 
-__all__ = ["SCALINGS", "Scaler", "fit_scaler", "softmax"]
+__all__ = ["SCALINGS", "Scaler", "Scaling", "fit_scaler", "softmax"]
 
-SCALINGS = ("zscore", "l2", "none")
+Scaling = Literal["zscore", "l2", "none"]
+SCALINGS = get_args(Scaling)
 _BLOCK_ROWS = 4096
 
 

@@ -6,12 +6,12 @@ scikit-learn is imported where it is used: the name of a run must be found witho
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from probe.heads.training import TrainingData
 from probe.metrics import negative_log_likelihood, recalls_of
+from probe.training import TrainingData
 
 __all__ = [
     "BY_ACCURACY",
@@ -19,6 +19,7 @@ __all__ = [
     "Choice",
     "Criterion",
     "Folds",
+    "Rule",
     "Score",
     "choose",
     "describe_selection",
@@ -40,7 +41,8 @@ FIXED_UP_TO_SHOTS = 5
 # How far the grid may grow beyond either end before the search says so and stops.
 MAX_EXTENSIONS = 3
 # How a candidate is chosen by its scores.
-RULES = ("one_se", "best")
+Rule = Literal["one_se", "best"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _values(table: BaseModel) -> Iterator[tuple[str, Any]]:
     if isinstance(table, ProbeConfig):
         from probe.heads.registry import resolve_options
 
-        yield from resolve_options(table.head, table.options).items()
+        yield from resolve_options(table.head, table.options).document().items()
 
 
 def _origin(table: BaseModel, key: str) -> str:

@@ -18,7 +18,7 @@ def curve_row(
     train: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray] | None,
 ) -> dict[str, float]:
-    """Return a row of a head's curves, columns `probe.heads.training.CURVE_COLUMNS`.
+    """Return a row of a head's curves, columns `probe.training.CURVE_COLUMNS`.
 
     Args:
         epoch: from 1 on.

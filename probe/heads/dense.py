@@ -9,29 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probe.heads.curves import curve_row
-from probe.heads.dense_grid import LEARNING_RATES, WEIGHT_DECAYS, train_dense_grid
-from probe.heads.options import Option
-from probe.heads.training import CURVE_COLUMNS, HeldOut, Progress, Trained, TrainingData
+from probe.heads.dense_grid import train_dense_grid
+from probe.heads.dense_options import DenseOptions
 from probe.prediction import head_arrays, predict_proba
-from probe.scaling import SCALINGS, Scaler, fit_scaler
-from probe.selection import RULES
+from probe.scaling import Scaler, fit_scaler
+from probe.training import CURVE_COLUMNS, HeldOut, Progress, Trained, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OPTIONS", "DenseHead", "train_dense"]
-
-OPTIONS = (
-    Option("epochs", 6),
-    Option("batch_size", 32),
-    Option("learning_rate", 1e-3, grid=LEARNING_RATES),
-    Option("weight_decay", 0.0, least=0.0, grid=WEIGHT_DECAYS),
-    Option("patience", 0, least=0),
-    Option("hidden", 0, least=0),
-    Option("dropout", 0.0, least=0.0, below=1.0),
-    Option("scaling", "none", choices=SCALINGS),
-    Option("rule", RULES[0], choices=RULES),
-)
+__all__ = ["DenseHead", "train_dense"]
 
 # Keras trains what is the lesson's own, with numbers of its own for these; all else goes through `dense_grid`.
 _LESSON = ("epochs", "batch_size", "learning_rate", "scaling")
@@ -50,7 +37,7 @@ class DenseHead:
         is_shuffled: False trains on the rows in the order given, the same in every epoch.
 
     Attributes:
-        curves: a row per epoch, columns `probe.heads.training.CURVE_COLUMNS`, after `fit`.
+        curves: a row per epoch, columns `probe.training.CURVE_COLUMNS`, after `fit`.
     """
 
     def __init__(
@@ -149,36 +136,37 @@ class DenseHead:
         return model
 
 
-def train_dense(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+def train_dense(data: TrainingData, options: DenseOptions, on_progress: Progress) -> Trained:
     """Train the lesson's recipe with Keras; a grid, decay, patience, a hidden layer or dropout as `dense_grid` does."""
-    is_grid = isinstance(options["learning_rate"], tuple) or isinstance(options["weight_decay"], tuple)
-    if is_grid or any(options[name] for name in ("weight_decay", "patience", "hidden", "dropout")):
+    is_grid = isinstance(options.learning_rate, tuple) or isinstance(options.weight_decay, tuple)
+    if is_grid or options.weight_decay or options.patience or options.hidden or options.dropout:
         return train_dense_grid(data, options, on_progress)
-    return _train_lesson(data, {name: options[name] for name in _LESSON}, on_progress)
+    return _train_lesson(data, options, on_progress)
 
 
-def _train_lesson(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+def _train_lesson(data: TrainingData, options: DenseOptions, on_progress: Progress) -> Trained:
     """Train twice with one recipe and seed: without validation for the curves, then on all rows for the head.
 
     In the curves `…_running` is the mean over an epoch while the weights still move (what Keras
     prints), and `train_…` the figure at the epoch's end. `converged` says that the final loss is
     finite: after a fixed number of epochs nobody claims an optimum.
     """
+    recipe = {name: getattr(options, name) for name in _LESSON}
     train, held_out, origin = data.holdout()
     on_progress(f"dense: {len(train)} rows, followed on {len(held_out)}")
-    followed = DenseHead(data.classes, seed=data.seed, **options)
+    followed = DenseHead(data.classes, seed=data.seed, **recipe)
     validation = (data.features[held_out], data.labels[held_out]) if len(held_out) else None
     followed.fit(data.features[train], data.labels[train], validation, on_progress=on_progress)
     on_progress(f"dense: final fit on {len(data.labels)} rows")
-    head = DenseHead(data.classes, seed=data.seed, **options)
+    head = DenseHead(data.classes, seed=data.seed, **recipe)
     head.fit(data.features, data.labels)
     loss = float(head.curves["train_loss"].iloc[-1])
     is_finite = bool(np.isfinite(loss))
     fit = {
         "converged": is_finite,
         "converged_means": "the loss is finite after a fixed number of epochs; no optimum is claimed",
-        "iterations": int(np.ceil(len(data.labels) / options["batch_size"])) * int(options["epochs"]),
-        "epochs": int(options["epochs"]),
+        "iterations": int(np.ceil(len(data.labels) / options.batch_size)) * options.epochs,
+        "epochs": options.epochs,
         "final_loss": loss if is_finite else None,
         "trainable_parameters": head.trainable_parameters,
     }

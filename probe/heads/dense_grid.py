@@ -1,29 +1,26 @@
 """Dense heads beyond the lesson's: learning rate and weight decay selected from a grid, trained as one wide layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probe.heads.curves import curve_row
+from probe.heads.dense_options import DenseOptions
 from probe.heads.early_stopping import EarlyStopping
-from probe.heads.training import CURVE_COLUMNS, HeldOut, Progress, Trained, TrainingData
 from probe.heads.wide import Epoch, WideDense
 from probe.heads.wide_steps import Architecture, Column
 from probe.prediction import head_arrays, predict_proba
 from probe.scaling import Scaler, fit_scaler, softmax
 from probe.selection import Folds, Score, choose, describe_selection, make_folds, score_fold, tabulate, why_unselected
+from probe.training import CURVE_COLUMNS, HeldOut, Progress, Trained, TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEARNING_RATES", "WEIGHT_DECAYS", "train_dense_grid"]
+__all__ = ["train_dense_grid"]
 
-# Source: Oquab et al. 2023, DINOv2, whose linear evaluation tries these 13.
-LEARNING_RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1)
-# None; AdamW's own default, 0.01 (Loshchilov and Hutter 2019); and stronger, as few steps need.
-WEIGHT_DECAYS = (0.0, 0.01, 0.1, 1.0)
 # Where nothing can be selected: Adam's own default (Kingma and Ba 2015).
 _UNSELECTED_RATE = 1e-3
 # Numbers that heads trained together may have, each five times: weight, two moments, gradient, and the new weight.
@@ -58,7 +55,7 @@ class _Searched:
     has_diverged: np.ndarray
 
 
-def train_dense_grid(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+def train_dense_grid(data: TrainingData, options: DenseOptions, on_progress: Progress) -> Trained:
     """Select a column of the grid, and refit it on train and validation.
 
     Candidates are ordered by weight decay, the larger the more regularised, and then by learning rate, the lower the
@@ -67,10 +64,10 @@ def train_dense_grid(data: TrainingData, options: Mapping[str, Any], on_progress
     the selected column took on average over the folds.
     """
     architecture = Architecture(
-        data.features.shape[1], data.classes, options["hidden"], options["dropout"], options["batch_size"]
+        data.features.shape[1], data.classes, options.hidden, options.dropout, options.batch_size
     )
     columns = _columns(options)
-    folds = make_folds(data, options["rule"]) if len(columns) > 1 else None
+    folds = make_folds(data, options.rule) if len(columns) > 1 else None
     if folds is None:
         chosen = _unselected(columns, data, options)
     else:
@@ -79,15 +76,15 @@ def train_dense_grid(data: TrainingData, options: Mapping[str, Any], on_progress
     wide = WideDense(architecture, [chosen.column], seed=data.seed, rows=len(data.labels))
     on_progress(f"dense: {len(rows)} rows, followed on {len(held_out)}")
     followed = _follow(wide, data, rows, held_out=held_out, options=options, on_progress=on_progress)
-    is_stopped = options["patience"] > 0 and len(held_out) > 0
+    is_stopped = options.patience > 0 and len(held_out) > 0
     epochs = followed.epochs if folds is None and is_stopped else chosen.epochs
     on_progress(f"dense: final fit on {len(data.labels)} rows")
-    scaler, everything = fit_scaler(options["scaling"], data.features), np.arange(len(data.labels))
+    scaler, everything = fit_scaler(options.scaling, data.features), np.arange(len(data.labels))
     wide.fit(data.features, data.labels, everything, scaler=scaler, epochs=epochs)
     (loss,) = wide.losses(data.features, data.labels, everything, scaler=scaler)
     notes = [*chosen.document["notes"], f"the curves are of a first fit, on {origin}; the head is refitted on all rows"]
     if is_stopped:
-        notes.append(f"early stopping: the refit takes {epochs} of at most {options['epochs']} epochs")
+        notes.append(f"early stopping: the refit takes {epochs} of at most {options.epochs} epochs")
     diverged = () if np.isfinite(loss) else ("the loss is not finite: training diverged",)
     return Trained(
         head=_arrays(wide, scaler),
@@ -101,16 +98,15 @@ def train_dense_grid(data: TrainingData, options: Mapping[str, Any], on_progress
     )
 
 
-def _columns(options: Mapping[str, Any]) -> list[Column]:
+def _columns(options: DenseOptions) -> list[Column]:
     """Return the grid from strong to weak regularisation."""
     rates, decays = (
-        values if isinstance(values, tuple) else (values,)
-        for values in (options["learning_rate"], options["weight_decay"])
+        values if isinstance(values, tuple) else (values,) for values in (options.learning_rate, options.weight_decay)
     )
     return [Column(rate, decay) for decay in sorted(decays, reverse=True) for rate in sorted(rates)]
 
 
-def _unselected(columns: Sequence[Column], data: TrainingData, options: Mapping[str, Any]) -> _Selected:
+def _unselected(columns: Sequence[Column], data: TrainingData, options: DenseOptions) -> _Selected:
     def distance(column: Column) -> tuple[float, float]:
         return abs(float(np.log(column.learning_rate / _UNSELECTED_RATE))), column.weight_decay
 
@@ -119,7 +115,7 @@ def _unselected(columns: Sequence[Column], data: TrainingData, options: Mapping[
     if len(columns) > 1:
         document["method"] = "none"
         document["notes"] = [f"{why_unselected(data)}; the learning rate next to {_UNSELECTED_RATE:g}"]
-    return _Selected(column, options["epochs"], document)
+    return _Selected(column, options.epochs, document)
 
 
 def _named(column: Column) -> dict[str, float]:
@@ -132,7 +128,7 @@ def _select(
     columns: Sequence[Column],
     *,
     architecture: Architecture,
-    options: Mapping[str, Any],
+    options: DenseOptions,
     on_progress: Progress,
 ) -> _Selected:
     found = _search(data, folds, columns, architecture=architecture, options=options, on_progress=on_progress)
@@ -172,23 +168,23 @@ def _search(
     columns: Sequence[Column],
     *,
     architecture: Architecture,
-    options: Mapping[str, Any],
+    options: DenseOptions,
     on_progress: Progress,
 ) -> _Searched:
     """Fit every column on every fold: as many columns side by side as memory has room for."""
     most = max(len(train) for train, _ in folds.pairs)
     together = max(1, _PARAMETERS_TOGETHER // architecture.parameters)
     scores: list[list[Score]] = [[] for _ in columns]
-    epochs = np.full((len(columns), len(folds.pairs)), options["epochs"])
+    epochs = np.full((len(columns), len(folds.pairs)), options.epochs)
     has_diverged = np.zeros((len(columns), len(folds.pairs)), bool)
     for first in range(0, len(columns), together):
         group = columns[first : first + together]
         wide = WideDense(architecture, group, seed=data.seed, rows=most)
         for fold, (train, held_out) in enumerate(folds.pairs):
             on_progress(f"dense: fold {fold + 1} of {len(folds.pairs)}, {len(group)} heads side by side")
-            scaler = fit_scaler(options["scaling"], data.features[train])
-            stopping = EarlyStopping(held_out, options["patience"], len(group)) if options["patience"] else None
-            wide.fit(data.features, data.labels, train, scaler=scaler, epochs=options["epochs"], stopping=stopping)
+            scaler = fit_scaler(options.scaling, data.features[train])
+            stopping = EarlyStopping(held_out, options.patience, len(group)) if options.patience else None
+            wide.fit(data.features, data.labels, train, scaler=scaler, epochs=options.epochs, stopping=stopping)
             logits = wide.logits(data.features, held_out, scaler)
             for at in range(len(group)):
                 score, has_diverged[first + at, fold] = _score(data.labels[held_out], logits[:, at])
@@ -212,27 +208,27 @@ def _follow(
     rows: np.ndarray,
     *,
     held_out: np.ndarray,
-    options: Mapping[str, Any],
+    options: DenseOptions,
     on_progress: Progress,
 ) -> _Followed:
     import pandas as pd
 
-    scaler = fit_scaler(options["scaling"], data.features[rows])
+    scaler = fit_scaler(options.scaling, data.features[rows])
     train = data.features[rows], data.labels[rows]
     validation = (data.features[held_out], data.labels[held_out]) if len(held_out) else None
-    stopping = EarlyStopping(held_out, options["patience"], 1) if options["patience"] and validation else None
+    stopping = EarlyStopping(held_out, options.patience, 1) if options.patience and validation else None
     curves: list[dict[str, float]] = []
 
     def end_epoch(epoch: Epoch) -> None:
         running = float(epoch.loss[0]), float(epoch.accuracy[0])
         curves.append(curve_row(epoch.number, running, _arrays(wide, scaler), train=train, validation=validation))
-        on_progress(f"dense: epoch {epoch.number} of {options['epochs']}, loss {curves[-1]['train_loss']:.4f}")
+        on_progress(f"dense: epoch {epoch.number} of {options.epochs}, loss {curves[-1]['train_loss']:.4f}")
 
     wide.fit(
-        data.features, data.labels, rows, scaler=scaler, epochs=options["epochs"], stopping=stopping, on_epoch=end_epoch
+        data.features, data.labels, rows, scaler=scaler, epochs=options.epochs, stopping=stopping, on_epoch=end_epoch
     )
     known = HeldOut(validation[1], predict_proba(_arrays(wide, scaler), validation[0])) if validation else None
-    epochs = int(stopping.epochs[0]) if stopping else options["epochs"]
+    epochs = int(stopping.epochs[0]) if stopping else options.epochs
     return _Followed(pd.DataFrame(curves, columns=list(CURVE_COLUMNS)), epochs, known)
 
 

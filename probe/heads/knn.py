@@ -1,19 +1,18 @@
 """The nearest neighbours by cosine: nothing is trained; how many of them vote is selected."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from probe.errors import LabelError
-from probe.heads.options import Option
-from probe.heads.training import HeldOut, Progress, Trained, TrainingData, no_curves
-from probe.neighbours import WEIGHTS, UnitRows, find_neighbours, vote
+from probe.heads.options import Count, Grid, HeadOptions, Number
+from probe.neighbours import UnitRows, Weights, find_neighbours, vote
 from probe.prediction import neighbour_arrays
 from probe.scaling import fit_scaler
 from probe.selection import (
-    RULES,
     Folds,
+    Rule,
     Score,
     choose,
     describe_selection,
@@ -22,27 +21,36 @@ from probe.selection import (
     tabulate,
     why_unselected,
 )
+from probe.training import HeldOut, Progress, Trained, TrainingData, no_curves
 
-__all__ = ["OPTIONS", "train_knn"]
+__all__ = ["KnnOptions", "train_knn"]
 
 _GRID = (1, 5, 10, 20, 100)
 
-OPTIONS = (
-    Option("k", _GRID, grid=_GRID),
-    Option("weights", "softmax", choices=WEIGHTS),
-    # Source: Caron et al. 2021, DINO, whose evaluation has it from Wu et al. 2018.
-    Option("temperature", 0.07),
-    # Cosine divides each row by its length in any case.
-    Option("scaling", "none", choices=("none", "zscore")),
-    Option("rule", RULES[0], choices=RULES),
-)
+
+class KnnOptions(HeadOptions):
+    """Options of `knn`.
+
+    Attributes:
+        k: how many neighbours vote.
+        weights: how much each vote counts: `softmax` of similarity / temperature, or alike.
+        temperature: of these weights. Source: Caron et al. 2021, DINO, whose evaluation has it from Wu et al. 2018.
+        scaling: of the features; cosine divides each row by its length in any case.
+        rule: how k is selected.
+    """
+
+    k: Annotated[int | tuple[int, ...], Grid(Count, _GRID)] = _GRID
+    weights: Weights = "softmax"
+    temperature: Number = 0.07
+    scaling: Literal["none", "zscore"] = "none"
+    rule: Rule = "one_se"
 
 
-def train_knn(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+def train_knn(data: TrainingData, options: KnnOptions, on_progress: Progress) -> Trained:
     """Select k, and keep all rows of train and validation as the bank."""
-    folds = make_folds(data, options["rule"])
+    folds = make_folds(data, options.rule)
     fewest = min(len(train) for train, _ in folds.pairs) if folds else len(data.labels)
-    candidates, notes = _candidates(options["k"], fewest)
+    candidates, notes = _candidates(options.k, fewest)
     messages: list[str] = []
     selection: dict[str, Any] = {"method": "none: k is given", "table": []}
     k = candidates[0]
@@ -57,14 +65,14 @@ def train_knn(data: TrainingData, options: Mapping[str, Any], on_progress: Progr
         k = selection["selected"]["k"]
     on_progress(f"knn: final fit: a bank of {len(data.labels)} rows, k = {k}")
     head = neighbour_arrays(
-        fit_scaler(options["scaling"], data.features),
+        fit_scaler(options.scaling, data.features),
         data.features,
         data.labels,
         contents=data.contents,
         classes=data.classes,
         count=k,
-        weights=options["weights"],
-        temperature=options["temperature"],
+        weights=options.weights,
+        temperature=options.temperature,
         view_of=data.view_of,
         view_numbers=data.view_numbers,
     )
@@ -91,14 +99,14 @@ def _candidates(asked: int | Sequence[int], fewest: int) -> tuple[list[int], lis
 
 
 def _select(
-    data: TrainingData, folds: Folds, candidates: Sequence[int], *, options: Mapping[str, Any], on_progress: Progress
+    data: TrainingData, folds: Folds, candidates: Sequence[int], *, options: KnnOptions, on_progress: Progress
 ) -> tuple[dict[str, Any], list[str], HeldOut]:
     """Return the selection's document and its warnings; of the selected k, what was held out."""
     found: dict[int, list[Score]] = {k: [] for k in candidates}
     kept: dict[int, list[np.ndarray]] = {k: [] for k in candidates}
     for number, (train, held_out) in enumerate(folds.pairs):
         on_progress(f"knn: fold {number + 1} of {len(folds.pairs)}, {len(candidates)} values of k")
-        scaler = fit_scaler(options["scaling"], data.features[train])
+        scaler = fit_scaler(options.scaling, data.features[train])
         queries, bank = UnitRows(data.features, scaler, held_out), UnitRows(data.features, scaler, train)
         rows, similarities = find_neighbours(queries, bank, max(candidates))
         labels = data.labels[train][rows]
@@ -107,8 +115,8 @@ def _select(
                 labels[:, :k],
                 similarities[:, :k],
                 data.classes,
-                weights=options["weights"],
-                temperature=options["temperature"],
+                weights=options.weights,
+                temperature=options.temperature,
             )
             found[k].append(score_fold(data.labels[held_out], votes))
             if number < folds.first_repeat:

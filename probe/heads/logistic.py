@@ -3,32 +3,40 @@
 scikit-learn and SciPy are imported where they are used: the name of a run must be found without them.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from probe.heads.options import Option
+from probe.heads.options import HeadOptions
 from probe.heads.peer import compare_with_scikit_learn
-from probe.heads.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.objective import Certificate
 from probe.prediction import predict_proba
-from probe.scaling import SCALINGS
-from probe.selection import RULES, Folds, choose, describe_selection, make_folds, tabulate, why_unselected
+from probe.scaling import Scaling
+from probe.selection import Folds, Rule, choose, describe_selection, make_folds, tabulate, why_unselected
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, search
+from probe.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.workers import open_workers
 
-__all__ = ["OPTIONS", "LogisticHead", "train_logistic"]
+__all__ = ["LogisticHead", "LogisticOptions", "train_logistic"]
 
-OPTIONS = (
-    Option("scaling", "zscore", choices=SCALINGS),
-    Option("keep_c", False),
-    Option("rule", RULES[0], choices=RULES),
-)
 
 # A fit has converged if it is certified to lie at most this share of its objective above the optimum.
 CERTIFIED_GAP = 1e-4
+
+
+class LogisticOptions(HeadOptions):
+    """Options of `logistic`.
+
+    Attributes:
+        scaling: of the features.
+        keep_c: hold C from selection to the refit, as DINOv2 does, instead of the penalty λ = 1 / (C N).
+        rule: how C is selected.
+    """
+
+    scaling: Scaling = "zscore"
+    keep_c: bool = False
+    rule: Rule = "one_se"
 
 
 class LogisticHead:
@@ -87,10 +95,10 @@ class LogisticHead:
         return self.solution.arrays()
 
 
-def train_logistic(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+def train_logistic(data: TrainingData, options: LogisticOptions, on_progress: Progress) -> Trained:
     """Select C, and refit on train and validation with λ = 1 / (C N) held (C itself with `keep_c`)."""
-    scaling = str(options["scaling"])
-    folds = make_folds(data, options["rule"])
+    scaling = options.scaling
+    folds = make_folds(data, options.rule)
     messages: list[str] = []
     start, held_out = None, None
     if folds is None:
@@ -99,7 +107,7 @@ def train_logistic(data: TrainingData, options: Mapping[str, Any], on_progress: 
     else:
         selection, messages, start, held_out = _select(data, folds, scaling, on_progress=on_progress)
         C = selection["selected"]["C"]
-        refit_C = C if options["keep_c"] else C * folds.training_rows / len(data.labels)
+        refit_C = C if options.keep_c else C * folds.training_rows / len(data.labels)
     on_progress(f"logistic: final fit on {len(data.labels)} rows, C = {refit_C:.3g}")
     head = LogisticHead(refit_C, data.classes, scaling)
     head.fit(data.features, data.labels, start)

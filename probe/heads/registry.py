@@ -1,27 +1,39 @@
-"""Which heads there are. Reading this table imports neither TensorFlow nor scikit-learn."""
+"""Which heads there are, each declared once. Reading this table imports neither TensorFlow nor scikit-learn.
 
-from collections.abc import Mapping
+A new head is a module beside this one with a model of its options and a function that trains it, and an entry here.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from probe.errors import HeadNotFound, nearest
-from probe.heads import dense, knn, logistic, ridge
-from probe.heads.options import Option, OptionValue, complete_options
-from probe.heads.training import Recipe
+from probe.heads.dense import train_dense
+from probe.heads.dense_options import DenseOptions
+from probe.heads.head import Head
+from probe.heads.knn import KnnOptions, train_knn
+from probe.heads.logistic import LogisticOptions, train_logistic
+from probe.heads.options import HeadOptions, OptionValue
+from probe.heads.ridge import RidgeOptions, train_ridge
+from probe.training import Progress, Trained, TrainingData
 
-__all__ = ["HEADS", "default_options", "find_recipe", "resolve_options"]
+__all__ = ["HEADS", "default_options", "find_head", "resolve_options"]
+
+_Options = TypeVar("_Options", bound=HeadOptions)
 
 
 @dataclass(frozen=True)
-class _Entry:
-    options: tuple[Option, ...]
-    recipe: Recipe
+class _Entry(Generic[_Options]):
+    options: type[_Options]
+    train: Callable[[TrainingData, _Options, Progress], Trained]
+    meaning: str
 
 
-_REGISTRY = {
-    "dense": _Entry(dense.OPTIONS, dense.train_dense),
-    "logistic": _Entry(logistic.OPTIONS, logistic.train_logistic),
-    "ridge": _Entry(ridge.OPTIONS, ridge.train_ridge),
-    "knn": _Entry(knn.OPTIONS, knn.train_knn),
+_REGISTRY: dict[str, Head] = {
+    "dense": _Entry(DenseOptions, train_dense, "Keras Dense softmax, Adam, a fixed number of epochs: the lesson's"),
+    "logistic": _Entry(LogisticOptions, train_logistic, "logistic regression along its L2 path, each fit certified"),
+    "ridge": _Entry(RidgeOptions, train_ridge, "ridge classification, every penalty from one decomposition"),
+    "knn": _Entry(KnnOptions, train_knn, "the nearest neighbours by cosine; nothing is trained"),
 }
 
 HEADS = tuple(_REGISTRY)
@@ -33,29 +45,25 @@ def default_options(head: str) -> dict[str, OptionValue]:
     Raises:
         HeadNotFound: there is no such head.
     """
-    return resolve_options(head, {})
+    return resolve_options(head, {}).document()
 
 
-def resolve_options(head: str, given: Mapping[str, object]) -> dict[str, OptionValue]:
+def resolve_options(head: str, given: Mapping[str, object]) -> HeadOptions:
     """Return every option of a head, those that are not given with their defaults.
 
     Raises:
         HeadNotFound: there is no such head.
         OptionError: there is no such option, or not with this value.
     """
-    return complete_options(head, _find(head).options, given)
+    return find_head(head).options.parse(head, given)
 
 
-def find_recipe(head: str) -> Recipe:
-    """Return what selects and trains a head.
+def find_head(head: str) -> Head:
+    """Return the kind of head of this name.
 
     Raises:
         HeadNotFound: there is no such head.
     """
-    return _find(head).recipe
-
-
-def _find(head: str) -> _Entry:
     try:
         return _REGISTRY[head]
     except KeyError as error:

@@ -1,19 +1,18 @@
 """Ridge classification: the penalty selected along a path that one eigendecomposition a fold gives for nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from probe.heads.options import Option
+from probe.heads.options import HeadOptions
 from probe.heads.ridge_path import RidgePath
-from probe.heads.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.prediction import head_arrays
-from probe.scaling import SCALINGS, softmax
+from probe.scaling import Scaling, softmax
 from probe.selection import (
     MAX_EXTENSIONS,
-    RULES,
     Folds,
+    Rule,
     Score,
     choose,
     describe_selection,
@@ -24,14 +23,13 @@ from probe.selection import (
     why_unselected,
 )
 from probe.temperature import fit_temperature
+from probe.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.workers import open_workers
 
-__all__ = ["GRID", "OPTIONS", "train_ridge"]
+__all__ = ["GRID", "RidgeOptions", "train_ridge"]
 
 _Pair = tuple[np.ndarray, np.ndarray]
 _Result = TypeVar("_Result")
-
-OPTIONS = (Option("scaling", "zscore", choices=SCALINGS), Option("rule", RULES[0], choices=RULES))
 
 # From strong to weak, four points a decade, as the path of `logistic` has them.
 GRID = tuple(float(f"{alpha:.12g}") for alpha in 10.0 ** np.linspace(7, -4, 45))
@@ -43,13 +41,25 @@ _UNSELECTED_TEMPERATURE = 1.0
 _SOLVED = 1e-6
 
 
-def train_ridge(data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
+class RidgeOptions(HeadOptions):
+    """Options of `ridge`.
+
+    Attributes:
+        scaling: of the features.
+        rule: how alpha is selected.
+    """
+
+    scaling: Scaling = "zscore"
+    rule: Rule = "one_se"
+
+
+def train_ridge(data: TrainingData, options: RidgeOptions, on_progress: Progress) -> Trained:
     """Select alpha, and refit on train and validation with λ = alpha / N held.
 
     The head predicts softmax(scores / T). T is fitted on rows that were held out, and lies in the kernel and the bias.
     """
-    scaling = str(options["scaling"])
-    folds = make_folds(data, options["rule"])
+    scaling = options.scaling
+    folds = make_folds(data, options.rule)
     messages: list[str] = []
     held_out, temperature = None, _UNSELECTED_TEMPERATURE
     if folds is None:

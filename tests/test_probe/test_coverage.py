@@ -13,11 +13,11 @@ from scipy.stats import binom, chi2
 
 from probe import compare_runs
 from probe.draws import units_of
-from probe.heads.registry import default_options, find_recipe
-from probe.heads.training import TrainingData
+from probe.heads.registry import find_head, resolve_options
 from probe.intervals import bootstrap_sums, expanded_interval
 from probe.metrics import compute_metrics
 from probe.prediction import predict_proba
+from probe.training import TrainingData
 from store import ProbeResult
 
 FULL = pytest.mark.campaign
@@ -182,7 +182,7 @@ def test_intervals_of_heads_that_are_trained_anew_in_every_study(head, shots, st
         contents = [str(at) for at in range(len(labels))]
         units, tokens = units_of(contents, [f"g{group}" for group in groups] if group_size > 1 else [""] * len(labels))
         data = TrainingData(features, labels, units, tokens, 0, 3, study, contents, shots=shots)
-        trained = find_recipe(head)(data, default_options(head), lambda _: None)
+        trained = find_head(head).train(data, resolve_options(head, {}), lambda _: None)
         everything, everything_labels, _ = draw(30_000 // group_size)
         truths.append((predict_proba(trained.head, everything).argmax(axis=1) == everything_labels).mean())
         test, test_labels, test_groups = draw(60)

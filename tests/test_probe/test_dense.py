@@ -6,8 +6,8 @@ import pytest
 from probe import predict_proba
 from probe.draws import units_of
 from probe.heads.registry import resolve_options
-from probe.heads.training import CURVE_COLUMNS, TrainingData
 from probe.scaling import softmax
+from probe.training import CURVE_COLUMNS, TrainingData
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import pytest
 
 from probe import predict_proba
 from probe.draws import units_of
-from probe.heads.dense_grid import LEARNING_RATES, WEIGHT_DECAYS
-from probe.heads.registry import find_recipe, resolve_options
-from probe.heads.training import CURVE_COLUMNS, TrainingData
+from probe.heads.dense_options import LEARNING_RATES, WEIGHT_DECAYS
+from probe.heads.registry import find_head, resolve_options
 from probe.heads.wide_steps import Architecture, Column
 from probe.scaling import fit_scaler
+from probe.training import CURVE_COLUMNS, TrainingData
 
 
 def training_data(features, labels, official=0, seed=4) -> TrainingData:
@@ -27,7 +27,7 @@ def tensorflow():
 
 def train(data, **options):
     said: list[str] = []
-    return find_recipe("dense")(data, resolve_options("dense", options), said.append), said
+    return find_head("dense").train(data, resolve_options("dense", options), said.append), said
 
 
 def within_one_error(table):
@@ -38,8 +38,8 @@ def within_one_error(table):
 
 def test_the_grid_is_13_rates_by_4_decays():
     options = resolve_options("dense", {"learning_rate": "grid", "weight_decay": "grid"})
-    assert options["learning_rate"] == LEARNING_RATES
-    assert options["weight_decay"] == WEIGHT_DECAYS
+    assert options.learning_rate == LEARNING_RATES
+    assert options.weight_decay == WEIGHT_DECAYS
     assert len(LEARNING_RATES) * len(WEIGHT_DECAYS) == 52
     assert options == resolve_options(
         "dense", {"learning_rate": list(LEARNING_RATES), "weight_decay": list(WEIGHT_DECAYS)}

@@ -8,8 +8,8 @@ from probe import FeatureError, LabelError, ProbeRequest, predict_proba, restore
 from probe.draws import units_of
 from probe.heads.knn import train_knn
 from probe.heads.registry import resolve_options
-from probe.heads.training import TrainingData
 from probe.prediction import kept_arrays
+from probe.training import TrainingData
 
 
 def training_data(features, labels, official=0, seed=0) -> TrainingData:

@@ -5,8 +5,8 @@ from sklearn.linear_model import LogisticRegression
 from probe import predict_proba
 from probe.draws import units_of
 from probe.heads.logistic import CERTIFIED_GAP, LogisticHead, train_logistic
-from probe.heads.training import TrainingData
 from probe.objective import Objective
+from probe.training import TrainingData
 
 
 def training_data(features, labels, official=0, seed=0) -> TrainingData:

@@ -1,7 +1,10 @@
+from typing import Annotated
+
 import pytest
+from pydantic import Field
 
 from probe import HEADS, HeadNotFound, OptionError, default_options
-from probe.heads.options import Option
+from probe.heads.options import Grid, HeadOptions, Number
 from probe.heads.registry import resolve_options
 
 
@@ -48,11 +51,14 @@ def test_a_wrong_value_is_refused(head, given, said):
 
 
 def test_an_integer_is_a_number():
-    assert resolve_options("dense", {"learning_rate": 1})["learning_rate"] == 1.0
-    assert isinstance(resolve_options("dense", {"learning_rate": 1})["learning_rate"], float)
+    found = resolve_options("dense", {"learning_rate": 1}).document()["learning_rate"]
+    assert (found, type(found)) == (1.0, float)
 
 
-RATE = Option("rate", 0.1, grid=(0.1, 0.2))
+class Made(HeadOptions):
+    rate: Annotated[float | tuple[float, ...], Grid(Number, (0.1, 0.2))] = 0.1
+    single: Number = 0.1
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 @pytest.mark.parametrize(
@@ -60,27 +66,35 @@ RATE = Option("rate", 0.1, grid=(0.1, 0.2))
     [(0.5, 0.5), ([0.5], 0.5), ([1, 0.5], (0.5, 1.0)), ((0.5, 1.0), (0.5, 1.0)), ("grid", (0.1, 0.2))],
 )
 def test_a_grid_is_one_value_or_several_in_order(given, parsed):
-    found = RATE.parse(given, "head")
+    found = Made.parse("head", {"rate": given}).rate
     assert found == parsed
     assert type(found) is type(parsed)
 
 
 @pytest.mark.parametrize(
-    ("option", "given", "said"),
+    ("given", "said"),
     [
-        (RATE, [], r"head: rate = \[\]: one value or more expected"),
-        (RATE, [0.5, "fast"], "rate = 'fast': float, a list of them or 'grid' expected"),
-        (RATE, [0.5, 0.0], "rate = 0.0: a number above 0 expected"),
-        (RATE, [1, 1.0], "1.0 is duplicated"),
-        (Option("rate", 0.1), [0.5, 1.0], r"rate = \[0.5, 1.0\]: float expected"),
-        (Option("share", 0.0, least=0.0, below=1.0), 1.0, "a number of at least 0 and below 1 expected"),
-        (Option("share", 0.0, least=0.0, below=1.0), -0.1, "a number of at least 0 and below 1 expected"),
+        ({"rate": []}, r"head: rate = \[\]: one value or more expected"),
+        ({"rate": [0.5, "fast"]}, "rate = 'fast': float, a list of them or 'grid' expected"),
+        ({"rate": [0.5, 0.0]}, "rate = 0.0: a number above 0 expected"),
+        ({"rate": [1, 1.0]}, "1.0 is duplicated"),
+        ({"rate": True}, "rate = True: float, a list of them or 'grid' expected"),
+        ({"rate": float("inf")}, "rate = inf: a number above 0 expected"),
+        ({"single": [0.5, 1.0]}, r"single = \[0.5, 1.0\]: float expected"),
+        ({"share": 1.0}, "share = 1.0: a number of at least 0 and below 1 expected"),
+        ({"share": -0.1}, "share = -0.1: a number of at least 0 and below 1 expected"),
+        ({"share": float("nan")}, "share = nan: a number of at least 0 and below 1 expected"),
     ],
 )
-def test_a_wrong_value_of_a_grid_or_a_range_is_refused(option, given, said):
+def test_a_wrong_value_of_a_grid_or_a_range_is_refused(given, said):
     with pytest.raises(OptionError, match=said):
-        option.parse(given, "head")
+        Made.parse("head", given)
 
 
 def test_zero_is_allowed_where_the_least_is_zero():
-    assert Option("share", 0.0, least=0.0).parse(0, "head") == 0.0
+    assert Made.parse("head", {"share": 0}).share == 0.0
+
+
+def test_options_cannot_be_changed_afterwards():
+    with pytest.raises(ValueError, match="frozen"):
+        Made().rate = 0.2

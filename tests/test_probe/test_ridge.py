@@ -6,10 +6,10 @@ from probe import predict_proba
 from probe.draws import units_of
 from probe.heads.ridge import GRID, train_ridge
 from probe.heads.ridge_path import RidgePath
-from probe.heads.training import TrainingData
 from probe.scaling import softmax
 from probe.selection import make_folds
 from probe.temperature import fit_temperature
+from probe.training import TrainingData
 
 
 def training_data(features, labels, official=0, seed=0) -> TrainingData:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from probe.draws import units_of
-from probe.heads.registry import find_recipe, resolve_options
-from probe.heads.training import TrainingData
+from probe.heads.registry import find_head, resolve_options
 from probe.selection import (
     Criterion,
     Score,
@@ -16,6 +15,7 @@ from probe.selection import (
     tabulate,
     why_unselected,
 )
+from probe.training import TrainingData
 
 
 def training_data(labels, contents=None, groups=None, official=0) -> TrainingData:
@@ -200,7 +200,9 @@ def test_each_head_takes_the_rule(head, blobs):
     options = {"learning_rate": [0.001, 0.01], "epochs": 3} if head == "dense" else {}
     found = {}
     for rule in ("one_se", "best"):
-        selection = find_recipe(head)(data, resolve_options(head, {**options, "rule": rule}), lambda _: None).selection
+        selection = (
+            find_head(head).train(data, resolve_options(head, {**options, "rule": rule}), lambda _: None).selection
+        )
         found[rule] = selection
     assert found["best"]["selected"] == found["best"]["best"] == found["one_se"]["best"]
     assert "the best itself" in found["best"]["notes"][0]

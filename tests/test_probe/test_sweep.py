@@ -4,7 +4,6 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from probe.draws import units_of
-from probe.heads.training import TrainingData
 from probe.objective import Objective
 from probe.selection import choose, tabulate
 from probe.sweep import SoftmaxPath
@@ -15,6 +14,7 @@ from probe.sweep.problem import Problem
 from probe.sweep.products import backproject, project
 from probe.sweep.rows import Rows
 from probe.sweep.search import search
+from probe.training import TrainingData
 
 GRID = [float(C) for C in 10.0 ** np.linspace(-7, 2, 45)]
 SIX = [GRID[at] for at in (0, 12, 20, 28, 36, 44)]

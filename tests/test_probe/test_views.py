@@ -12,13 +12,13 @@ from probe.draws import units_of
 from probe.heads import knn
 from probe.heads.dense import DenseHead
 from probe.heads.logistic import LogisticHead
-from probe.heads.registry import find_recipe, resolve_options
+from probe.heads.registry import find_head, resolve_options
 from probe.heads.ridge_path import RidgePath
-from probe.heads.training import TrainingData
 from probe.heads.wide import WideDense
 from probe.request import training_splits
 from probe.selection import make_folds
 from probe.sweep import SoftmaxPath
+from probe.training import TrainingData
 from store import FeatureSet
 
 REQUEST = ProbeRequest("made", "arrays", "logistic", views=2)
@@ -145,7 +145,7 @@ def numbered(images: int, views: int, official: int = 0, shared: int = 0) -> Tra
 )
 def test_no_view_of_an_image_that_is_held_out_reaches_a_fit(head, options, official, fits):
     data = numbered(60, 3, official, shared=8)
-    trained = find_recipe(head)(data, resolve_options(head, options), lambda _: None)
+    trained = find_head(head).train(data, resolve_options(head, options), lambda _: None)
     selecting, final = fits.fitted[:-1], fits.fitted[-1]
     assert selecting
     for rows in selecting:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CURVE_COLUMNS",
-    "Head",
     "HeldOut",
     "Progress",
-    "Recipe",
     "Trained",
     "TrainingData",
     "fixed_penalty",
@@ -121,22 +119,6 @@ class TrainingData:
         return self.with_views(train), held_out, origin
 
 
-class Head(Protocol):
-    """A trainable head: arrays in, arrays out."""
-
-    def fit(self, features: np.ndarray, labels: np.ndarray) -> None:
-        """Train on (N, D) features, not scaled, and (N,) labels in 0 … K-1."""
-        ...
-
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Return (N, K) probabilities for (N, D) features, not scaled."""
-        ...
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the trained head as plain arrays; see `probe.prediction`."""
-        ...
-
-
 @dataclass(frozen=True)
 class HeldOut:
     """What the selected candidate says of rows that it was not trained on; the temperature is fitted on it.
@@ -173,14 +155,6 @@ class Trained:
     packages: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
     held_out: HeldOut | None = None
-
-
-class Recipe(Protocol):
-    """Selects, refits and describes a head: the protocol of one kind of head."""
-
-    def __call__(self, data: TrainingData, options: Mapping[str, Any], on_progress: Progress) -> Trained:
-        """Train on everything in `data`, under options that are complete and checked."""
-        ...
 
 
 def no_curves() -> "pd.DataFrame":
