@@ -30,7 +30,7 @@ demo: install ## Run the main job on bundled data, and say where the report is.
 	@$(BIN)/linprobe nightly examples/demo.toml
 
 quick: install ## Run the tests of a minute: those that import no framework and start no browser.
-	$(BIN)/python -m pytest -m quick --no-frameworks
+	$(BIN)/python -m pytest --quick
 
 test: install ## Run the tests: every behaviour once (installs a browser and a dataset from Debian's packages if they are missing).
 	@sh tests/system-packages.sh

@@ -40,7 +40,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from probe.draws import units_of
-from probe.heads.logistic import LogisticHead, train_logistic
+from probe.heads.logistic import LogisticHead, LogisticOptions, train_logistic
 from probe.objective import Objective
 from probe.scaling import fit_scaler
 from probe.selection import choose, tabulate
@@ -273,7 +273,7 @@ def measure_few() -> list[dict[str, Any]]:
     for rows in (100, 250, 500):
         data = training_data(*draw_features(rows, 1280, 10))
         used = time.process_time()
-        trained = train_logistic(data, {"scaling": "zscore", "keep_c": False, "rule": "one_se"}, lambda _: None)
+        trained = train_logistic(data, LogisticOptions(), lambda _: None)
         fits = trained.selection["fits"]
         row = {
             "shape": [rows, 1280],

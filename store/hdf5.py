@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_datasets",
     "file_sha256",
     "open_checked",
+    "open_present",
     "read_checked",
     "refusing_what_hdf5_refuses",
     "verify_file",
@@ -96,6 +98,21 @@ def _require_digest(path: Path, expected: str, found: str) -> None:
 
 def _missing(path: Path, expected: str) -> MissingFile:
     return MissingFile(f"{path}: sha256 {expected} expected, no file found; {REPAIR}.")
+
+
+@contextmanager
+def open_present(path: Path) -> Iterator[FileIO]:
+    """Open a verified file for reading; `gc` may have taken it away since it was verified.
+
+    Raises:
+        MissingFile: it has.
+    """
+    try:
+        file = path.open("rb", buffering=0)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _missing(path, path.stem) from error
+    with file:
+        yield file
 
 
 def open_checked(path: Path, expected: str) -> h5py.File:

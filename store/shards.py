@@ -23,7 +23,15 @@ import numpy as np
 from store.commit import Data
 from store.content_index import CONTENT_BYTES
 from store.errors import REPAIR, DamagedStore
-from store.hdf5 import VerifiedFile, build_file, check_datasets, open_checked, refusing_what_hdf5_refuses, verify_file
+from store.hdf5 import (
+    VerifiedFile,
+    build_file,
+    check_datasets,
+    open_checked,
+    open_present,
+    refusing_what_hdf5_refuses,
+    verify_file,
+)
 
 __all__ = ["DTYPES", "SHARD_NAME", "Shard", "build_shard", "contents_file", "forget_contents", "open_shard"]
 
@@ -104,7 +112,7 @@ class Shard:
         """
         row_bytes = self.layout.dim * self.dtype.itemsize
         rest = memoryview(out.data).cast("B")
-        with self.path.open("rb", buffering=0) as file:
+        with open_present(self.path) as file:
             file.seek(self.layout.features_at + first * row_bytes)
             while rest:
                 count = file.readinto(rest)
@@ -164,7 +172,7 @@ def open_shard(path: Path) -> Shard:
 
 def _laid_out(path: Path) -> _Layout:
     """Return where the rows of a verified file lie, parsing it unless its like has been parsed before."""
-    with path.open("rb", buffering=0) as file:
+    with open_present(path) as file:
         size = os.fstat(file.fileno()).st_size
         layout, frame = _familiar.get(size, (None, ()))
         if layout is not None and all(_read_at(file, place, len(data)) == data for place, data in frame):

@@ -1,6 +1,10 @@
-"""What all tests share: an environment that knows nothing of the person who runs them."""
+"""What all tests share: an environment that knows nothing of the person who runs them, and the tiers."""
 
+import importlib.abc
+import importlib.machinery
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -11,6 +15,54 @@ import pytest
 hypothesis.settings.register_profile("seen", derandomize=True)
 hypothesis.settings.register_profile("free")
 hypothesis.settings.load_profile("seen")
+
+# What takes seconds to import or to start.
+FRAMEWORKS = (
+    "ai_edge_litert", "keras", "openvino", "playwright", "ray", "tensorflow", "tensorflow_datasets", "tensorflow_hub",
+    "tf_keras",
+)  # fmt: skip
+NOT_QUICK = ("framework", "slow", "campaign")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out what is slow, imports a framework or starts a browser; any other test that does so fails",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--quick"):
+        sys.meta_path.insert(0, _NoFrameworks())
+
+
+def pytest_ignore_collect(collection_path: Path, config):
+    """Leave out modules that are slow as a whole: importing them may import a framework."""
+    if config.getoption("--quick") and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        text = collection_path.read_text(encoding="utf-8")
+        return any(f"\npytestmark = pytest.mark.{mark}\n" in text for mark in NOT_QUICK) or None
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--quick"):
+        dropped = [item for item in items if any(item.get_closest_marker(mark) for mark in NOT_QUICK)]
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in set(dropped)]
+
+
+class _NoFrameworks(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Lets frameworks be found, and fails the test that imports one."""
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name.partition(".")[0] in FRAMEWORKS else None
+
+    def create_module(self, spec):
+        pytest.fail(f"{spec.name} is imported: mark the test with pytest.mark.framework, and it runs in 'make test'.")
+
+    def exec_module(self, module):
+        raise NotImplementedError
 
 
 @pytest.fixture(autouse=True)

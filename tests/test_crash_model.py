@@ -230,10 +230,12 @@ def test_every_crash_of_a_job_is_recovered_from(scratch):
     assert crashes > 150
 
 
+@pytest.mark.slow
 def test_every_crash_while_damage_is_repaired_is_recovered_from(scratch):
     assert crash_everywhere(Circumstances(is_damaged=True), scratch, rounds=0) > 100
 
 
+@pytest.mark.slow
 def test_every_crash_beside_another_writer_that_has_not_synced_is_recovered_from(scratch):
     assert all(fsyncs_of(met)[1] for met in OTHERS)
     assert not fsyncs_of(Circumstances(folder_syncs=FOLDER_SYNCS))[1], "OTHERS covers every instant, and no more"

@@ -6,6 +6,8 @@ import pytest
 from extract import ModelMismatch, UnknownName, open_engine
 from extract.activations import open_layers
 
+pytestmark = pytest.mark.framework
+
 
 @pytest.fixture(scope="module")
 def keras_extractor(small_network):

@@ -14,6 +14,8 @@ from extract.canary import Sighting
 from extract.decoding import read_header
 from store import verify_store
 
+pytestmark = pytest.mark.framework
+
 # A change of an image makes every pool's canary useless: there is no reason good enough.
 IMAGES = {
     "colour.jpg": "89350867b636e50cc658f7bfdaec1bc06e5a56fadc071a5a3776598b5527db01",

@@ -33,6 +33,7 @@ def bilinear_v1(pixels: np.ndarray, size: int) -> np.ndarray:
     return pixels
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(("height", "width"), [(40, 64), (37, 53), (224, 224), (9, 500)])
 def test_slims_evaluation(height, width):
     # The middle 87.5% of each side: a sixteenth goes at either end, rounded down.
@@ -42,6 +43,7 @@ def test_slims_evaluation(height, width):
     assert np.abs(made(pixels, 32, crop="fraction:0.875", resize="bilinear_v1") - expected).max() < 1e-3
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(("height", "width", "side", "top", "left"), [(256, 400, 224, 16, 88), (41, 30, 26, 8, 2)])
 def test_efficientnets_evaluation(height, width, side, top, left):
     import tensorflow as tf
@@ -52,6 +54,7 @@ def test_efficientnets_evaluation(height, width, side, top, left):
     assert np.array_equal(made(pixels, 28, crop="square:0.875", resize="bicubic_v1"), expected)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(("height", "width"), [(60, 90), (90, 60), (37, 53), (48, 48)])
 def test_shorter_side_then_the_middle_as_pillow_does_it(height, width):
     pixels = image(height, width)
@@ -65,6 +68,7 @@ def test_shorter_side_then_the_middle_as_pillow_does_it(height, width):
     assert np.abs(found - expected).max() <= 1.01
 
 
+@pytest.mark.framework
 def test_the_lessons_resize_is_that_of_tensorflow():
     import tensorflow as tf
 
@@ -72,6 +76,7 @@ def test_the_lessons_resize_is_that_of_tensorflow():
     assert np.array_equal(made(pixels, 16), tf.image.resize(pixels, (16, 16)).numpy())
 
 
+@pytest.mark.framework
 def test_a_square_stays_a_square_where_the_aspect_is_kept():
     # A wide image with a white square in its middle, 20 of 40 rows high.
     pixels = np.zeros((40, 100, 3), np.uint8)
@@ -81,11 +86,13 @@ def test_a_square_stays_a_square_where_the_aspect_is_kept():
         assert (white.any(axis=1).sum(), white.any(axis=0).sum()) == (rows, columns), crop
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("method", RESIZE_METHODS)
 def test_every_method_keeps_a_flat_image_flat(method):
     assert np.allclose(made(np.full((9, 13, 3), 77, np.uint8), 8, resize=method), 77, atol=1e-3)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("crop", ["none", "fraction:0.875", "square:0.5", "shorter:8"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (2, 3)])
 def test_tiny_images_have_a_middle_too(crop, height, width):

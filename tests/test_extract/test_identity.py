@@ -21,6 +21,8 @@ from extract.extractors.extractor import arrays_sha256
 from extract.sources.example import DatasetSource
 from store import FeatureStore, PoolKey
 
+pytestmark = pytest.mark.framework
+
 WEIGHTS = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.zeros(3, np.float32)}
 
 

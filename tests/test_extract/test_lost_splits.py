@@ -8,6 +8,8 @@ from extract import SplitJob, end_lost_splits, find_lost_splits, open_source
 from store import FeatureSetNotFound, FeatureStore, ImportedFeatures, import_features
 from store.aliases import Alias
 
+pytestmark = pytest.mark.framework
+
 LATER = "2026-12-01T00:00:00Z"
 
 

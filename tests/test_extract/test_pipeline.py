@@ -14,6 +14,8 @@ from extract.decoding import Header, read_header
 from extract.pipeline import Batch, stream_batches
 from extract.sources.example import Pending
 
+pytestmark = pytest.mark.framework
+
 SIZE = Preprocessing(8, "0..1")
 
 

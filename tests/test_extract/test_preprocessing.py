@@ -41,6 +41,7 @@ def test_a_pixel_worked_out_by_hand(value_range, expected):
     assert np.allclose(pixel * scale + offset, expected, atol=1e-9)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(("value_range", "mode"), [("-1..1", "tf"), ("caffe", "caffe"), ("torch", "torch")])
 def test_ranges_inside_the_graph_are_those_of_keras_applications(value_range, mode):
     from keras.applications import imagenet_utils
@@ -49,6 +50,7 @@ def test_ranges_inside_the_graph_are_those_of_keras_applications(value_range, mo
     assert np.allclose(scaled(value_range), expected, atol=2e-5 if mode == "caffe" else 1e-6)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     ("module", "value_range"),
     [("mobilenet_v2", "-1..1"), ("inception_v3", "-1..1"), ("xception", "-1..1"), ("resnet", "caffe"),
@@ -61,6 +63,7 @@ def test_each_network_of_the_registry_has_its_own_range(module, value_range):
     assert np.allclose(scaled(value_range), expected, atol=2e-5)
 
 
+@pytest.mark.framework
 def test_the_lessons_range_is_pixels_over_255():
     assert np.allclose(scaled("0..1"), IMAGES / 255, atol=1e-7)
 

@@ -14,6 +14,8 @@ from extract.engines import open_engine
 from extract.extractors import pixels_floor
 from store import FeatureStore, hdf5
 
+pytestmark = pytest.mark.framework
+
 LEDGER_OF_BROKEN = ["status", "reason", "format", "mode", "width", "height", "bytes", "label"]
 
 

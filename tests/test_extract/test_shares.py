@@ -96,6 +96,7 @@ def test_a_folder_reads_no_image_of_another_share(make_folder, make_jpeg, monkey
     assert len(read) == 4
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_whoever_computes_the_last_row_publishes_and_the_set_is_the_serial_one(lab, shares, order):
     split = shares(range(30))
@@ -113,6 +114,7 @@ def test_whoever_computes_the_last_row_publishes_and_the_set_is_the_serial_one(l
     assert serial.feature_set.key == published.feature_set.key
 
 
+@pytest.mark.framework
 def test_one_who_finds_all_done_publishes_too_and_both_name_one_set(shares):
     split = shares(range(12))
     done = [split.compute(Share(index, 2)) for index in range(2)]
@@ -120,12 +122,14 @@ def test_one_who_finds_all_done_publishes_too_and_both_name_one_set(shares):
     assert len(keys) == 1
 
 
+@pytest.mark.framework
 def test_where_nobody_knows_how_many_there_are_reading_tells(shares):
     split = shares(range(11), count=None)
     assert split.publish(Share(0, 2), split.compute(Share(0, 2))) is None
     assert split.publish(Share(1, 2), split.compute(Share(1, 2))).feature_set.manifest["rows"] == 11
 
 
+@pytest.mark.framework
 def test_who_publishes_finds_the_broken_pictures_of_others(shares, broken_jpeg):
     split = shares([0, 1, broken_jpeg, 3, 4, 5, 6, 7], budget=Budget(1))
     assert split.publish(Share(0, 2), split.compute(Share(0, 2))) is None
@@ -134,6 +138,7 @@ def test_who_publishes_finds_the_broken_pictures_of_others(shares, broken_jpeg):
     assert published.feature_set.ledger()["status"].tolist().index("quarantined") == 2
 
 
+@pytest.mark.framework
 def test_the_budget_is_of_the_whole_and_may_be_spent_in_one_share(shares, broken_jpeg):
     other = broken_jpeg[:-1]
     # Two of eight are 25%, and half of their share.
@@ -142,6 +147,7 @@ def test_the_budget_is_of_the_whole_and_may_be_spent_in_one_share(shares, broken
     assert within.publish(Share(1, 2), within.compute(Share(1, 2))).feature_set.manifest["quarantined"] == 2
 
 
+@pytest.mark.framework
 def test_bad_images_of_two_shares_add_up_and_nothing_is_published(lab, shares, broken_jpeg):
     split = shares([broken_jpeg, 1, 2, 3, broken_jpeg[:-1], 5, 6, 7], budget=Budget(1))
     done = [split.compute(Share(index, 2)) for index in range(2)]
@@ -150,6 +156,7 @@ def test_bad_images_of_two_shares_add_up_and_nothing_is_published(lab, shares, b
     assert lab.store.catalog().empty
 
 
+@pytest.mark.framework
 def test_a_share_that_is_worse_than_the_whole_may_be_stops_early(lab, shares, broken_jpeg):
     split = shares([*range(4), *[broken_jpeg[: -1 - n] for n in range(4)], *range(8, 400)], budget=Budget(0))
     with pytest.raises(BadData, match="cannot be decoded"):
@@ -157,6 +164,7 @@ def test_a_share_that_is_worse_than_the_whole_may_be_stops_early(lab, shares, br
     assert lab.engine.images < 50
 
 
+@pytest.mark.framework
 def test_an_image_that_stands_in_two_shares_counts_for_both_and_has_one_row(shares):
     split = shares([0, 1, 2, 3, 0, 1, 2, 3])
     done = [split.compute(Share(index, 2)) for index in range(2)]
@@ -165,6 +173,7 @@ def test_an_image_that_stands_in_two_shares_counts_for_both_and_has_one_row(shar
     assert np.array_equal(published.feature_set.features[:4], published.feature_set.features[4:])
 
 
+@pytest.mark.framework
 def test_what_workers_did_of_a_share_counts_once_and_is_not_done_again(lab, shares, broken_jpeg):
     split = shares([0, 1, broken_jpeg, 3, *range(4, 24)], budget=Budget(1))
     share = Share(0, 2)

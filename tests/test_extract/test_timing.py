@@ -44,6 +44,7 @@ def images(make_source, count=12):
     return make_source([Example(f"{at}", at % 2, np.full((8, 8, 3), at, np.uint8)) for at in range(count)])
 
 
+@pytest.mark.framework
 def test_forward_and_waiting_are_the_time_from_the_first_batch_to_the_last_row(lab, make_source, slow_engine):
     done = lab.extract(images(make_source), engine=slow_engine)
     spent = done.time
@@ -53,6 +54,7 @@ def test_forward_and_waiting_are_the_time_from_the_first_batch_to_the_last_row(l
     assert min(spent.read, spent.decode, spent.write, spent.waiting) > 0
 
 
+@pytest.mark.framework
 def test_a_job_that_computes_nothing_reads_and_writes_only(lab, make_source):
     lab.extract(images(make_source))
     spent = lab.extract(images(make_source)).time
@@ -60,6 +62,7 @@ def test_a_job_that_computes_nothing_reads_and_writes_only(lab, make_source):
     assert (spent.decode, spent.forward, spent.waiting) == (0, 0, 0)
 
 
+@pytest.mark.framework
 def test_a_source_that_is_slow_shows_as_reading_and_waiting(lab, make_source):
     class Slow(make_source):
         def examples(self, split):
@@ -73,6 +76,7 @@ def test_a_source_that_is_slow_shows_as_reading_and_waiting(lab, make_source):
     assert spent.waiting >= 8 * 0.01
 
 
+@pytest.mark.framework
 def test_broken_pictures_cost_decoding_too(lab, make_folder, broken_jpeg, make_jpeg, monkeypatch):
     from extract import Budget, open_source
     from extract.pipeline import decode_carefully

@@ -120,6 +120,7 @@ def expected(pixels, content, view, size=8) -> np.ndarray:
     return part
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("view", [1, 2, 3, 4])
 def test_a_view_is_the_window_cut_out_turned_over_and_resized(places, view):
     # Fast path (PNG), careful path (TIFF; with alpha), raw pixels: each from its own bytes.
@@ -136,6 +137,7 @@ def test_both_directions_are_among_the_views_that_were_compared(places):
     assert {draw_window(content, view, height=40, width=60).is_flipped for view in (1, 2, 3, 4)} == {True, False}
 
 
+@pytest.mark.framework
 def test_what_only_the_careful_path_can_decode_shows_the_same_window(places):
     # A JPEG with garbage in front of its end: TensorFlow refuses it, Pillow reads it.
     data = encode(places, "JPEG", quality=95)
@@ -145,6 +147,7 @@ def test_what_only_the_careful_path_can_decode_shows_the_same_window(places):
         assert np.abs(image - expected(places, content, 1)).max() < 12
 
 
+@pytest.mark.framework
 def test_batch_order_and_company_change_no_view(places):
     images = [encode(np.roll(places, at, axis=1)) for at in range(7)]
     alone = seen(images, batch_size=1, view=2)
@@ -153,6 +156,7 @@ def test_batch_order_and_company_change_no_view(places):
     assert all(np.array_equal(alone[content], together[content]) for content in alone)
 
 
+@pytest.mark.framework
 def test_the_window_takes_the_place_of_the_presets_crop_and_the_rest_stays(places):
     data = encode(places)
     plain, cropped = (seen([data], view=1, crop=crop) for crop in ("none", "shorter:9"))
@@ -164,6 +168,7 @@ def test_the_window_takes_the_place_of_the_presets_crop_and_the_rest_stays(place
     assert not np.allclose(image, smooth, atol=1e-2)
 
 
+@pytest.mark.framework
 def test_view_0_is_the_image_itself(places):
     (image,) = seen([places], view=0).values()
     (plain,) = seen([places]).values()
@@ -213,6 +218,7 @@ def test_an_extractor_is_opened_as_a_view_by_its_name(caches):
     assert view.pool_key() != plain.pool_key()
 
 
+@pytest.mark.framework
 def test_views_lie_in_pools_of_their_own_and_cost_nothing_twice(lab, make_source, places):
     source = make_source([Example(f"{at}", at % 2, encode(np.roll(places, 5 * at, axis=1))) for at in range(6)])
     plain = lab.extract(source)

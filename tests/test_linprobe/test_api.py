@@ -56,6 +56,7 @@ def test_public_functions_are_documented():
                 assert value.__doc__, f"{name}.{member}"
 
 
+@pytest.mark.framework
 def test_five_lines_do_the_whole_job(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ws = lp.open()
@@ -78,6 +79,7 @@ def test_the_environment_names_the_store(tmp_path, monkeypatch):
     assert lp.open(tmp_path / "given").path == tmp_path / "given"
 
 
+@pytest.mark.framework
 def test_what_is_there_costs_no_forward_pass_and_no_training(shared, caplog):
     ws, _digits, ridge = shared
     with caplog.at_level(logging.INFO, "linprobe"):
@@ -87,6 +89,7 @@ def test_what_is_there_costs_no_forward_pass_and_no_training(shared, caplog):
     assert "cached, run" in caplog.text
 
 
+@pytest.mark.framework
 def test_features_are_the_sets_of_the_store(shared):
     ws, digits, _ = shared
     assert digits.splits == ["test", "train"]
@@ -102,6 +105,7 @@ def test_features_are_the_sets_of_the_store(shared):
         ws.features("digits", "clip")
 
 
+@pytest.mark.framework
 def test_parts_and_arrays_are_those_of_a_probe(shared):
     _, digits, ridge = shared
     train, test = digits.parts()
@@ -115,6 +119,7 @@ def test_parts_and_arrays_are_those_of_a_probe(shared):
         digits.arrays(train="train", test="train[:10]")
 
 
+@pytest.mark.framework
 def test_a_run_says_what_the_store_says(shared):
     ws, _, ridge = shared
     row = ws.results(head="ridge").iloc[0]
@@ -131,6 +136,7 @@ def test_a_run_says_what_the_store_says(shared):
         ws.results(heads="ridge")
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("head", ["ridge", "knn"])
 def test_probabilities_are_those_of_the_test(shared, head):
     _, digits, _ = shared
@@ -143,6 +149,7 @@ def test_probabilities_are_those_of_the_test(shared, head):
     assert (probabilities.to_numpy().argmax(axis=1) == predictions["predicted"]).all()
 
 
+@pytest.mark.framework
 def test_many_probes_are_a_sequence_with_a_frame(shared):
     _, digits, _ = shared
     runs = digits.probes([{"head": "knn", "k": [3, 5]}, "ridge"], shots=[1, "all"], seeds=[0, 4])
@@ -156,6 +163,7 @@ def test_many_probes_are_a_sequence_with_a_frame(shared):
     assert str(round(runs[0].accuracy, 3)) in repr(runs)
 
 
+@pytest.mark.framework
 def test_images_from_arrays_and_from_a_frame(shared, images, tmp_path):
     ws, _, ridge = shared
     rng = np.random.default_rng(0)
@@ -222,6 +230,7 @@ def test_images_that_cannot_be_meant_so_are_refused(arguments, named, message):
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.framework
 def test_images_in_memory_need_a_name(shared):
     with pytest.raises(
         ConfigError, match=r"images in memory have no name; give one: extract\(images, extractor, name=…\)"
@@ -229,6 +238,7 @@ def test_images_in_memory_need_a_name(shared):
         shared[0].extract(lp.images(PIXELS, [0, 1]), "pixels")
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -249,6 +259,7 @@ def test_mistakes_raise_and_leave_the_store_as_it_was(shared, call, error, messa
     assert (len(ws.datasets()), len(ws.results())) == before
 
 
+@pytest.mark.framework
 def test_what_was_done_before_a_failure_is_kept_and_told(shared):
     ws, digits, _ = shared
     with pytest.raises(ProbeError, match="shots = 5000: train has fewer different images") as caught:
@@ -277,6 +288,7 @@ def test_a_folder_of_something_else_is_refused_at_once(tmp_path):
         lp.open(tmp_path)
 
 
+@pytest.mark.framework
 def test_everything_prints_well(shared):
     ws, digits, ridge = shared
     compared = ws.compare(ridge, digits.probe("knn"))
@@ -294,6 +306,7 @@ def test_everything_prints_well(shared):
     assert {"accuracy", "p_value", "n_pictures"} <= set(dir(compared))
 
 
+@pytest.mark.framework
 def test_the_transformer_is_scikit_learns_and_computes_each_row_once(tmp_path, shared):
     _, _digits, _ = shared
     store = tmp_path / "store"

@@ -15,6 +15,7 @@ def store(digits_store, tmp_path):
     return tmp_path / "s"
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -56,6 +57,7 @@ def test_a_mistake_is_told_and_changes_nothing(run, tree, store, arguments, code
     assert tree(store) == before
 
 
+@pytest.mark.framework
 def test_an_empty_folder_and_a_class_without_images_are_bad_data(run, tree, store, images, tmp_path):
     (tmp_path / "empty").mkdir()
     before = tree(store)
@@ -68,6 +70,7 @@ def test_an_empty_folder_and_a_class_without_images_are_bad_data(run, tree, stor
     assert tree(store) == before
 
 
+@pytest.mark.framework
 def test_a_store_of_another_format_version_is_refused_and_left_alone(run, tree, store):
     (store / "FORMAT").write_text("linprobe-store 2\n")
     before = tree(store)
@@ -86,6 +89,7 @@ def test_a_folder_that_is_no_store_is_refused_and_left_alone(run, tree, images):
     assert tree(images) == before
 
 
+@pytest.mark.framework
 def test_a_declared_dim_or_range_that_is_not_the_models_is_bad_data(run, tree, store, tmp_path):
     job = tmp_path / "job.toml"
     before = tree(store)
@@ -103,6 +107,7 @@ def test_a_declared_dim_or_range_that_is_not_the_models_is_bad_data(run, tree, s
     assert tree(store) == before
 
 
+@pytest.mark.framework
 def test_a_hub_handle_with_neither_network_nor_cache_says_what_to_do(run, tree, store, monkeypatch, recwarn):
     import socket
 
@@ -119,6 +124,7 @@ def test_a_hub_handle_with_neither_network_nor_cache_says_what_to_do(run, tree, 
     assert tree(store) == before
 
 
+@pytest.mark.framework
 def test_a_disk_that_cannot_be_written_is_an_io_error(run, tree, store):
     code, _, err = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--store", "/proc/linprobe")
     assert code == 74
@@ -126,6 +132,7 @@ def test_a_disk_that_cannot_be_written_is_an_io_error(run, tree, store):
     assert "Traceback" not in err
 
 
+@pytest.mark.framework
 def test_a_fault_of_ours_says_so_with_a_traceback(run, monkeypatch, store):
     def broken(store):
         return 1 // 0
@@ -137,6 +144,7 @@ def test_a_fault_of_ours_says_so_with_a_traceback(run, monkeypatch, store):
     assert "a fault of ours" in err
 
 
+@pytest.mark.framework
 def test_a_full_disk_leaves_the_store_readable(run, tree, store, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10))

@@ -9,6 +9,8 @@ from PIL import Image
 
 from extract.extractors.saved_model import HUB_MODELS, hub_cache_path
 
+pytestmark = pytest.mark.framework
+
 PHOTOGRAPHS = Path(sklearn.datasets.__file__).parent / "images"
 
 

@@ -5,6 +5,8 @@ import pytest
 from linprobe.cli import main
 from store import FeatureStore
 
+pytestmark = pytest.mark.framework
+
 COMMAND = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")
 
 

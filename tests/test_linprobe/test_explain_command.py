@@ -3,6 +3,8 @@ from PIL import Image
 
 from store import FeatureStore
 
+pytestmark = pytest.mark.framework
+
 
 def explain(run, trained, *arguments, head="logistic"):
     return run("explain", "--run", trained.run(head), "--store", trained.store, *arguments)

@@ -4,6 +4,8 @@ import pytest
 from extract.decoding import read_header
 from extract.pipeline import decode_plain
 
+pytestmark = pytest.mark.framework
+
 
 def export(run, trained, *arguments, head="logistic"):
     return run("export", "--run", trained.run(head), "--store", trained.store, *arguments)

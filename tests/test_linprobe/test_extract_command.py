@@ -24,6 +24,7 @@ def sets(document):
     return {row["split"]: row for row in document["feature_sets"]}
 
 
+@pytest.mark.framework
 def test_json_has_the_fields_of_the_design_and_stdout_nothing_else(run):
     code, document, _ = run("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")
     assert code == 0
@@ -36,6 +37,7 @@ def test_json_has_the_fields_of_the_design_and_stdout_nothing_else(run):
     assert document["errors"] == []
 
 
+@pytest.mark.framework
 def test_a_second_run_makes_no_forward_pass(run):
     arguments = ("extract", "--dataset", "bundled:digits", "--extractor", "pixels", "--split", "test", "--json")
     first = sets(run(*arguments)[1])["test"]
@@ -44,6 +46,7 @@ def test_a_second_run_makes_no_forward_pass(run):
     assert second["key"] == first["key"]
 
 
+@pytest.mark.framework
 def test_the_same_images_in_another_folder_make_no_forward_pass_and_are_the_same_set(run, images, tmp_path):
     first = sets(run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")[1])["all"]
     elsewhere = tmp_path / "elsewhere"
@@ -53,6 +56,7 @@ def test_the_same_images_in_another_folder_make_no_forward_pass_and_are_the_same
     assert (second["forward_passes"], second["status"], second["key"]) == (0, "cached", first["key"])
 
 
+@pytest.mark.framework
 def test_another_slice_of_the_same_base_split_makes_no_forward_pass(run, extracted):
     code, document, _ = run(
         "probe",
@@ -72,6 +76,7 @@ def test_another_slice_of_the_same_base_split_makes_no_forward_pass(run, extract
     assert [row["forward_passes"] for row in again["feature_sets"]] == [0, 0]
 
 
+@pytest.mark.framework
 def test_dry_run_computes_and_writes_nothing(run, images, tmp_path):
     arguments = ("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")
     code, document, _ = run(*arguments, "--dry-run")
@@ -97,6 +102,7 @@ def test_a_folder_in_place_of_a_configuration_is_told_how_it_is_named(run, image
     assert "images are named by --dataset folder:images" in err
 
 
+@pytest.mark.framework
 def test_a_broken_image_is_quarantined_within_the_budget_and_refused_beyond_it(run, images):
     (images / "dark" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
     (images / "dark" / "notes.txt").write_text("no image")
@@ -114,6 +120,7 @@ def test_a_broken_image_is_quarantined_within_the_budget_and_refused_beyond_it(r
     assert [entry["example_id"] for entry in shown["quarantined"]] == ["dark/torn.jpg"]
 
 
+@pytest.mark.framework
 def test_a_deleted_split_is_told_of_and_no_probe_uses_it(run, images, tmp_path):
     (tmp_path / "data").mkdir()
     for split in ("train", "test"):
@@ -153,6 +160,7 @@ def test_a_plain_file_as_store_is_told(run, images, tmp_path):
     assert err == f"linprobe: {tmp_path}/file: a store's folder expected, a file found; name a folder with --store.\n"
 
 
+@pytest.mark.framework
 def test_a_store_that_may_only_be_read_serves_what_it_has(run, extracted, tmp_path, monkeypatch, tree):
     job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--json")
     assert run("probe", *job, "--head", "knn")[0] == 0
@@ -179,6 +187,7 @@ def test_a_store_that_may_only_be_read_serves_what_it_has(run, extracted, tmp_pa
     assert not (tmp_path / "linprobe-store" / "cache").exists()
 
 
+@pytest.mark.framework
 def test_one_dataset_that_fails_does_not_stop_the_others(run, images, tmp_path):
     job = tmp_path / "job.toml"
     job.write_text(
@@ -200,6 +209,7 @@ def test_one_dataset_that_fails_does_not_stop_the_others(run, images, tmp_path):
     assert "gone / pixels: " in err
 
 
+@pytest.mark.framework
 def test_a_relative_folder_is_the_one_of_the_current_folder(run, images, tmp_path, monkeypatch):
     store = tmp_path / "s"
     for place, kept in (("a", 12), ("b", 6)):
@@ -236,6 +246,7 @@ def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept
     assert "Traceback" not in err
 
 
+@pytest.mark.framework
 def test_a_preset_is_an_extractor_of_its_own_and_both_stand_in_one_job(run, images, tmp_path):
     (tmp_path / "job.toml").write_text(
         f"""
@@ -274,6 +285,7 @@ def test_a_setting_that_cannot_be_meant_so_is_named(run, images, tmp_path, line,
     assert message in err
 
 
+@pytest.mark.framework
 def test_a_gpu_that_is_asked_for_where_none_is_is_unavailable(run, images):
     job = ("extract", "--dataset", f"folder:{images}", "--extractor", "random:mobilenet_v2", "--device", "gpu")
     code, _, err = run(*job)
@@ -281,6 +293,7 @@ def test_a_gpu_that_is_asked_for_where_none_is_is_unavailable(run, images):
     assert "gpu: TensorFlow finds none here" in err
 
 
+@pytest.mark.framework
 def test_rows_are_stored_in_half_precision_where_the_configuration_says_so(run, images, tmp_path):
     job = tmp_path / "job.toml"
     text = f'[[datasets]]\nname = "d"\nsource = "folder:{images}"\n[[extractors]]\nname = "pixels"\n'
@@ -302,6 +315,7 @@ def test_rows_are_stored_in_half_precision_where_the_configuration_says_so(run, 
     assert "float61: no such dtype; did you mean 'float16'?" in err
 
 
+@pytest.mark.framework
 def test_drift_ends_with_65_until_it_is_accepted(run, images, tmp_path, monkeypatch):
     job = ("extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--json")
     assert run(*job)[0] == 0

@@ -32,6 +32,7 @@ def test_what_needs_no_network_is_ready_and_no_store_is_made(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["job.toml"]
 
 
+@pytest.mark.framework
 @pytest.mark.filterwarnings("ignore:pkg_resources is deprecated")
 def test_a_model_is_downloaded_once_and_what_fails_stops_nothing(run, gone_and_mine, tmp_path, monkeypatch):
     import tensorflow_hub as hub

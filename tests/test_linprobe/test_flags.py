@@ -1,6 +1,7 @@
 import pytest
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     ("flag", "value", "nearest"), [("--engine", "openvno", "openvino"), ("--device", "gpus", "gpu")]
 )
@@ -12,6 +13,7 @@ def test_a_mistyped_engine_is_refused_though_everything_is_cached(run, extracted
     assert f"{flag} {value}: no such choice; did you mean '{nearest}'?" in err
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("flag", ["--train", "--validation", "--test"])
 def test_an_empty_split_is_refused(run, extracted, flag):
     code, _, err = run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", flag, "")

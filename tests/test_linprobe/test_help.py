@@ -102,6 +102,7 @@ def test_a_comma_in_a_path_stays_in_it(value, expected):
     assert split_sources("--dataset", [value]) == expected
 
 
+@pytest.mark.framework
 def test_name_names_the_one_dataset_of_a_flag(run, images):
     source = f"folder:{images}"
     code, document, _ = run("extract", "--dataset", source, "--name", "mine", "--extractor", "pixels", "--json")

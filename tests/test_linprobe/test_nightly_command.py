@@ -27,6 +27,7 @@ def job(tmp_path, images):
     return write
 
 
+@pytest.mark.framework
 def test_a_night_extracts_probes_and_reports(run, job, tmp_path):
     code, document, _ = run("nightly", job(), "--json")
     assert code == 0
@@ -36,6 +37,7 @@ def test_a_night_extracts_probes_and_reports(run, job, tmp_path):
     assert "shades" in (tmp_path / "report" / "index.html").read_text()
 
 
+@pytest.mark.framework
 def test_a_second_night_computes_nothing(run, job):
     run("nightly", job())
     code, document, _ = run("nightly", job(), "--json")
@@ -44,6 +46,7 @@ def test_a_second_night_computes_nothing(run, job):
     assert [row["status"] for row in document["runs"]] == ["cached"]
 
 
+@pytest.mark.framework
 def test_people_are_told_accuracies_floors_and_where_the_report_is(run, job, tmp_path):
     _, out, _ = run("nightly", job())
     assert "pixels" in out
@@ -59,6 +62,7 @@ def test_a_night_that_finds_another_running_ends_with_75(run, job, tmp_path):
     assert "run it again" in err
 
 
+@pytest.mark.framework
 def test_a_drop_below_the_pinned_baseline_fails_the_gate(run, job, tmp_path):
     first = run("nightly", job(), "--json")[1]["runs"][0]
     gate = f"[gate]\nmax_drop = 0.01\nbaselines = ['{first['run_id']}']"
@@ -78,6 +82,7 @@ def test_a_drop_below_the_pinned_baseline_fails_the_gate(run, job, tmp_path):
     assert document["runs"][0]["accuracy"] < first["accuracy"] - 0.01
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("other", [("--head", "dense"), ("--train", "all/seed0[:50%]", "--test", "all/seed0[50%:]")])
 def test_a_gate_whose_baseline_is_not_answered_fails(run, job, other):
     first = run("nightly", job(), "--json")[1]["runs"][0]

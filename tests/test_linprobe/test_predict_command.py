@@ -7,6 +7,8 @@ from PIL import Image
 
 from store import FeatureStore
 
+pytestmark = pytest.mark.framework
+
 
 def predict(run, trained, *arguments, head="logistic"):
     return run("predict", "--run", trained.run(head), "--store", trained.store, *arguments)

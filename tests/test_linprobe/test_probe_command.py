@@ -2,6 +2,8 @@ import pytest
 
 from store import FeatureStore
 
+pytestmark = pytest.mark.framework
+
 RUN_FIELDS = {
     "run_id", "dataset", "extractor", "head", "seed", "shots", "train", "test", "n_train", "n_test", "accuracy",
     "accuracy_low", "accuracy_high", "balanced_accuracy", "nll", "ece", "seconds", "converged", "status", "selected",
@@ -10,12 +12,12 @@ RUN_FIELDS = {
 
 def test_a_run_has_the_fields_of_the_design_and_is_kept(run, extracted):
     code, document, _ = run(
-        "probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:300]", "--json"
+        "probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:100]", "--json"
     )
     assert code == 0
     (row,) = document["runs"]
     assert set(row) >= RUN_FIELDS
-    assert (row["n_train"], row["n_test"], row["status"], row["converged"]) == (300, 360, "trained", True)
+    assert (row["n_train"], row["n_test"], row["status"], row["converged"]) == (100, 360, "trained", True)
     assert set(row["selected"]) == {"C"}
     assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
     store = FeatureStore("linprobe-store")
@@ -48,21 +50,21 @@ def test_without_options_an_empty_store_is_told_of(run, tmp_path):
 
 
 def test_an_equal_run_is_returned_not_trained_again(run, extracted):
-    arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:200]", "--json")
+    arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:60]", "--json")
     first = run(*arguments)[1]["runs"][0]
     second = run(*arguments)[1]["runs"][0]
     assert second["status"] == "cached"
     assert {**second, "status": "trained"} == first
 
 
-def test_both_heads_and_several_seeds_are_runs_of_their_own(run, extracted):
+def test_several_heads_and_seeds_are_runs_of_their_own(run, extracted):
     job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:200]")
-    rows = run("probe", *job, "--head", "dense", "--head", "logistic", "--seeds", "2", "--json")[1]["runs"]
+    rows = run("probe", *job, "--head", "ridge", "--head", "knn", "--seeds", "2", "--json")[1]["runs"]
     assert [(row["head"], row["seed"]) for row in rows] == [
-        ("dense", 0),
-        ("dense", 1),
-        ("logistic", 0),
-        ("logistic", 1),
+        ("ridge", 0),
+        ("ridge", 1),
+        ("knn", 0),
+        ("knn", 1),
     ]
     assert len({row["run_id"] for row in rows}) == 4
 
@@ -154,7 +156,7 @@ def test_a_recipe_that_is_not_trained_to_its_end_is_flagged(run, tmp_path, extra
         """
         [[datasets]]
         source = "bundled:digits"
-        train = "train[:300]"
+        train = "train[:120]"
         [[extractors]]
         name = "pixels"
         [[probes]]

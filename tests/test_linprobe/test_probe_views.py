@@ -73,6 +73,7 @@ def write(tmp_path, text):
     return path
 
 
+@pytest.mark.framework
 def test_views_of_train_are_sets_of_their_own_and_test_has_none(viewed):
     store, dataset = viewed
     catalog = store.catalog()
@@ -89,6 +90,7 @@ def test_views_of_train_are_sets_of_their_own_and_test_has_none(viewed):
         assert not np.isclose(view.features[:], plain.features[:]).all(axis=1).any()
 
 
+@pytest.mark.framework
 def test_a_second_extraction_makes_no_forward_pass_and_a_further_view_only_its_own(run, viewed, asked):
     again = run("extract", *asked, "--views", "2")[1]
     assert named(again) == [
@@ -99,6 +101,7 @@ def test_a_second_extraction_makes_no_forward_pass_and_a_further_view_only_its_o
     assert named(planned) == [*named(again), ("train", "pixels@view3", "planned", 24)]
 
 
+@pytest.mark.framework
 def test_a_head_trains_on_views_and_is_tested_on_pictures(run, viewed, asked):
     store, dataset = viewed
     code, document, err = run("probe", *asked, "--head", "ridge", "--views", "2")
@@ -117,6 +120,7 @@ def test_a_head_trains_on_views_and_is_tested_on_pictures(run, viewed, asked):
     assert (plain["views"], plain["n_train_rows"]) == (0, 24)
 
 
+@pytest.mark.framework
 def test_a_file_says_how_many_views_are_made_and_which_heads_train_on_how_many(run, split, tmp_path):
     job = write(
         tmp_path,
@@ -150,6 +154,7 @@ def test_a_file_says_how_many_views_are_made_and_which_heads_train_on_how_many(r
     assert "no run of tonight answers the same question" in str(failure.error)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("head", ["ridge", "knn"])
 def test_a_run_with_views_predicts_by_the_images_own_preprocessing(run, viewed, asked, split, head):
     row = run("probe", *asked, "--head", head, "--views", "2")[1]["runs"][0]
@@ -161,6 +166,7 @@ def test_a_run_with_views_predicts_by_the_images_own_preprocessing(run, viewed, 
     assert found == pytest.approx(table["confidence"].tolist(), abs=1e-6)
 
 
+@pytest.mark.framework
 def test_golden_rows_of_views_are_computed_again(run, viewed, monkeypatch):
     code, document, _ = run("store", "verify", "--deep", "--json")
     assert code == 0
@@ -182,6 +188,7 @@ def test_golden_rows_of_views_are_computed_again(run, viewed, monkeypatch):
     assert opened == ["pixels@view1"]
 
 
+@pytest.mark.framework
 def test_missing_views_end_with_69_and_name_the_command(run, viewed, asked):
     code, document, err = run("probe", *asked, "--head", "ridge", "--views", "3")
     assert code == 69
@@ -190,6 +197,7 @@ def test_missing_views_end_with_69_and_name_the_command(run, viewed, asked):
     assert "run 'linprobe extract' with views = 3 (--views 3) first" in err
 
 
+@pytest.mark.framework
 def test_images_that_were_added_without_their_views_are_named(run, tmp_path):
     split = draw(tmp_path / "split")
     asked = asking(split)
@@ -203,6 +211,7 @@ def test_images_that_were_added_without_their_views_are_named(run, tmp_path):
     assert run("probe", *asked, "--head", "knn", "--views", "1")[0] == 0
 
 
+@pytest.mark.framework
 def test_views_by_other_settings_than_the_images_are_not_mixed_in(run, viewed, split, tmp_path):
     job = write(
         tmp_path, f'[[datasets]]\nsource = "folder:{split}"\n[[extractors]]\nname = "pixels"\nresize = "bicubic"\n'
@@ -245,6 +254,7 @@ def test_impossible_views_of_a_file_are_named(run, tmp_path, extractor, probe, m
     assert message in err
 
 
+@pytest.mark.framework
 def test_base_splits_that_training_may_draw_on_get_views(run, tmp_path):
     split = draw(tmp_path / "split")
     shutil.copytree(split / "test", split / "validation")
@@ -285,6 +295,7 @@ def test_a_split_to_train_on_that_is_not_there_is_named():
         _training_splits(DatasetConfig(source="folder:x", train="train["), ("train", "test"))
 
 
+@pytest.mark.framework
 def test_who_asks_for_views_of_test_alone_is_told_why_there_are_none(run, asked):
     code, document, err = run("extract", *asked, "--split", "test", "--views", "1")
     assert code == 0
@@ -292,6 +303,7 @@ def test_who_asks_for_views_of_test_alone_is_told_why_there_are_none(run, asked)
     assert "no views: training draws on 'train' of its base splits, and 'test' was to be extracted" in err
 
 
+@pytest.mark.framework
 def test_a_worker_computes_the_view_that_it_is_given(split, views_store, tmp_path):
     store = FeatureStore.create(tmp_path / "store")
     spec = SplitSpec(
@@ -316,6 +328,7 @@ def test_a_worker_computes_the_view_that_it_is_given(split, views_store, tmp_pat
     assert FeatureStore(views_store).pool_key(pool.name).preprocessing["view"] == 2
 
 
+@pytest.mark.framework
 def test_workers_are_told_which_view(run, asked, monkeypatch):
     specs = []
 
@@ -329,6 +342,7 @@ def test_workers_are_told_which_view(run, asked, monkeypatch):
     assert specs == [("train", "pixels", 0), ("test", "pixels", 0), ("train", "pixels", 1), ("train", "pixels", 2)]
 
 
+@pytest.mark.framework
 def test_views_of_a_base_split_that_is_gone_lose_their_name_with_it(run, tmp_path):
     split = draw(tmp_path / "split")
     shutil.copytree(split / "train", split / "validation")

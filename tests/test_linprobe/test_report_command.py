@@ -8,10 +8,11 @@ import pytest
 
 @pytest.fixture
 def probed(run, extracted):
-    job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:200]")
+    job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:80]")
     return run("probe", *job, "--json")[1]["runs"][0]
 
 
+@pytest.mark.framework
 def test_the_site_has_images_from_the_dataset(run, probed, tmp_path):
     code, document, _ = run("report", "--out", tmp_path / "r", "--json")
     assert code == 0
@@ -22,6 +23,7 @@ def test_the_site_has_images_from_the_dataset(run, probed, tmp_path):
     assert page.count("../thumbnails/") >= 30
 
 
+@pytest.mark.framework
 def test_a_dataset_that_is_gone_leaves_placeholders(run, images, tmp_path):
     import shutil
 
@@ -42,6 +44,7 @@ def test_an_image_that_was_changed_since_is_not_shown(run, images, tmp_path):
     assert list((tmp_path / "r").glob("thumbnails/*.png")) == []
 
 
+@pytest.mark.framework
 def test_the_table_has_the_same_numbers_in_every_format(run, probed):
     markdown = run("report", "--format", "markdown")[1]
     table = run("report", "--format", "csv")[1]

@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.framework
+
 
 def test_ls_lists_every_set(run, extracted):
     code, out, _ = run("store", "ls")

@@ -37,6 +37,7 @@ def test_imported_features_can_be_probed_by_their_names(run, made):
     assert (listed["dataset"], listed["split"], listed["extractor"]) == ("mine", "all", "clip")
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("export_format", ["parquet", "csv", "npz"])
 def test_set_is_exported_by_a_prefix_of_its_key(run, extracted, export_format):
     key = run("store", "ls", "--json")[1]["sets"][0]["key"]
@@ -51,6 +52,7 @@ def test_set_is_exported_by_a_prefix_of_its_key(run, extracted, export_format):
     assert len(read[export_format](out)) == 360
 
 
+@pytest.mark.framework
 def test_what_is_exported_as_npz_can_be_imported_elsewhere(run, extracted):
     key = run("store", "ls", "--json")[1]["sets"][0]["key"]
     assert run("store", "export", key, "--format", "npz", "--out", "digits.npz")[0] == 0
@@ -88,6 +90,7 @@ def test_bad_import_is_refused_and_makes_no_store(run, arguments, code, message)
     assert not Path("linprobe-store").exists()
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
@@ -104,6 +107,7 @@ def test_bad_export_is_refused(run, extracted, options, code, message):
     assert message in err
 
 
+@pytest.mark.framework
 def test_export_of_what_is_not_there_ends_with_69(run, extracted):
     code, _, err = run("store", "export", "ffff", "--out", "x.npz")
     assert code == 69

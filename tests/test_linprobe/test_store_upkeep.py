@@ -12,6 +12,8 @@ from extract import EngineUnavailable
 from linprobe.models import golden_rows as golden
 from store import FeatureSet
 
+pytestmark = pytest.mark.framework
+
 
 def shards():
     return sorted(Path("linprobe-store").glob("pools/*/shards/*.h5"))

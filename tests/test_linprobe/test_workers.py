@@ -87,6 +87,7 @@ def rows_of(document):
     return {row["split"]: row for row in document["feature_sets"]}
 
 
+@pytest.mark.framework
 def test_two_workers_compute_what_one_process_does_bit_by_bit(run, many_images, tmp_path):
     rng = np.random.default_rng(1)
     kernel = rng.normal(size=(5, 3, 3, 3)).astype(np.float32)
@@ -124,6 +125,7 @@ def test_two_workers_compute_what_one_process_does_bit_by_bit(run, many_images, 
     assert len(json.loads(index.read_bytes().partition(b"\n")[2])["names"]) == 2100
 
 
+@pytest.mark.slow
 def test_the_share_of_a_killed_worker_is_computed_by_the_job_itself(run, many_images, means):
     folder = means("kill")
     job = ("extract", "--dataset", f"folder:{many_images}", "--extractor", MEANS, "--workers", "2", "--json")
@@ -140,6 +142,7 @@ def test_the_share_of_a_killed_worker_is_computed_by_the_job_itself(run, many_im
     assert len(cores) == min(2, len(os.sched_getaffinity(0)))
 
 
+@pytest.mark.framework
 def test_what_a_worker_finds_wrong_is_the_jobs_error(run, many_images, means):
     means("nan")
     code, _, err = run("extract", "--dataset", f"folder:{many_images}", "--extractor", MEANS, "--workers", "2")
@@ -186,6 +189,7 @@ def _is_running(pid):
     return state != "Z"
 
 
+@pytest.mark.framework
 def test_jobs_of_an_array_compute_a_share_each_and_the_last_one_publishes(run):
     job = ("extract", "--dataset", "bundled:digits", "--split", "train", "--extractor", "pixels", "--json")
     plan = rows_of(run(*job, "--shard", "1/2", "--dry-run")[1])["train"]

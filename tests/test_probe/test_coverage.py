@@ -81,6 +81,7 @@ def test_intervals_of_single_images(studies):
         check(*intervals_of(found, name), truth[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [25, 60])
 @pytest.mark.parametrize("studies", [200, pytest.param(1000, marks=FULL)])
 def test_intervals_of_groups(groups, studies):
@@ -98,6 +99,7 @@ def test_intervals_of_groups(groups, studies):
         check(*intervals_of(found, name), 0.8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("studies", [200, pytest.param(1000, marks=FULL)])
 def test_intervals_of_a_difference(studies):
     rng = np.random.default_rng(2)
@@ -136,6 +138,7 @@ def run_of(name, labels, is_right, groups):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_groups", [False, True])
 @pytest.mark.parametrize("studies", [100, pytest.param(1000, marks=FULL)])
 def test_intervals_that_a_comparison_tells(studies, has_groups, monkeypatch):

@@ -9,6 +9,8 @@ from probe.heads.registry import resolve_options
 from probe.scaling import softmax
 from probe.training import CURVE_COLUMNS, TrainingData
 
+pytestmark = pytest.mark.framework
+
 
 @pytest.fixture(scope="module")
 def dense_head():

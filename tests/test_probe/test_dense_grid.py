@@ -11,6 +11,8 @@ from probe.heads.wide_steps import Architecture, Column
 from probe.scaling import fit_scaler
 from probe.training import CURVE_COLUMNS, TrainingData
 
+pytestmark = pytest.mark.framework
+
 
 def training_data(features, labels, official=0, seed=4) -> TrainingData:
     units, tokens = units_of([str(at) for at in range(len(labels))], [""] * len(labels))

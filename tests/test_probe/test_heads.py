@@ -102,6 +102,7 @@ class HeadContract:
             predict_proba(trained.head, np.zeros((3, 6)))
 
 
+@pytest.mark.framework
 class TestDense(HeadContract):
     head = "dense"
     given: ClassVar[dict] = {
@@ -110,6 +111,7 @@ class TestDense(HeadContract):
     }  # the lesson's rate needs more steps than 90 rows give
 
 
+@pytest.mark.framework
 class TestDenseGrid(HeadContract):
     head = "dense"
     given: ClassVar[dict] = {"learning_rate": [1e-3, 1e-1], "weight_decay": 0.1, "epochs": 3}

@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from probe import predict_proba
 from probe.draws import units_of
-from probe.heads.logistic import CERTIFIED_GAP, LogisticHead, train_logistic
+from probe.heads.logistic import CERTIFIED_GAP, LogisticHead, LogisticOptions, train_logistic
 from probe.objective import Objective
 from probe.training import TrainingData
 
@@ -16,7 +16,7 @@ def training_data(features, labels, official=0, seed=0) -> TrainingData:
 
 def train(data, **options):
     said: list[str] = []
-    return train_logistic(data, {"scaling": "zscore", "keep_c": False, "rule": "one_se", **options}, said.append), said
+    return train_logistic(data, LogisticOptions(**options), said.append), said
 
 
 @pytest.mark.parametrize("scaling", ["zscore", "l2", "none"])

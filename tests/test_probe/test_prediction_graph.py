@@ -5,6 +5,8 @@ from probe.prediction import head_arrays, predict_proba
 from probe.prediction_graph import probability_function
 from probe.scaling import fit_scaler
 
+pytestmark = pytest.mark.framework
+
 
 @pytest.mark.parametrize("scaling", ["zscore", "l2", "none"])
 @pytest.mark.parametrize("has_hidden", [False, True])

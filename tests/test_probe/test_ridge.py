@@ -4,7 +4,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 
 from probe import predict_proba
 from probe.draws import units_of
-from probe.heads.ridge import GRID, train_ridge
+from probe.heads.ridge import GRID, RidgeOptions, train_ridge
 from probe.heads.ridge_path import RidgePath
 from probe.scaling import softmax
 from probe.selection import make_folds
@@ -19,7 +19,7 @@ def training_data(features, labels, official=0, seed=0) -> TrainingData:
 
 def train(data, scaling="zscore"):
     said: list[str] = []
-    return train_ridge(data, {"scaling": scaling, "rule": "one_se"}, said.append), said
+    return train_ridge(data, RidgeOptions(scaling=scaling), said.append), said
 
 
 def scaled_by_hand(features, scaling):

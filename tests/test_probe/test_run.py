@@ -96,6 +96,7 @@ def test_predictions_are_those_of_the_heads_arrays(blob_sets):
     assert table["example_id"].tolist() == test.example_ids.tolist()
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("head", HEADS)
 def test_a_run_can_be_kept_and_read_again(head, blob_sets, lab):
     found = run(blob_sets, head=head)
@@ -125,6 +126,7 @@ def test_two_runs_are_equal(head, blob_sets):
         assert np.array_equal(first.head[name], second.head[name])
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("head", HEADS)
 def test_test_rows_are_read_once_and_after_the_final_fit(head, lab, blobs):
     events: list[object] = []
@@ -142,7 +144,9 @@ def test_test_rows_are_read_once_and_after_the_final_fit(head, lab, blobs):
     assert len(tested_on) == found.counts["n_test"]
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "head", [pytest.param(head, marks=[] if head == "ridge" else pytest.mark.slow) for head in HEADS]
+)
 def test_other_test_labels_change_nothing_but_the_tests_figures(head, lab, blobs):
     train, (features, labels) = blobs(120, 4, 8, seed=1), blobs(60, 4, 8, seed=2)
     sets = {"train": lab.publish("train", *train), "test": lab.publish("test", features, labels)}
@@ -207,6 +211,7 @@ def test_a_drawn_run_can_be_asked_for_by_its_own_words(lab, blobs):
     assert again.metrics == drawn.metrics
 
 
+@pytest.mark.framework
 def test_a_head_that_diverges_is_no_result(blob_sets):
     with pytest.raises(FeatureError, match="holds NaN or infinity; lower the learning rate"):
         run(blob_sets, head="dense", options={"learning_rate": 1e38, "epochs": 3})

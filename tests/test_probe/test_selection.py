@@ -193,6 +193,7 @@ def test_the_rule_best_takes_the_best_itself():
     assert folds.criterion.rule == "best"
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("head", ["logistic", "ridge", "knn", "dense"])
 def test_each_head_takes_the_rule(head, blobs):
     features, labels = blobs(90, 3, 6, seed=1, spread=4.0)

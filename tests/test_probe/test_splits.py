@@ -29,6 +29,7 @@ def tfds_positions():
     return resolve
 
 
+@pytest.mark.framework
 def test_slices_select_what_tfds_selects(tfds_positions):
     compared = 0
     for low, high in itertools.product(BOUNDS, BOUNDS):
@@ -44,6 +45,7 @@ def test_slices_select_what_tfds_selects(tfds_positions):
     assert compared > 200
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     "spec",
     ["train", "test", "train+test", "train[:80%]+test[5:]", "train[10%:20%] + train[50:70]", "train[90:50]+test[:1]"],
@@ -52,6 +54,7 @@ def test_sums_select_what_tfds_selects(spec, tfds_positions):
     assert positions(spec) == tfds_positions(spec)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     "spec",
     [

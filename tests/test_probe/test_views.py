@@ -130,6 +130,7 @@ def numbered(images: int, views: int, official: int = 0, shared: int = 0) -> Tra
 
 
 # The last number: how many images are an official validation part; without one, folds or a tenth are drawn.
+@pytest.mark.framework
 @pytest.mark.parametrize(
     ("head", "options", "official"),
     [

@@ -8,6 +8,8 @@ from probe.heads.wide_steps import Architecture, Column
 from probe.prediction import head_arrays, predict_proba
 from probe.scaling import fit_scaler, softmax
 
+pytestmark = pytest.mark.framework
+
 RATES, DECAYS = (1e-4, 1e-3, 1e-2), (0.0, 0.5)
 COLUMNS = [Column(rate, decay) for decay in DECAYS for rate in RATES]
 

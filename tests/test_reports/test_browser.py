@@ -9,6 +9,8 @@ from playwright.sync_api import sync_playwright
 
 from reports import write_site
 
+pytestmark = pytest.mark.framework
+
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 EVIL = "<script>document.title='taken'</script>"

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 
 def taken(dataset):
@@ -9,6 +10,7 @@ def taken(dataset):
     return [len(labels) for _, labels in batches], *map(np.concatenate, zip(*batches, strict=True))
 
 
+@pytest.mark.framework
 def test_batches_have_the_rows_in_the_order_of_the_set(flowers):
     dataset = flowers.to_tf_dataset(3)
     assert [(spec.shape.as_list(), spec.dtype.name) for spec in dataset.element_spec] == [
@@ -21,6 +23,7 @@ def test_batches_have_the_rows_in_the_order_of_the_set(flowers):
     assert labels.tolist() == [0, 1, 0, 0]
 
 
+@pytest.mark.framework
 def test_shuffled_rows_keep_their_labels_and_come_in_a_new_order_each_time(corpus):
     letters = "abcdefghijklmnopqrst"
     corpus.add(letters)

@@ -8,6 +8,9 @@ import pytest
 
 from store import FeatureSetNotFound, GarbageRule, Pool, StoreBusy, collect_garbage, verify_store
 from store import garbage as garbage_module
+from store import shards as shards_module
+from store.errors import MissingFile
+from store.shards import open_shard
 
 DAY = 86400.0
 # `CREATED` of conftest, and long after.
@@ -389,3 +392,23 @@ def test_what_a_crashed_run_took_away_and_was_made_again_goes_like_any_other(cor
     assert not set_aside.exists()
     assert not corpus.pool.shard_path(lost).exists()
     assert verify_store(corpus.store.path, is_deep=True).is_sound
+
+
+def test_a_shard_that_is_taken_away_at_any_instant_of_reading_it_is_told_as_missing(corpus, flowers, monkeypatch):
+    path, *_ = corpus.store.path.glob("pools/*/shards/*.h5")
+    shard = open_shard(path)
+    verify = shards_module.verify_file
+
+    def verify_and_lose(*arguments):
+        verified = verify(*arguments)
+        path.unlink()
+        return verified
+
+    monkeypatch.setattr(shards_module, "verify_file", verify_and_lose)
+    monkeypatch.setattr(shards_module, "_layouts", {})
+    with pytest.raises(MissingFile, match="no file found"):
+        open_shard(path)
+    with pytest.raises(MissingFile, match="no file found"):
+        shard.read(0, np.empty((1, shard.shape[1]), shard.dtype))
+    with pytest.raises(MissingFile, match="no file found"):
+        _ = shard.features

@@ -122,6 +122,7 @@ class TestCountingEngine(EngineContract):
         assert (engine.images, engine.batches) == (7, 2)
 
 
+@pytest.mark.framework
 class TestTensorFlowEngine(EngineContract):
     @pytest.fixture
     def engine(self, tensorflow_engine):
@@ -148,6 +149,7 @@ class TestTensorFlowEngine(EngineContract):
         assert engine.parameters == ParameterCounts(frozen=3 * 3 * 3 * 6 + 6, trainable=0)
 
 
+@pytest.mark.framework
 class TestOpenVinoEngine(EngineContract):
     @pytest.fixture
     def engine(self, openvino_engine):
@@ -168,6 +170,7 @@ class TestOpenVinoEngine(EngineContract):
         assert engine.parameters == ParameterCounts(frozen=3 * 3 * 3 * 6 + 6, trainable=0)
 
 
+@pytest.mark.framework
 def test_a_network_worked_out_by_hand(small_network, images):
     # An image of one grey: away from the border each of the six channels is the kernel's sum
     # times the grey in [-1, 1], plus the bias; at stride 2 with SAME, only the last row and column
@@ -185,6 +188,7 @@ def test_a_network_worked_out_by_hand(small_network, images):
     assert engine.parameters == ParameterCounts(6, 0)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("make", [TensorFlowEngine, lambda graph: OpenVinoEngine(read_graph(graph))])
 def test_rounded_pixels_give_the_rows_of_the_same_numbers(small_network, tensorflow_engine, images, make):
     rounded = replace(small_network, preprocessing=replace(small_network.preprocessing, pixels="uint8"))
@@ -196,10 +200,12 @@ def test_rounded_pixels_give_the_rows_of_the_same_numbers(small_network, tensorf
 # The choice among engines
 
 
+@pytest.mark.framework
 def test_auto_takes_openvino_on_a_cpu(small_network):
     assert open_engine(small_network).name == "openvino"
 
 
+@pytest.mark.framework
 def test_an_engine_can_be_asked_for(small_network):
     assert open_engine(small_network, "tensorflow").name == "tensorflow"
     assert open_engine(small_network, "openvino").name == "openvino"
@@ -232,6 +238,7 @@ def unreadable(small_network):
     return replace(small_network, load=shaped, dim=3)
 
 
+@pytest.mark.framework
 def test_auto_falls_back_to_tensorflow_and_says_so(unreadable, images):
     said = []
     engine = open_engine(unreadable, notify=said.append)
@@ -242,11 +249,13 @@ def test_auto_falls_back_to_tensorflow_and_says_so(unreadable, images):
     assert said[0].endswith("Running it on TensorFlow.")
 
 
+@pytest.mark.framework
 def test_openvino_that_cannot_read_a_model_is_unavailable(unreadable):
     with pytest.raises(EngineUnavailable, match=r"openvino: cannot read this model .*use --engine tensorflow"):
         open_engine(unreadable, "openvino")
 
 
+@pytest.mark.framework
 def test_openvino_that_is_not_installed_is_unavailable(small_graph, monkeypatch):
     real = builtins.__import__
 

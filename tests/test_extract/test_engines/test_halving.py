@@ -67,6 +67,7 @@ def test_another_fault_is_no_lack_of_memory():
     assert inner.sizes == [32]
 
 
+@pytest.mark.framework
 def test_tensorflows_own_error_is_understood(small_network):
     import tensorflow as tf
 
@@ -88,6 +89,7 @@ def test_tensorflows_own_error_is_understood(small_network):
     assert [text.split("batches of ")[1] for text in said] == ["4.", "2."]
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize("error", [MemoryError("std::bad_alloc"), RuntimeError("Check failed: std::bad_alloc")])
 def test_openvinos_errors_are_understood(small_network, error):
     engine = OpenVinoEngine(read_graph(freeze(small_network)))
@@ -113,6 +115,7 @@ def test_openvinos_errors_are_understood(small_network, error):
     assert said[-1].endswith("going on with batches of 2.")
 
 
+@pytest.mark.framework
 def test_another_error_of_openvino_stays_what_it_is(small_network):
     engine = OpenVinoEngine(read_graph(freeze(small_network)))
     with pytest.raises(RuntimeError, match="shape"):

@@ -11,6 +11,8 @@ from extract.engines.frozen import freeze
 from extract.engines.mixed_precision import in_bfloat16
 from extract.engines.tensorflow_engine import ON_CPU, TensorFlowEngine
 
+pytestmark = pytest.mark.framework
+
 RNG = np.random.default_rng(0)
 
 

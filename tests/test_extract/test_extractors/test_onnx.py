@@ -61,45 +61,53 @@ def relative_l2(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
+@pytest.mark.framework
 def test_channels_first_is_found_and_handled(model, caches):
     engine = opened(model(), caches)
     assert (engine.name, engine.dim, engine.parameters) == ("openvino", 5, ParameterCounts(15, 0))
     assert relative_l2(engine(IMAGES), MEANS) <= 1e-6
 
 
+@pytest.mark.framework
 def test_channels_last_is_found_and_handled(model, caches):
     nodes = [node("Transpose", ["images"], "pixels", perm=[0, 3, 1, 2]), *HEAD]
     path = model(nodes, inputs={"images": ("n", SIZE, SIZE, 3)})
     assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6
 
 
+@pytest.mark.framework
 def test_a_range_is_applied_channel_by_channel(model, caches):
     engine = opened(model(), caches, Declared(size=SIZE, value_range="torch"))
     assert relative_l2(engine(IMAGES), TORCH) <= 1e-6
 
 
+@pytest.mark.framework
 def test_caffes_channels_are_turned_round(model, caches):
     engine = opened(model(), caches, Declared(size=SIZE, value_range="caffe"))
     pixels = IMAGES.mean(axis=(1, 2), dtype=np.float64)[:, ::-1] - [103.939, 116.779, 123.68]
     assert relative_l2(engine(IMAGES), pixels @ KERNEL[:, :, 0, 0].T) <= 1e-6
 
 
+@pytest.mark.framework
 def test_a_batch_that_was_exported_as_one_becomes_any(model, caches):
     path = model(shape=(1, 3, SIZE, SIZE), outputs={"means": (1, 5)})
     assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6
 
 
+@pytest.mark.framework
 def test_sides_that_were_left_open_take_the_declared_size(model, caches):
     path = model(shape=("n", 3, "height", "width"))
     assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6
 
 
+@pytest.mark.framework
 def test_rows_are_bitwise_the_same_over_batch_sizes(model, caches):
     engine = opened(model(), caches)
     rows = engine(IMAGES)
     assert np.array_equal(np.concatenate([engine(IMAGES[at : at + 1]) for at in range(len(IMAGES))]), rows)
 
 
+@pytest.mark.framework
 def test_rounded_pixels_are_taken_as_bytes(model, caches):
     extractor = open_extractor(f"onnx:{model()}", caches, Declared(size=SIZE, value_range="0..255", pixels="uint8"))
     rounded = IMAGES.round()
@@ -111,6 +119,7 @@ POOL = [node("GlobalAveragePool", ["pixels"], "pooled"), node("Flatten", ["poole
 CLASSIFIER = [*HEAD, node("MatMul", ["means", "matrix"], "logits")]
 
 
+@pytest.mark.framework
 def test_two_outputs_want_one_to_be_named(model, caches):
     path = model(CLASSIFIER, outputs={"means": ("n", 5), "logits": ("n", 4)}, arrays=ARRAYS)
     with pytest.raises(ModelMismatch, match=r"model\.onnx: 2 outputs, \['logits', 'means'\]; name one as output"):
@@ -119,6 +128,7 @@ def test_two_outputs_want_one_to_be_named(model, caches):
     assert relative_l2(logits(IMAGES), MEANS @ MATRIX) <= 1e-6
 
 
+@pytest.mark.framework
 def test_an_inner_tensor_can_be_the_output(model, caches):
     path = model(CLASSIFIER, outputs={"logits": ("n", 4)}, arrays=ARRAYS)
     means = opened(path, caches, Declared(SIZE, "0..255", None, "means"))
@@ -130,11 +140,13 @@ def test_an_inner_tensor_can_be_the_output(model, caches):
     assert len(keys) == 2
 
 
+@pytest.mark.framework
 def test_an_output_that_is_not_there_names_the_nearest(model, caches):
     with pytest.raises(UnknownName, match=r"mean: no such output of .*model\.onnx; did you mean 'means'\?"):
         opened(model(), caches, Declared(SIZE, output="mean"))
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -161,6 +173,7 @@ def test_a_model_of_another_shape_is_refused(model, caches, changes, error, mess
         opened(model(**changes), caches)
 
 
+@pytest.mark.framework
 def test_a_length_that_depends_on_the_image_is_refused(model, caches):
     # As many numbers as pixels are not zero: known only when it runs.
     nodes = [node("NonZero", ["pixels"], "where"), node("Cast", ["where"], "means", to=1)]
@@ -168,6 +181,7 @@ def test_a_length_that_depends_on_the_image_is_refused(model, caches):
         opened(model(nodes), caches)
 
 
+@pytest.mark.framework
 def test_a_dim_that_is_declared_wrongly_is_refused(model, caches):
     with pytest.raises(ModelMismatch, match=r"dim 7 was declared, but it gives 5 numbers; declare dim = 5"):
         opened(model(), caches, Declared(SIZE, "0..255", 7))
@@ -188,6 +202,7 @@ def test_without_openvino_it_cannot_be_had_and_no_other_engine_is_named(model, c
         opened(model(), caches)
 
 
+@pytest.mark.framework
 def test_a_damaged_file_is_named(tmp_path, caches):
     (tmp_path / "bad.onnx").write_bytes(b"hello")
     with pytest.raises(EngineUnavailable, match=r"openvino: cannot read .*bad\.onnx \(.*nothing else here runs ONNX"):
@@ -209,6 +224,7 @@ def test_the_weights_digest_is_the_files(model, caches):
     assert open_extractor(f"onnx:{moved}", caches).weights_sha256 == hashlib.sha256(moved.read_bytes()).hexdigest()
 
 
+@pytest.mark.framework
 def test_weights_beside_the_file_are_weights_too(model, caches):
     path = model(location="model.onnx.data")
     assert relative_l2(opened(path, caches)(IMAGES), MEANS) <= 1e-6

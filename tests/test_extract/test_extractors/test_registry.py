@@ -108,6 +108,7 @@ def test_weights_in_a_file_are_the_identity(caches, tmp_path):
     assert open_extractor(f"keras:MobileNetV2:{weights}", caches).pool_key() != first.pool_key()
 
 
+@pytest.mark.framework
 def test_weights_that_do_not_fit_are_refused(caches, tmp_path):
     weights = tmp_path / "mine.weights.h5"
     weights.write_bytes(b"no HDF5")
@@ -117,6 +118,7 @@ def test_weights_that_do_not_fit_are_refused(caches, tmp_path):
         found.load()
 
 
+@pytest.mark.framework
 def test_imagenet_weights_with_neither_cache_nor_network_say_what_to_do(caches, no_network, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras home"))
     message = (

@@ -9,6 +9,8 @@ from extract import Declared, ModelCaches, ModelMismatch, ModelUnavailable, Para
 from extract.extractors import HUB_MODELS
 from extract.extractors.saved_model import hub_cache_path
 
+pytestmark = pytest.mark.framework
+
 SIZE = 8
 WEIGHTS = np.random.default_rng(0).normal(size=(SIZE * SIZE * 3, 5)).astype(np.float32)
 IMAGES = np.random.default_rng(1).uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
@@ -87,7 +89,7 @@ def extractor_of(models, name, declared=DECLARED):
 
 
 @pytest.mark.parametrize("name", ["callable", "signature", "older", "anysize", "keras"])
-@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+@pytest.mark.parametrize("engine", ["tensorflow", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_a_model_with_one_vector_per_image_is_taken_as_it_is(models, name, engine):
     loaded = open_engine(extractor_of(models, name), engine)
     assert np.allclose(loaded(IMAGES), EXPECTED, atol=1e-4)

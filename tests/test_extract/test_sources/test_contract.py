@@ -110,6 +110,7 @@ class TestNpz(SourceContract):
         return open_source(f"npz:{tmp_path}/a.npz")
 
 
+@pytest.mark.framework
 class TestTfds(SourceContract):
     scheme = "tfds"
 

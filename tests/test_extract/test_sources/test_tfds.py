@@ -8,6 +8,8 @@ from PIL import Image
 
 from extract import BadData, SourceUnavailable, UnknownName, open_source
 
+pytestmark = pytest.mark.framework
+
 
 @pytest.fixture(scope="module")
 def tfds():
