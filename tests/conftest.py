@@ -21,7 +21,7 @@ FRAMEWORKS = (
     "ai_edge_litert", "keras", "openvino", "playwright", "ray", "tensorflow", "tensorflow_datasets", "tensorflow_hub",
     "tf_keras",
 )  # fmt: skip
-NOT_QUICK = ("framework", "slow", "campaign")
+NOT_QUICK = ("framework", "heavy", "slow", "campaign")
 
 
 def pytest_addoption(parser):

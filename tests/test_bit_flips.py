@@ -159,6 +159,7 @@ def test_no_flipped_bit_makes_a_new_process_read_a_wrong_number(flipped, flips, 
     )
 
 
+@pytest.mark.heavy
 def test_without_digests_a_flipped_bit_would_be_read(flipped, monkeypatch):
     """The test above can fail: a bit of each shard's first number, were nobody to check."""
     monkeypatch.setattr(store.hdf5, "_require_digest", lambda path, expected, found: None)

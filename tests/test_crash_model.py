@@ -224,6 +224,7 @@ def scratch():
         yield Path(folder)
 
 
+@pytest.mark.heavy
 def test_every_crash_of_a_job_is_recovered_from(scratch):
     crashes = crash_everywhere(Circumstances(), scratch, rounds=0)
     print(f"\n{crashes} crashes, all recovered")
@@ -268,6 +269,7 @@ def is_missed(met: Circumstances, scratch: Path, site: str) -> bool:
     return False
 
 
+@pytest.mark.heavy
 def test_fsyncs_that_are_taken_out_are_missed(scratch):
     """Those that a job on an empty folder needs; 'make campaign' takes out each."""
     assert len(fsync_sites()) == SITES

@@ -116,6 +116,7 @@ def count_calls(before, tmp_path, monkeypatch, call):
     return disk.count
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "code",
     [pytest.param(code, marks=[] if code == errno.ENOSPC else pytest.mark.slow) for code in ERRORS],

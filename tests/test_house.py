@@ -37,6 +37,7 @@ def test_imports_run_one_way_lazy_ones_included(package):
         assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("module", ["store", "reports", "linprobe.cli", "linprobe.job.config", "extract", "probe"])
 def test_importing_loads_no_framework(module):
     code = f"import {module}, sys; print(sorted(set(sys.modules) & {HEAVY!r}))"

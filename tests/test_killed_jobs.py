@@ -142,6 +142,7 @@ def check_call(before, path, name, number):
     return ending != 0
 
 
+@pytest.mark.heavy
 def test_job_killed_where_something_becomes_visible_leaves_the_old_state_or_the_new(before, tmp_path):
     calls = calls_of(before, tmp_path / "counted")
     # 'make campaign' takes every call.

@@ -202,6 +202,7 @@ def run_machine(examples, steps, seed):
     print(f"\nseed {seed}: {examples} histories of up to {steps} steps, none that the dictionary does not know")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("examples", "steps", "seed"),
     [(8, 10, 0), *(pytest.param(100, 30, seed, marks=pytest.mark.campaign) for seed in range(1, 6))],

@@ -136,6 +136,7 @@ def fields(name, caches, **declared):
 SLIM = ("fraction:0.875", "bilinear_v1", False)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -182,6 +183,7 @@ def test_single_fields_go_before_the_preset(caches):
     assert fields("pixels", caches, antialias=False)[:3] == ("none", "bilinear", False)
 
 
+@pytest.mark.heavy
 def test_every_field_is_in_the_pools_key_and_brings_the_same_extractor_back(caches):
     changes = [{}, {"preset": "published"}, {"resize": "area"}, {"antialias": True}, {"crop": "square:0.9"},
                {"pixels": "uint8"}, {"precision": "bfloat16"}, {"precision": "tf32"}]  # fmt: skip

@@ -32,6 +32,7 @@ def shared(tmp_path_factory):
     return ws, digits, digits.probe("ridge")
 
 
+@pytest.mark.heavy
 def test_public_names_are_these_and_light():
     assert set(lp.__all__) == PUBLIC
     code = (

@@ -186,6 +186,7 @@ def reported(run, store):
     return [row["dataset"] for row in json.loads(out)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("labels", "class_names", "arguments", "message"),
     [

@@ -226,6 +226,7 @@ def test_a_relative_folder_is_the_one_of_the_current_folder(run, images, tmp_pat
     assert row["dataset"] == "folder:data"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept(images, tmp_path, number):
     linprobe = Path(sys.executable).parent / "linprobe"

@@ -144,6 +144,7 @@ def test_an_existing_path_without_its_scheme_gets_it_as_the_hint(run, images, tm
         assert f"did you mean {meant}?" in err
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("value", ["", "x", "source_", "complete_zebra", "_", "complete", "source_bash", "show_bash"])
 def test_what_asks_for_completion_gets_no_traceback(value, tmp_path):
     environment = {**os.environ, "_LINPROBE_COMPLETE": value}
@@ -154,6 +155,7 @@ def test_what_asks_for_completion_gets_no_traceback(value, tmp_path):
     assert "fault of ours" not in found.stderr
 
 
+@pytest.mark.heavy
 def test_bash_completes_commands_and_options(tmp_path):
     bash = shutil.which("bash")
     assert bash

@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.heavy
 def test_importing_tensorflow_for_a_job_says_nothing(tmp_path):
     code = (
         "import os; from linprobe.job.environment import Environment; Environment(os.environ).prepare_frameworks(); "

@@ -18,6 +18,7 @@ def made(tmp_path):
     return tmp_path / "made.npz"
 
 
+@pytest.mark.heavy
 def test_imported_features_can_be_probed_by_their_names(run, made):
     code, document, _ = run("store", "import", made, "--name", "mine", "--extractor", "clip", "--json")
     assert code == 0

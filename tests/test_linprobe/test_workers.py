@@ -233,6 +233,7 @@ def test_cores_and_gpus_are_shared_equally():
     assert str(Place((1, 2), "3")) == "GPU 3, 2 cores"
 
 
+@pytest.mark.heavy
 def test_a_place_is_occupied_before_frameworks_look():
     code = (
         "import os, sys; from linprobe.executors.places import Place, usable_cores; "

@@ -68,6 +68,7 @@ def intervals_of(found, name):
     ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("studies", [300, pytest.param(1000, marks=FULL)])
 def test_intervals_of_single_images(studies):
     rng = np.random.default_rng(0)

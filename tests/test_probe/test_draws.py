@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ few = st.sampled_from("abcdef")
 rows = st.lists(st.tuples(few, st.sampled_from(["", "g", "h", "i"])), min_size=1, max_size=30)
 
 
+@pytest.mark.heavy
 @given(rows)
 def test_equal_images_and_members_of_a_group_are_one_unit(drawn):
     contents, groups = zip(*drawn, strict=True)

@@ -22,6 +22,7 @@ GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 pytestmark = pytest.mark.filterwarnings("ignore:the choice (still )?lies on the")
 
 
+@pytest.mark.heavy
 def test_it_passes_scikit_learns_checks():
     with warnings.catch_warnings():
         # One check needs SCIPY_ARRAY_API in the environment, and says so by a warning.
@@ -36,6 +37,7 @@ def test_probe_knows_no_other_name():
         probe.SoftmaxPath  # noqa: B018
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("scaling", ["none", "zscore", "l2"])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_head_is_logistic_regression_at_the_selected_c(classes, scaling, blobs):
@@ -55,6 +57,7 @@ def test_the_head_is_logistic_regression_at_the_selected_c(classes, scaling, blo
     assert (found.predict(features) == expected.predict(scaled)).mean() > 0.99
 
 
+@pytest.mark.heavy
 def test_selection_equals_a_loop_over_folds_and_penalties(blobs):
     features, labels = blobs(150, 3, 6, seed=1, spread=2.5)
     found = SoftmaxPathCV(GRID, rule="best").fit(features, labels)
@@ -144,6 +147,7 @@ def test_mapped_features_are_read_in_slices_and_give_the_same(scaling, blobs):
         SoftmaxPathCV().fit(Mapped(features), labels[:-1])
 
 
+@pytest.mark.heavy
 def test_features_of_a_store_can_be_given(blob_sets):
     train, test = blob_sets["train"], blob_sets["test"]
     found = SoftmaxPathCV(scaling="zscore").fit(train.features, train.labels)
@@ -233,6 +237,7 @@ def test_what_has_not_converged_is_warned_of(blobs, monkeypatch):
     ]
 
 
+@pytest.mark.heavy
 def test_it_fits_and_predicts_where_tensorflow_cannot_be_imported():
     script = """
 import sys

@@ -46,6 +46,7 @@ def paths(features, labels, scaling, folds):
         yield SoftmaxPath(features, labels, classes, folds=folds, scaling=scaling)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("scaling", ["zscore", "l2", "none"])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_optimum_in_the_span_of_a_folds_rows_is_the_optimum(scaling, classes):

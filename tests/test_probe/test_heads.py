@@ -117,10 +117,12 @@ class TestDenseGrid(HeadContract):
     given: ClassVar[dict] = {"learning_rate": [1e-3, 1e-1], "weight_decay": 0.1, "epochs": 3}
 
 
+@pytest.mark.heavy
 class TestLogistic(HeadContract):
     head = "logistic"
 
 
+@pytest.mark.heavy
 class TestRidge(HeadContract):
     head = "ridge"
 

@@ -108,6 +108,7 @@ def test_rows_that_are_gone_are_named(blob_sets):
         restore_head(found.head, [blob_sets["test"]])
 
 
+@pytest.mark.heavy
 def test_a_head_of_weights_is_restored_as_it_is(blob_sets):
     found = run_probe(ProbeRequest("made", "arrays", "ridge"), blob_sets, created="2026-11-24T00:00:00Z")
     assert restore_head(found.head, []).keys() == kept_arrays(found.head).keys() == found.head.keys()

@@ -19,6 +19,7 @@ def train(data, **options):
     return train_logistic(data, LogisticOptions(**options), said.append), said
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("scaling", ["zscore", "l2", "none"])
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("C", [1e-3, 1.0, 100.0])
@@ -52,6 +53,7 @@ def test_two_classes_are_the_binary_model_in_two_columns(blobs):
     assert np.allclose(kernel[:, 1] - kernel[:, 0], reference.coef_[0], atol=1e-4)
 
 
+@pytest.mark.heavy
 def test_the_refit_holds_lambda_over_cross_validation(blobs):
     # 5 folds train on 80 of 100 rows: λ = 1 / (C 80) = 1 / (C_refit 100).
     trained, _ = train(training_data(*blobs(100, 4, 8, seed=1)))
@@ -68,11 +70,13 @@ def test_the_refit_holds_lambda_over_an_official_validation(blobs):
     assert trained.n_validation == 25
 
 
+@pytest.mark.heavy
 def test_keep_c_holds_c(blobs):
     trained, _ = train(training_data(*blobs(100, 4, 8, seed=1)), keep_c=True)
     assert trained.fit["C"] == trained.selection["selected"]["C"]
 
 
+@pytest.mark.heavy
 def test_selection_tells_what_it_saw(blobs):
     trained, said = train(training_data(*blobs(100, 4, 8, seed=1, spread=2.0)))
     table = trained.selection["table"]
@@ -99,6 +103,7 @@ def test_selection_never_scales_by_rows_held_out(blobs):
     )  # a millionfold outlier, by the scale of the others, costs without end
 
 
+@pytest.mark.heavy
 def test_the_certificate_says_when_a_fit_has_not_converged(blobs, monkeypatch):
     monkeypatch.setattr("probe.sweep.newton._NEWTON_STEPS", 1)
     features, labels = blobs(90, 3, 6, seed=1, spread=3.0)
@@ -114,6 +119,7 @@ def test_the_certificate_says_when_a_fit_has_not_converged(blobs, monkeypatch):
     assert f"{fits} fits of the selection are not certified to 0 of their objective" in trained.warnings
 
 
+@pytest.mark.heavy
 def test_a_strong_penalty_is_scored_at_its_optimum_and_not_on_the_way(blobs):
     # 20, 15 and 10 rows: at C = 1e-7 the optimum predicts the commonest class. L-BFGS, stopped early, has
     # no intercept yet and would score far better than the head that is meant.
@@ -133,6 +139,7 @@ def test_too_few_rows_to_select_on_take_the_default_and_say_so():
     assert "too few rows" in trained.selection["notes"][0]
 
 
+@pytest.mark.heavy
 def test_a_class_of_one_row_can_be_trained(blobs):
     features, labels = blobs(61, 2, 4, seed=1)
     labels[60] = 2
@@ -141,6 +148,7 @@ def test_a_class_of_one_row_can_be_trained(blobs):
     assert trained.fit["converged"]
 
 
+@pytest.mark.heavy
 def test_constant_and_collinear_features_and_few_rows_converge(blobs):
     features, labels = blobs(30, 3, 40, seed=1)
     features[:, 5] = 7.0
@@ -151,6 +159,7 @@ def test_constant_and_collinear_features_and_few_rows_converge(blobs):
     assert trained.head["scale"][5] == 1.0
 
 
+@pytest.mark.heavy
 def test_the_grid_has_45_points_from_end_to_end(blobs):
     trained, _ = train(training_data(*blobs(100, 4, 8, seed=1, spread=2.0)))
     # Where the choice lies on an edge, decades are added.
@@ -163,6 +172,7 @@ def test_the_grid_has_45_points_from_end_to_end(blobs):
     assert {1e-6, 1e5} <= set(points)
 
 
+@pytest.mark.heavy
 def test_every_fit_of_the_selection_is_kept_with_its_certificate(blobs):
     trained, _ = train(training_data(*blobs(100, 4, 8, seed=1, spread=2.0)))
     fits = trained.selection["fits"]
@@ -174,6 +184,7 @@ def test_every_fit_of_the_selection_is_kept_with_its_certificate(blobs):
         assert {"C", "gradient_norm", "newton_steps", "iterations"} < set(fit)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("classes", [2, 4])
 def test_scikit_learn_is_fitted_beside_and_agrees(classes, blobs, monkeypatch):
     data = training_data(*blobs(100, classes, 8, seed=1, spread=2.0))

@@ -59,6 +59,7 @@ def test_without_a_discordant_image_some_difference_could_still_be_found():
     assert minimum_detectable_difference(3, 0.0) is None
 
 
+@pytest.mark.heavy
 def test_the_test_finds_the_detectable_difference_with_80_percent_power():
     rng = np.random.default_rng(0)
     rows, discordant = 1000, 0.1
@@ -70,6 +71,7 @@ def test_the_test_finds_the_detectable_difference_with_80_percent_power():
     assert 0.74 < np.mean(found) < 0.83
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("group_size", "studies"),
     [(1, 1000), (5, 200), pytest.param(5, 4000, marks=pytest.mark.campaign)],

@@ -96,6 +96,7 @@ def test_a_class_that_an_official_validation_part_lacks_is_named(lab, blobs):
         run_probe(REQUEST, sets, **from_arrays)
 
 
+@pytest.mark.heavy
 def test_a_test_on_the_official_validation_part_is_told(lab, blobs):
     sets = {name: lab.publish(name, *blobs(40, 4, 8, seed)) for seed, name in enumerate(("train", "validation"))}
     told = "there is no base split 'test': tested on 'validation'"
@@ -152,6 +153,7 @@ def test_sets_with_other_classes_are_refused(lab):
         run_probe(REQUEST, sets, **from_arrays)
 
 
+@pytest.mark.heavy
 def test_sets_of_another_dim_are_refused(lab, blobs):
     sets = {
         "train": lab.publish("train", *blobs(40, 2, 8, seed=1)),
@@ -216,6 +218,7 @@ def test_more_shots_than_pictures_name_the_class_and_its_images(lab, blobs):
         run_probe(ProbeRequest("made", "arrays", "logistic", shots=10), sets, **from_arrays)
 
 
+@pytest.mark.heavy
 def test_a_share_of_train_is_trained_on(lab, blobs):
     sets = {"train": lab.publish("train", *blobs(400, 2, 8, seed=1)), "test": lab.publish("test", *blobs(60, 2, 8, 2))}
     found = run_probe(ProbeRequest("made", "arrays", "ridge", train_share=0.25), sets, **from_arrays)
@@ -267,6 +270,7 @@ def test_parts_of_few_rows_are_refused_or_probed_but_never_blank(count, lab, blo
     assert "fewer than 5 training rows of class 0 (1), class 1 (1)" in found.warnings
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("count", "refusal"),
     [(0, r"test = 'test\[:0\]' selects nothing"), (1, "test: 1 rows, and none of class 1"), (2, "")],
@@ -309,6 +313,7 @@ def test_a_whole_dataset_of_few_rows_cannot_be_parted(count, refusals, lab, blob
     assert told == refusals
 
 
+@pytest.mark.heavy
 def test_a_class_with_one_image_alone_is_probed_with_a_warning(lab, blobs):
     features, labels = blobs(61, 3, 8, seed=1)
     labels[labels == 2] = 0

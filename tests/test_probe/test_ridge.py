@@ -46,6 +46,7 @@ def test_the_path_is_scikit_learns_ridge(rows, dim, scaling, blobs):
         assert path.residual(alpha) < 1e-9
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_head_predicts_what_scikit_learns_ridge_classifier_predicts(classes, blobs):
     features, labels = blobs(100, classes, 6, seed=1, spread=4.0)
@@ -73,6 +74,7 @@ def test_scores_are_the_same_whether_a_path_computes_them_together_or_one_by_one
     assert all(np.allclose(together[alpha], alone[alpha], atol=1e-12) for alpha in GRID)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("official", "share"), [(0, 0.8), (25, 0.75)])
 def test_the_refit_holds_lambda(official, share, blobs):
     # λ = alpha / N: 5 folds train on 80 of 100 rows, an official validation of 25 leaves 75.
@@ -83,6 +85,7 @@ def test_the_refit_holds_lambda(official, share, blobs):
     assert trained.n_validation == official
 
 
+@pytest.mark.heavy
 def test_selection_tells_what_it_saw(blobs):
     trained, said = train(training_data(*blobs(200, 4, 8, seed=1, spread=3.0)))
     table = trained.selection["table"]
@@ -98,6 +101,7 @@ def test_selection_tells_what_it_saw(blobs):
     assert "ridge: 51 penalties on 25 folds" in said
 
 
+@pytest.mark.heavy
 def test_a_signal_in_a_direction_of_little_variance_wants_little_shrinkage():
     # The classes differ in x0 - x1 alone, some ten-thousandth of the variance: only an alpha below that share of the
     # 400 rows leaves it standing.
@@ -121,6 +125,7 @@ def test_the_temperature_comes_from_rows_that_were_held_out(blobs):
     assert trained.fit["temperature"] == pytest.approx(fit_temperature(scores, labels[20:]))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("official", [0, 25])
 def test_what_is_held_out_was_predicted_by_paths_of_other_rows(official, blobs):
     data = training_data(*blobs(100, 3, 6, seed=1, spread=3.0), official=official)
@@ -145,6 +150,7 @@ def test_too_few_rows_to_select_on_take_their_mean_squared_length():
     assert predict_proba(trained.head, features).argmax(axis=1).tolist() == [0, 1]
 
 
+@pytest.mark.heavy
 def test_mapped_features_give_the_same_head(blobs, tmp_path):
     features, labels = blobs(150, 3, 6, seed=1, spread=3.0)
     mapped = np.memmap(tmp_path / "features", np.float32, "w+", shape=features.shape)

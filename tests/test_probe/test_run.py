@@ -46,6 +46,7 @@ class WatchedSet(FeatureSet):
         return WatchedFeatures(super().features, self.split, self._events)
 
 
+@pytest.mark.heavy
 def test_a_run_is_told_whole(blob_sets):
     said: list[str] = []
     found = run(blob_sets, said.append)
@@ -83,6 +84,7 @@ def test_a_run_is_told_whole(blob_sets):
     assert said
 
 
+@pytest.mark.heavy
 def test_predictions_are_those_of_the_heads_arrays(blob_sets):
     found = run(blob_sets)
     table, test = found.predictions, blob_sets["test"]
@@ -144,6 +146,7 @@ def test_test_rows_are_read_once_and_after_the_final_fit(head, lab, blobs):
     assert len(tested_on) == found.counts["n_test"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "head", [pytest.param(head, marks=[] if head == "ridge" else pytest.mark.slow) for head in HEADS]
 )
@@ -165,6 +168,7 @@ def test_other_test_labels_change_nothing_but_the_tests_figures(head, lab, blobs
     assert other.metrics["accuracy"] < 0.6 < honest.metrics["accuracy"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "head", [pytest.param(head, marks=[] if head == "ridge" else pytest.mark.slow) for head in HEADS]
 )
@@ -181,6 +185,7 @@ def test_shuffled_training_labels_give_chance(head, lab, blobs):
     assert abs(np.mean(accuracies) - 0.25) < 0.1
 
 
+@pytest.mark.heavy
 def test_two_classes_are_probed(lab, blobs):
     sets = {
         "train": lab.publish("train", *blobs(60, 2, 6, seed=1)),
@@ -202,6 +207,7 @@ def test_slices_of_one_set_are_probed(lab, blobs):
     assert found.predictions["example_id"].tolist() == [f"train/{at:04d}.png" for at in range(80, 100)]
 
 
+@pytest.mark.heavy
 def test_a_drawn_run_can_be_asked_for_by_its_own_words(lab, blobs):
     sets = {"all": lab.publish("all", *blobs(150, 3, 6, seed=1))}
     drawn = run(sets, seed=5)
@@ -217,6 +223,7 @@ def test_a_head_that_diverges_is_no_result(blob_sets):
         run(blob_sets, head="dense", options={"learning_rate": 1e38, "epochs": 3})
 
 
+@pytest.mark.heavy
 def test_float16_features_are_probed(lab, blobs):
     features, labels = blobs(120, 4, 8, seed=1)
     sets = {"train": lab.publish("train", features, labels), "test": lab.publish("test", *blobs(60, 4, 8, seed=2))}

@@ -106,6 +106,7 @@ def a_hundred_classes():
     return (rng.normal(size=(100, 96))[labels] + rng.normal(size=(6000, 96))).astype(np.float32), labels
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("case", [*CASES, pytest.param(a_hundred_classes, marks=pytest.mark.campaign)])
 def test_every_point_is_certified_and_the_selected_and_five_others_equal_scikit_learn(case):
     features, labels = case()
@@ -172,6 +173,7 @@ def test_a_good_start_is_taken():
     assert again.objective == pytest.approx(fit.objective, rel=1e-12)
 
 
+@pytest.mark.heavy
 def test_a_fold_is_what_it_would_be_alone():
     features, labels = digits()
     folds = [np.flatnonzero(np.arange(len(labels)) % 3 != held) for held in range(3)]

@@ -5,6 +5,7 @@ from probe.scaling import softmax
 from probe.temperature import fit_temperature
 
 
+@pytest.mark.heavy
 def test_scores_that_were_multiplied_are_divided_again():
     # Labels are drawn from softmax(logits), so of 50,000 rows the best temperature of 3 · logits is 3, within sampling.
     rng = np.random.default_rng(0)

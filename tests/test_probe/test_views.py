@@ -222,6 +222,7 @@ def test_views_of_validation_and_test_images_are_never_read(blob_sets, views):
 # What becomes of them
 
 
+@pytest.mark.heavy
 def test_the_final_head_is_the_fit_of_all_rows_put_together_by_hand(blob_sets, views):
     found = run(blob_sets, views)
     rows, labels = by_hand(blob_sets, views)
@@ -233,6 +234,7 @@ def test_the_final_head_is_the_fit_of_all_rows_put_together_by_hand(blob_sets, v
     assert found.fit["converged"]
 
 
+@pytest.mark.heavy
 def test_the_penalty_is_held_from_the_folds_to_the_refit_counting_views(blob_sets, views):
     logistic, ridge = run(blob_sets, views), run(blob_sets, views, head="ridge")
     # Five folds of 120 images train on 96 and 2 views of each: λ = 1 / (C N) = alpha / N.
@@ -265,6 +267,7 @@ def test_a_head_of_neighbours_finds_its_views_again(blob_sets, views):
 # What a run is called, and what it says
 
 
+@pytest.mark.heavy
 def test_a_run_without_views_is_what_it_was(blob_sets, views):
     plain = dataclasses.replace(REQUEST, views=0)
     assert run_id(plain, blob_sets, views) == run_id(plain, blob_sets)
@@ -283,6 +286,7 @@ def test_how_many_views_and_which_sets_name_a_run(blob_sets, views, lab, blobs):
     assert run_id(REQUEST, blob_sets, [{**of_view, "test": of_view["train"]} for of_view in views]) == both
 
 
+@pytest.mark.heavy
 def test_a_run_says_its_views_and_keeps_their_sets(blob_sets, views, lab):
     found = run(blob_sets, views)
     assert found.config["views"] == 2
@@ -308,6 +312,7 @@ def test_an_image_without_its_view_is_named(blob_sets, views, lab, blobs):
         run(blob_sets, [views[0], {"train": short}])
 
 
+@pytest.mark.heavy
 def test_labels_are_those_of_the_images_set(blob_sets, views, lab, blobs):
     features, labels = blobs(120, 4, 8, seed=1)
     relabelled = [{"train": lab.publish("train", features + 0.1 * at, 3 - labels)} for at in (1, 2)]

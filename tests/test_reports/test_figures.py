@@ -21,6 +21,7 @@ def _rows(count=1, **changes):
     return [{**row, **changes}] * count
 
 
+@pytest.mark.heavy
 def test_the_same_data_gives_the_same_bytes_and_no_date(curves, table):
     def draw():
         counts = np.array([[3, 1], [0, 2]])
@@ -53,6 +54,7 @@ def test_names_are_drawn_as_they_are():
         assert texts.count(name) == 2
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("classes", "named"), [(2, 2), (20, 20), (21, 21), (60, 60), (61, 31), (1000, 50)])
 def test_counts_are_written_up_to_20_classes_and_names_thinned_past_60(classes, named):
     counts = np.full((classes, classes), 7)
@@ -105,6 +107,7 @@ def test_the_selection_chart_of_two_options_draws_a_line_for_each_value_of_the_s
     assert "± standard error" not in texts
 
 
+@pytest.mark.heavy
 def test_curves_say_which_training_figure_is_meant(curves):
     texts = _texts(curves_figure(curves))
     for label in (

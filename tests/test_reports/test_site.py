@@ -71,6 +71,7 @@ def test_importing_reports_loads_no_heavy_library():
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.heavy
 def test_writing_a_site_loads_neither_pyplot_nor_tensorflow(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import conftest, pathlib, reports\n"
@@ -82,6 +83,7 @@ def test_writing_a_site_loads_neither_pyplot_nor_tensorflow(tmp_path):
     assert subprocess.run(argv, capture_output=True, text=True, cwd=root, check=True).stdout == "[]\n"
 
 
+@pytest.mark.heavy
 def test_the_same_runs_give_the_same_bytes(tmp_path, make_run, make_png, curves, table):
     selection = {"method": "m", "selected": {"C": 0.01}, "table": table, "notes": []}
     runs = [make_run("a", curves=curves), make_run("b", selection=selection, extractor="pixels")]
@@ -212,6 +214,7 @@ def test_the_grid_marks_right_and_wrong_by_more_than_colour(tmp_path, make_run):
     assert " ".join(html.split()).count("✗</span> <bdi>dog</bdi> 90% (<bdi>cat</bdi>)") == 2
 
 
+@pytest.mark.heavy
 def test_a_run_without_mistakes_has_no_grid_of_them(tmp_path, make_run, make_predictions):
     run = make_run(frame=make_predictions([0, 1], [0, 1]))
     text = text_of(write([run], tmp_path / "site", no_images, created=CREATED), run)
@@ -267,6 +270,7 @@ def test_tables_have_headers_with_scope_and_images_have_alternatives(tmp_path, m
         assert all(image.get("alt") for image in page.all("img"))
 
 
+@pytest.mark.heavy
 def test_a_thousand_classes_make_a_page(tmp_path, make_run, make_predictions):
     labels = np.arange(2000) % 1000
     run = make_run(
@@ -365,6 +369,7 @@ def test_the_metric_that_was_asked_for_leads(tmp_path, make_run):
     assert '<span class="big">60.0%</span>' in own
 
 
+@pytest.mark.heavy
 def test_shots_and_shares_are_drawn_as_learning_curves(tmp_path, make_run):
     runs = [make_run("all", n_train=1000)]
     runs += [make_run(f"shots {k}", shots=k, n_train=3 * k) for k in (1, 5)]

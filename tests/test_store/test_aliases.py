@@ -124,6 +124,7 @@ def test_name_that_is_given_anew_at_the_moment_it_should_end_does_not_end(aliase
     assert [entry.set_key[-1] for entry in aliases.current()] == ["2"]
 
 
+@pytest.mark.heavy
 def test_two_processes_that_name_at_once_lose_no_entry(aliases):
     code = (
         "import sys, pathlib; from store.aliases import Alias, Aliases\n"

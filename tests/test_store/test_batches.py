@@ -41,6 +41,7 @@ def test_shuffled_rows_keep_their_labels_and_come_in_a_new_order_each_time(corpu
     assert again[:, 0].tolist() == passes[0]
 
 
+@pytest.mark.heavy
 def test_tensorflow_is_imported_when_a_dataset_is_asked_for_and_not_before(flowers):
     code = (
         "import sys; from store import FeatureStore\n"

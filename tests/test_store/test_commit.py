@@ -286,6 +286,7 @@ def test_of_many_threads_that_publish_one_name_one_wins(tmp_path):
     assert len(list(tmp_path.iterdir())) == 40  # no temps
 
 
+@pytest.mark.heavy
 def test_of_two_processes_that_publish_one_name_one_wins(tmp_path):
     code = (
         "import sys, pathlib; from store.commit import publish_new_file as p\n"

@@ -125,6 +125,7 @@ def test_damage_in_one_of_several_shards_is_raised():
         np.array(Features(segments, DIM, np.dtype(np.float32), open_rows=open_rows))
 
 
+@pytest.mark.heavy
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_indexing_means_what_it_means_to_numpy(data):

@@ -325,6 +325,7 @@ def test_hostile_set_with_a_true_manifest_is_refused(flowers, secret, fill, mess
         FeatureSet(flowers.folder).labels  # noqa: B018
 
 
+@pytest.mark.heavy
 def test_no_hostile_file_makes_the_store_open_a_file_outside(tmp_path, flowers, secret):
     def opened(*arguments):
         trace = tmp_path / "trace"

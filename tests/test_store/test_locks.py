@@ -27,6 +27,7 @@ def held(store):
     process.stdout.close()
 
 
+@pytest.mark.heavy
 def test_who_waits_is_told_once_who_holds_the_lock_and_where(store, held):
     told = []
 

@@ -95,6 +95,7 @@ def test_file_that_is_lost_is_made_again(many, reads):
     assert cache_of(many).exists()
 
 
+@pytest.mark.heavy
 def test_no_flipped_bit_in_the_file_changes_a_number(many):
     expected = many.results()
     good = cache_of(many).read_bytes()

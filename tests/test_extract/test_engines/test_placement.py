@@ -61,6 +61,7 @@ print("fine")
 """
 
 
+@pytest.mark.heavy
 def test_the_gpus_placement_on_a_second_logical_device():
     root = Path(__file__).parents[3]
     found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, cwd=root, check=False)

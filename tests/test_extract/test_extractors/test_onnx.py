@@ -246,6 +246,7 @@ def test_weights_outside_the_folder_are_refused(model, tmp_path, caches):
         open_extractor(f"onnx:{path}", caches)
 
 
+@pytest.mark.heavy
 def test_its_identity_needs_no_framework(model):
     script = (
         "import sys; from pathlib import Path; from extract import ModelCaches, open_extractor\n"

