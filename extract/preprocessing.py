@@ -5,7 +5,8 @@ from typing import Any
 
 from extract.decoding import DECODING_RULES
 from extract.errors import InvalidSetting, UnknownName
-from extract.views import MAX_VIEWS, VIEW_RULES
+from extract.views import VIEW_RULES
+from store.extractor_names import MAX_VIEWS
 
 __all__ = ["RESIZE_METHODS", "VALUE_RANGES", "Crop", "Preprocessing", "lesson"]
 

@@ -9,12 +9,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["MAX_VIEWS", "VIEW_RULES", "Window", "draw_window", "split_view_name", "view_name"]
+__all__ = ["VIEW_RULES", "Window", "draw_window"]
 
 # Part of the key of a view's pool. Raise it when a view comes out otherwise than before.
 VIEW_RULES = 1
-
-MAX_VIEWS = 100
 
 # Source: torchvision.transforms.RandomResizedCrop, whose ratio and number of attempts these are. Its smallest area,
 # 0.08, is meant for networks that see another crop in each of a hundred epochs; a cache holds a few for good, and takes
@@ -23,8 +21,6 @@ _AREA = (0.5, 1.0)
 _RATIO = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
 _FLIPPED = 0.5
-
-_MARK = "@view"
 
 
 @dataclass(frozen=True)
@@ -82,15 +78,3 @@ def _numbers(content: bytes, view: int) -> Iterator[float]:
 
 def _between(low: float, high: float, share: float) -> float:
     return low + (high - low) * share
-
-
-def view_name(extractor: str, view: int) -> str:
-    """Return what a view of an extractor is called, such as `mobilenet_v2@view1`; the extractor itself for 0."""
-    return f"{extractor}{_MARK}{view}" if view else extractor
-
-
-def split_view_name(name: str) -> tuple[str, int]:
-    """Return extractor and number of a name that `view_name` gives; any other name, and 0."""
-    extractor, mark, number = name.rpartition(_MARK)
-    is_view = extractor and mark and number.isascii() and number.isdigit() and not number.startswith("0")
-    return (extractor, int(number)) if is_view else (name, 0)

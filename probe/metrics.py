@@ -9,15 +9,11 @@ import numpy as np
 from probe.intervals import balanced_interval, bootstrap_sums, expanded_interval, wilson_interval
 
 __all__ = [
-    "METRICS",
     "compute_metrics",
     "expected_calibration_error",
     "negative_log_likelihood",
     "recalls_of",
 ]
-
-# What selection may go by, and a leaderboard be sorted by.
-METRICS = ("accuracy", "balanced_accuracy")
 
 # Probabilities are clipped here before the logarithm: a certain mistake costs 34.5 nats, not infinity.
 NLL_CLIP = 1e-15

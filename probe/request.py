@@ -7,11 +7,11 @@ from typing import Any
 from probe.errors import ProbeError, SplitError, nearest
 from probe.heads.options import HeadOptions
 from probe.heads.registry import resolve_options
-from probe.metrics import METRICS
 from probe.splits import Draw, Slice, base_splits, drawn, parse_split
 from probe.views import ViewSets, require_view_sets
 from store import FeatureSet
 from store.documents import digest
+from store.metrics import SELECTION_METRICS
 
 __all__ = ["PROTOCOL_VERSION", "Plan", "ProbeRequest", "Splits", "plan_probe", "resolve", "run_id", "training_splits"]
 
@@ -34,7 +34,7 @@ class ProbeRequest:
         seed: of everything that is drawn.
         shots: training examples per class, or `"all"`. Fewer shots are among the more of the same seed.
         train_share: the share of train to use, above 0 and up to 1. Smaller shares lie within larger ones.
-        metric: what selection goes by, one of `probe.metrics.METRICS`.
+        metric: what selection goes by, one of `store.metrics.SELECTION_METRICS`.
         views: how many views of each training image are trained on beside it.
     """
 
@@ -192,8 +192,8 @@ def _check_values(request: ProbeRequest) -> None:
         raise ProbeError(f"seed = {seed!r}: an integer from 0 to 4294967295 expected.")
     if isinstance(request.views, bool) or not isinstance(request.views, int) or request.views < 0:
         raise ProbeError(f"views = {request.views!r}: a number from 0 on expected.")
-    if request.metric not in METRICS:
-        raise ProbeError(f"metric = {request.metric!r}: {nearest(str(request.metric), METRICS)}.")
+    if request.metric not in SELECTION_METRICS:
+        raise ProbeError(f"metric = {request.metric!r}: {nearest(str(request.metric), SELECTION_METRICS)}.")
 
 
 def run_id(request: ProbeRequest, sets: Mapping[str, FeatureSet], view_sets: ViewSets = ()) -> str:

@@ -50,7 +50,7 @@ class Criterion:
     """What a choice goes by.
 
     Attributes:
-        metric: one of `probe.metrics.METRICS`.
+        metric: one of `store.metrics.SELECTION_METRICS`.
         repeat_of: for each fold, which repeat of cross-validation it belongs to; empty for one repeat.
         rule: one of `RULES`: the most regularised within one standard error of the best, or the best itself.
     """

@@ -52,7 +52,7 @@ class TrainingData:
         classes: K.
         seed: of everything that is drawn.
         contents: M content hashes in hexadecimal, for a head that keeps rows and names them.
-        metric: what selection goes by, one of `probe.metrics.METRICS`.
+        metric: what selection goes by, one of `store.metrics.SELECTION_METRICS`.
         shots: training examples per class, where they were limited.
         view_of: (N - M,) int64: the image, below M, that each row of a view shows.
         view_numbers: (N - M,) int64: which of its views, from 1 on.

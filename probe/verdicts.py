@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from probe.errors import NotComparable
 from probe.paired_tests import holm
 from store import ProbeResult, RunRecord
+from store.settings import SETTINGS, names_of, values_of
 
 __all__ = ["Verdict", "find_disagreements", "judge_runs"]
 
 LEVEL = 0.05
-_REGIME = ("dataset", "metric", "shots", "train_share")
-_QUESTION = ("dataset", "extractor", "train", "validation", "test", "shots", "train_share", "seed", "sets", "views")
+# Those that compete: as much of train, judged alike.
+_REGIME = ("dataset", "metric", *(setting.name for setting in SETTINGS.values() if setting.limits))
+# The same features and rows, whatever the head.
+_QUESTION = (*names_of(but=["head", "options", "metric"]), "sets")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def judge_runs(runs: Iterable[ProbeResult]) -> dict[str, Verdict]:
 
 
 def _key(run: RunRecord, names: Sequence[str]) -> str:
-    config = {**run.config, "views": run.views}
+    config = {**run.config, **values_of(run.config, but=["options"])}
     return json.dumps([config[name] for name in names], sort_keys=True)
 
 

@@ -11,14 +11,14 @@ from reports.figures import growth_figure, intervals_figure
 from reports.rendering import Page, render
 from reports.wording import limits, plain, storable, views
 from store import ProbeResult
+from store.metrics import METRICS
+from store.settings import SETTINGS, names_of
 
 __all__ = ["index_page"]
 
 # Told in a column only where it tells rows of one extractor and head apart; above the table where
 # it is the same for all.
-_SETTINGS = ("shots", "train_share", "views", "train", "validation", "test", "metric", "seed", "options")
-_UNSAID = (("train_share", 1.0), ("views", 0), ("metric", "accuracy"))
-_METRIC_NAMES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
+_SETTINGS = (*names_of(but=["dataset", "extractor", "head", "seed", "options"]), "seed", "options")
 _MOST_ROWS_DRAWN = 40
 
 
@@ -95,15 +95,19 @@ def _dataset(name: str, rows: list[dict[Any, Any]], figure: str, *, earlier: lis
         }
     return {
         "name": name,
-        "metric": _METRIC_NAMES[metrics.pop()] if len(metrics) == 1 else "Metric",
+        "metric": METRICS[metrics.pop()].title if len(metrics) == 1 else "Metric",
         "growth": [],
         "rows": rows,
         "figure": figure,
         "drawn": min(len(rows), _MOST_ROWS_DRAWN),
         "scale": (low, high),
-        "varied": varied,
+        "varied": {setting: SETTINGS[setting].heading for setting in varied},
         "shared": _shared(rows),
-        "has_top5": any(not math.isnan(row["top5"]) for row in rows),
+        "metrics": [
+            metric
+            for metric in METRICS.values()
+            if metric.is_listed and any(not math.isnan(row[metric.name]) for row in rows)
+        ],
         "has_seeds": any(row["seeds"] > 1 for row in rows),
         "n_test": sorted({row["n_test"] for row in rows}),
         "earlier": earlier,
@@ -119,14 +123,18 @@ def _shared(rows: list[dict[Any, Any]]) -> dict[str, Any]:
     first = rows[0]
     names = [name for name in _SETTINGS if name != "options" and first[name] not in (None, "")]
     shared = {name: first[name] for name in names if all(row[name] == first[name] for row in rows)}
-    # All of train, and accuracy, go without saying.
-    return {name: value for name, value in shared.items() if (name, value) not in _UNSAID}
+    # What a run means that does not state it goes without saying; only that nothing limits the shots is said.
+    return {
+        SETTINGS[name].heading: value
+        for name, value in shared.items()
+        if name == "shots" or value != SETTINGS[name].default
+    }
 
 
 def _label(row: dict[Any, Any], varied: list[str]) -> str:
     parts = [row["extractor"], row["head"], *filter(None, [limits(row)])]
     for setting in varied:
-        if setting in ("shots", "train_share"):
+        if SETTINGS[setting].limits:
             continue
         if row[setting]:
             parts.append(plain(row[setting]) if setting == "options" else f"{setting} {row[setting]}")

@@ -10,26 +10,26 @@ import pandas as pd
 
 from reports.wording import storable
 from store import ProbeResult
+from store.extractor_names import is_floor
+from store.metrics import columns_of
+from store.settings import names_of, values_of
 
-__all__ = ["COLUMNS", "Verdict", "is_floor", "leaderboard"]
+__all__ = ["COLUMNS", "Verdict", "leaderboard"]
 
 COLUMNS = (
-    "dataset", "extractor", "head", "options", "shots", "train_share", "views", "train", "validation", "test",
-    "metric", "seed",
-    "accuracy", "accuracy_low", "accuracy_high", "seeds", "seed_mean", "seed_sd",
+    *names_of(but=["seed"]), "seed",
+    *columns_of("accuracy"), "seeds", "seed_mean", "seed_sd",
     "is_best", "is_indistinguishable", "p_best",
-    "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "macro_f1", "top5",
-    "nll", "ece", "nll_calibrated", "ece_calibrated", "accuracy_without_duplicates",
+    *(name for name in columns_of() if name not in columns_of("accuracy")),
     "n_train", "n_test", "dim", "is_floor", "floor", "above_floor",
     "converged", "warnings", "disagreement", "created", "run_id",
 )  # fmt: skip
 
-_METRICS = (
-    "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high",
-    "macro_f1", "top5", "nll", "ece", "nll_calibrated", "ece_calibrated", "accuracy_without_duplicates",
-)  # fmt: skip
-_ASKED = ("dataset", "extractor", "head", "shots", "train_share", "train", "validation", "test", "metric")
-_COMPARED = ("dataset", "train", "shots", "train_share", "metric", "pictures")
+# A floor must have had the same training rows, and be tested on the same images.
+_COMPARED = (
+    *names_of(but=["extractor", "head", "options", "seed", "views", "validation", "test"]),
+    "pictures",
+)
 
 
 class Verdict(Protocol):
@@ -50,11 +50,6 @@ class Verdict(Protocol):
     @property
     def disagreement(self) -> str:
         """What to be warned of where another head on the same features gives another answer; or empty."""
-
-
-def is_floor(extractor: str) -> bool:
-    """Tell whether an extractor is a floor: features without any learning in them."""
-    return extractor == "pixels" or extractor.startswith("random:")
 
 
 def leaderboard(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | None = None) -> pd.DataFrame:
@@ -88,14 +83,13 @@ def leaderboard(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | N
 
 
 def _question(run: ProbeResult) -> str:
-    config = run.config
     # Parts that a seed drew are one question: seeds answer it.
-    own_draw = f"/seed{config['seed']}["
+    own_draw = f"/seed{run.config['seed']}["
     asked = [
-        value.replace(own_draw, "/seed[") if isinstance(value := config[name], str) else value
-        for name in (*_ASKED, "options")
+        value.replace(own_draw, "/seed[") if isinstance(value, str) else value
+        for value in values_of(run.config, but=["seed"]).values()
     ]
-    return json.dumps([*asked, run.views], sort_keys=True)
+    return json.dumps(asked, sort_keys=True)
 
 
 def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
@@ -109,11 +103,9 @@ def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dic
     is_varied = len({(other.metrics["accuracy"], other.metrics["nll"]) for other in by_seed.values()}) > 1
     verdict = verdicts.get(run.run_id)
     return {
-        **{name: _storable(config[name]) for name in _ASKED},
-        "views": run.views,
+        **{name: _storable(value) for name, value in values_of(config).items()},
         "options": json.dumps(config["options"], sort_keys=True),
-        "seed": config["seed"],
-        **{name: float(run.metrics.get(name, np.nan)) for name in _METRICS},
+        **{name: float(run.metrics.get(name, np.nan)) for name in columns_of()},
         "seeds": len(scores),
         "seed_mean": scores.mean() if is_varied else np.nan,
         "seed_sd": scores.std(ddof=1) if is_varied else np.nan,

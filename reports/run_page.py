@@ -9,30 +9,16 @@ import pandas as pd
 from reports.classes import class_rows, confused_pairs, confusion
 from reports.examples import confident_mistakes, grid_examples
 from reports.figures import confusion_figure, curves_figure, selection_figure
-from reports.ranking import is_floor
 from reports.rendering import Page, render
 from reports.thumbnails import Thumbnail
 from store import ProbeResult
+from store.extractor_names import is_floor
+from store.metrics import METRICS, SELECTION_METRICS
+from store.settings import names_of
 
 __all__ = ["run_page"]
 
-_MEANINGS = {
-    "accuracy": ("Accuracy", "Share of test examples whose most likely class is the true one."),
-    "balanced_accuracy": ("Balanced accuracy", "Mean of the classes' recalls: every class counts the same."),
-    "macro_f1": ("Macro F1", "Mean over classes of F1, the harmonic mean of precision and recall."),
-    "top5": ("Top-5 accuracy", "Share of test examples whose true class is among the five most likely."),
-    "nll": ("NLL", "Mean negative log-probability of the true class, in nats; lower is better."),
-    "ece": ("ECE", "Expected calibration error: how far confidence and accuracy lie apart; lower is better."),
-    "nll_calibrated": ("NLL at temperature", "NLL with the logits divided by the temperature."),
-    "ece_calibrated": ("ECE at temperature", "ECE with the logits divided by the temperature."),
-    "temperature": ("Temperature", "Fitted on rows that the head was not trained on; above 1: it was too sure."),
-    "accuracy_without_duplicates": (
-        "Accuracy without duplicates",
-        "Accuracy on the test images that do not stand in train or validation too, byte for byte.",
-    ),
-}
-_INTERVAL_ENDS = ("accuracy_low", "accuracy_high", "balanced_accuracy_low", "balanced_accuracy_high")
-_RESULTS_OF_CANDIDATES = frozenset({"accuracy", "balanced_accuracy", "standard_error", "nll"})
+_RESULTS_OF_CANDIDATES = frozenset({*SELECTION_METRICS, "standard_error", "nll"})
 _PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
 
 
@@ -93,11 +79,12 @@ def _headline(run: ProbeResult) -> dict[str, Any]:
 
 
 def _metrics(run: ProbeResult) -> list[tuple[str, float, str]]:
-    unknown = [name for name in run.metrics if name not in _MEANINGS and name not in _INTERVAL_ENDS]
-    names = [name for name in _MEANINGS if name in run.metrics] + sorted(unknown)
+    columns = {column for metric in METRICS.values() for column in metric.columns}
+    # A run may have been made by a version that measures more.
+    names = [name for name in METRICS if name in run.metrics] + sorted(set(run.metrics) - columns)
     rows = []
     for name in names:
-        title, meaning = _MEANINGS.get(name, (name, ""))
+        title, meaning = (METRICS[name].title, METRICS[name].meaning) if name in METRICS else (name, "")
         if f"{name}_low" in run.metrics:
             low, high = run.metrics[f"{name}_low"], run.metrics[f"{name}_high"]
             meaning += f" 95% interval: {low:.4f} to {high:.4f}{_resampled(run)}."
@@ -112,10 +99,7 @@ def _resampled(run: ProbeResult) -> str:
 
 
 def _configuration(run: ProbeResult) -> dict[str, Any]:
-    first = (
-        "dataset", "extractor", "head", "options", "train", "validation", "test", "shots", "train_share", "metric",
-        "seed",
-    )  # fmt: skip
+    first = (*names_of(but=["seed", "views"]), "seed")
     rest = sorted(name for name in run.config if name not in first and name not in ("sets", "view_sets"))
     return {name: run.config[name] for name in (*first, *rest) if name in run.config}
 

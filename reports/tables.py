@@ -10,19 +10,14 @@ import pandas as pd
 from reports.ranking import Verdict, leaderboard
 from reports.wording import MISSING, percent, points, training, visible
 from store import ProbeResult
+from store.metrics import METRICS
+from store.settings import SETTINGS, names_of
 
 __all__ = ["summary_lines", "to_csv", "to_json", "to_markdown"]
 
+
 _HEADINGS = {
-    "dataset": "dataset",
-    "extractor": "extractor",
-    "head": "head",
-    "shots": "shots",
-    "train_share": "share of train",
-    "views": "views",
-    "train": "train",
-    "test": "test",
-    "metric": "metric",
+    **{name: SETTINGS[name].heading for name in names_of(but=["options", "validation", "seed"])},
     "accuracy": "accuracy",
     "accuracy_low": "95% low",
     "accuracy_high": "95% high",
@@ -33,14 +28,8 @@ _HEADINGS = {
     "seeds": "seeds",
     "seed_mean": "seed mean",
     "seed_sd": "seed sd",
-    "balanced_accuracy": "balanced",
-    "macro_f1": "macro F1",
-    "top5": "top-5",
-    "nll": "NLL",
-    "ece": "ECE",
-    "nll_calibrated": "NLL at temperature",
-    "ece_calibrated": "ECE at temperature",
-    "accuracy_without_duplicates": "accuracy without duplicates",
+    # Ends of intervals are shown of the accuracy alone.
+    **{metric.name: metric.heading for metric in METRICS.values() if metric.is_ranked and metric.name != "accuracy"},
     "n_train": "n train",
     "n_test": "n test",
     "dim": "dim",
@@ -80,7 +69,9 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def _tells_something(frame: pd.DataFrame, name: str) -> bool:
-    default = {"train_share": 1.0, "views": 0, "metric": "accuracy", "disagreement": ""}.get(name)
+    # Shots are shown in any case: "all" is told where others may be expected.
+    unsaid = {name: setting.default for name, setting in SETTINGS.items() if name != "shots"}
+    default = {**unsaid, "disagreement": ""}.get(name)
     return frame.empty or bool((frame[name].notna() & (frame[name] != default)).any())
 
 

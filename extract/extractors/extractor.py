@@ -10,8 +10,8 @@ import numpy as np
 
 from extract.extractors.published import Evaluation
 from extract.preprocessing import Preprocessing
-from extract.views import split_view_name, view_name
 from store import PoolKey
+from store.extractor_names import split_view_name, view_name
 
 __all__ = ["Extractor", "Network", "arrays_sha256"]
 

@@ -11,6 +11,7 @@ from extract.extractors.extractor import Extractor, Network, arrays_sha256
 from extract.extractors.keras_applications import APPLICATIONS, assign_weights, build_application
 from extract.extractors.published import PUBLISHED, Evaluation
 from extract.preprocessing import Preprocessing, lesson
+from store.extractor_names import PIXELS, RANDOM
 
 __all__ = ["RANDOM_NETWORKS", "pixels_floor", "random_floor", "random_weights"]
 
@@ -23,7 +24,7 @@ RANDOM_NETWORKS = {"mobilenet_v2": "MobileNetV2", "inception_v3": "InceptionV3"}
 def pixels_floor() -> Extractor:
     """Return the floor `pixels`: the image itself, 16 by 16 RGB in [0, 1], 768 numbers."""
     return Extractor(
-        name="pixels",
+        name=PIXELS,
         architecture="pixels",
         weights_sha256=arrays_sha256([]),
         output="flattened",
@@ -48,10 +49,10 @@ def random_floor(network: str) -> Extractor:
         network: a name of `RANDOM_NETWORKS`.
     """
     if network not in RANDOM_NETWORKS:
-        raise UnknownName("random network", f"random:{network}", [f"random:{name}" for name in RANDOM_NETWORKS])
+        raise UnknownName("random network", f"{RANDOM}:{network}", [f"{RANDOM}:{name}" for name in RANDOM_NETWORKS])
     application = APPLICATIONS[RANDOM_NETWORKS[network]]
     return Extractor(
-        name=f"random:{network}",
+        name=f"{RANDOM}:{network}",
         architecture=f"keras.applications/{application.name}",
         weights_sha256=arrays_sha256(random_weights(network)),
         output="global_average_pooling",

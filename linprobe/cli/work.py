@@ -22,7 +22,9 @@ from linprobe.cli.options import (
     split_commas,
     split_sources,
 )
-from linprobe.job.limits import MOST_VIEWS, MOST_WORKERS
+from linprobe.job.limits import MOST_WORKERS
+from store.extractor_names import MAX_VIEWS
+from store.metrics import SELECTION_METRICS
 
 __all__ = ["compare", "extract", "nightly", "probe", "report"]
 
@@ -54,7 +56,7 @@ def extract(
     ] = None,
     views: Annotated[
         int | None,
-        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Seeded crops and flips of each training image."),
+        typer.Option(metavar="V", min=0, max=MAX_VIEWS, help="Seeded crops and flips of each training image."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
@@ -144,10 +146,10 @@ def probe(
     ] = None,
     views: Annotated[
         int | None,
-        typer.Option(metavar="V", min=0, max=MOST_VIEWS, help="Train on V views of each training image too."),
+        typer.Option(metavar="V", min=0, max=MAX_VIEWS, help="Train on V views of each training image too."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="accuracy|balanced_accuracy", help="What selection goes by.")
+        str | None, typer.Option(metavar="|".join(SELECTION_METRICS), help="What selection goes by.")
     ] = None,
     store: StorePath = None,
     json: Json = False,
@@ -158,12 +160,11 @@ def probe(
     """
     from linprobe.commands.probe import ProbeOptions, all_cached, parse_shares, parse_shots, probe_all
     from linprobe.job.plan import Selection, select
-    from probe.metrics import METRICS
 
     for option, text in (("--train", train), ("--validation", validation), ("--test", test)):
         require_text(option, text)
     if metric is not None:
-        require_choice("--metric", metric, METRICS)
+        require_choice("--metric", metric, SELECTION_METRICS)
     options = ProbeOptions(
         train=train,
         validation=validation,

@@ -7,6 +7,7 @@ from typing import Any
 from linprobe.models.runs import find_run, name_run
 from probe import Comparison, Difference, compare_runs
 from store import FeatureStore, ProbeResult
+from store.settings import values_of
 
 __all__ = ["ComparedRuns", "compare"]
 
@@ -63,8 +64,7 @@ def compare(store: FeatureStore, first: str, second: str) -> ComparedRuns:
 
 
 def _described(run: ProbeResult) -> dict[str, Any]:
-    names = ("dataset", "extractor", "head", "options", "train", "test", "shots", "train_share", "seed", "metric")
-    return {"run_id": run.run_id, **{name: run.config[name] for name in names}, "views": run.views}
+    return {"run_id": run.run_id, **values_of(run.config, but=["validation"])}
 
 
 def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison) -> list[str]:

@@ -7,10 +7,12 @@ from linprobe.job.config import GateConfig
 from linprobe.job.errors import ConfigError, GateFailed
 from linprobe.job.failures import Failure, foreseen
 from store import FeatureStore
+from store.settings import values_of
 
 __all__ = ["GateResult", "check_gate", "pin_baselines"]
 
-_QUESTION = ("dataset", "extractor", "head", "seed", "shots", "train_share", "metric", "test")
+# Tonight's head may be trained on more, or with other options: it must do no worse on the same test.
+_FREE = ("options", "train", "validation")
 
 
 @dataclass
@@ -111,8 +113,7 @@ def _drops(name: str, rows: list[dict[str, object]], store: FeatureStore) -> lis
 
 
 def _asked(names: Mapping[str, object]) -> dict[str, object]:
-    # Runs that were trained without views, or before there were any, do not speak of them.
-    return {**{part: names[part] for part in _QUESTION}, "views": names.get("views", 0)}
+    return values_of(names, but=_FREE)
 
 
 def _recorded(store: FeatureStore, row: Mapping[str, object]) -> Mapping[str, object]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from extract.views import split_view_name
 from linprobe.commands.probe_views import find_view_sets
 from linprobe.job.config import DatasetConfig, JobConfig, ProbeConfig, nearest
 from linprobe.job.errors import ConfigError
@@ -17,6 +16,8 @@ from linprobe.job.session import Session
 from linprobe.models.runs import name_limits
 from probe import ProbeRequest, find_disagreements, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, RunRecord
+from store.extractor_names import split_view_name
+from store.settings import values_of
 
 __all__ = ["ProbeOptions", "ProbeOutcome", "all_cached", "parse_shares", "parse_shots", "probe_all"]
 
@@ -284,11 +285,9 @@ def _sets(store: FeatureStore, dataset: str, extractor: str) -> dict[str, Featur
 
 
 def _row(result: RunRecord, status: str) -> dict[str, Any]:
-    named = ("dataset", "extractor", "head", "seed", "shots", "train_share", "train", "validation", "test", "metric")
     return {
         "run_id": result.run_id,
-        **{name: result.config[name] for name in named},
-        "views": result.views,
+        **values_of(result.config, but=["options"]),
         "n_train": result.counts["n_train"],
         "n_train_rows": result.counts.get("n_train_rows", result.counts["n_train"]),
         "n_test": result.counts["n_test"],

@@ -35,7 +35,7 @@ def find_view_sets(
 
 def _find(store: FeatureStore, request: ProbeRequest, plain: FeatureSet, *, number: int) -> FeatureSet:
     # Only here does a probe need to know what a view is called: most are found without `extract`.
-    from extract.views import view_name
+    from store.extractor_names import view_name
 
     name = view_name(request.extractor, number)
     command = f"run 'linprobe extract' with views = {request.views} (--views {request.views}) first."

@@ -6,13 +6,15 @@ from typing import Any
 
 from linprobe.job.text_table import text_table
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, RunNotFound
+from store.metrics import columns_of
 from store.names import shortest_ends
+from store.settings import SETTINGS
 
 __all__ = ["list_runs", "list_sets", "show"]
 
 # What tells runs apart, and what they gave: the rest is in `store show` and `results()`.
-_OF_RUNS = ["run_id", "dataset", "extractor", "head", "seed", "shots", "train_share", "train", "test"]
-_OF_RUNS += ["n_train", "n_test", "accuracy", "accuracy_low", "accuracy_high", "converged", "created"]
+_OF_RUNS = ["run_id", *(setting.name for setting in SETTINGS.values() if setting.is_listed)]
+_OF_RUNS += ["n_train", "n_test", *columns_of("accuracy"), "converged", "created"]
 
 
 def list_sets(store: FeatureStore) -> tuple[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,9 @@ from pydantic import (
 
 from extract.sources.schemes import has_path
 from linprobe.job.errors import ConfigError
-from linprobe.job.limits import MOST_VIEWS, MOST_WORKERS
+from linprobe.job.limits import MOST_WORKERS
+from store.extractor_names import MAX_VIEWS
+from store.metrics import SELECTION_METRICS
 from store.names import full_name
 
 __all__ = [
@@ -40,11 +42,14 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-_Metric = Literal["accuracy", "balanced_accuracy"]
+if TYPE_CHECKING:
+    _Metric = str
+else:
+    _Metric = Literal[SELECTION_METRICS]
 _Shots = Annotated[int, Field(strict=True, ge=1)] | Literal["all"]
 _Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 _Name = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-_Views = Annotated[int, Field(strict=True, ge=0, le=MOST_VIEWS)]
+_Views = Annotated[int, Field(strict=True, ge=0, le=MAX_VIEWS)]
 
 
 class _Table(BaseModel):

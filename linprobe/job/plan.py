@@ -8,6 +8,7 @@ from typing import TypeVar
 from extract.sources.schemes import guess_scheme
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, nearest
 from linprobe.job.errors import ConfigError
+from store.extractor_names import split_view_name
 
 __all__ = ["Selection", "select"]
 
@@ -112,10 +113,6 @@ def _check_heads(probes: Sequence[ProbeConfig], where: str) -> None:
 
 def _refuse_view(name: str) -> None:
     """Raise ConfigError where an extractor is a view: on its own it would be validated and tested on."""
-    if "@view" not in name:
-        return
-    from extract.views import split_view_name
-
     plain, view = split_view_name(name)
     if view:
         raise ConfigError(

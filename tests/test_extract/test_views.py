@@ -12,7 +12,8 @@ from extract import Example, InvalidSetting, Preprocessing, open_extractor
 from extract.decoding import Header, read_header
 from extract.pipeline import stream_batches
 from extract.sources.example import Pending
-from extract.views import draw_window, split_view_name, view_name
+from extract.views import draw_window
+from store.extractor_names import split_view_name, view_name
 
 PLAIN = Preprocessing(8, "0..255")
 

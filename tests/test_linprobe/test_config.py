@@ -5,11 +5,10 @@ from typing import get_args
 import pytest
 
 from extract.engines import DEVICES, ENGINES
-from extract.views import MAX_VIEWS
 from linprobe.job.config import DatasetConfig, ExtractorConfig, GateConfig, JobConfig, ProbeConfig, ReportConfig
 from linprobe.job.errors import ConfigError
-from linprobe.job.limits import MOST_VIEWS
 from probe import HEADS, default_options
+from store.extractor_names import MAX_VIEWS
 
 
 @pytest.fixture
@@ -169,5 +168,11 @@ def test_an_example_shows_every_key_and_every_option_of_every_head():
     assert set(ProbeConfig.model_fields) <= set().union(*shown["probes"])
 
 
-def test_flags_and_files_take_as_many_views_as_an_extraction_does():
-    assert MOST_VIEWS == MAX_VIEWS
+@pytest.mark.parametrize("views", [MAX_VIEWS, MAX_VIEWS + 1])
+def test_a_file_takes_as_many_views_as_an_extraction_does(views):
+    values = {"extractors": [{"name": "pixels", "views": views}]}
+    if views <= MAX_VIEWS:
+        assert JobConfig.from_mapping(values, where="here").extractors[0].views == views
+    else:
+        with pytest.raises(ConfigError, match="views"):
+            JobConfig.from_mapping(values, where="here")

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from reports import leaderboard
-from reports.ranking import COLUMNS, is_floor
+from reports.ranking import COLUMNS
+from store.extractor_names import is_floor
 
 
 def test_only_pixels_and_random_networks_are_floors():
