@@ -7,7 +7,7 @@ from store import FeatureStore
 
 pytestmark = pytest.mark.framework
 
-COMMAND = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--json")
+COMMAND = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:200]", "--json")
 
 
 @pytest.fixture(scope="module")

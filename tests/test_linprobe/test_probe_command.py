@@ -28,12 +28,12 @@ def test_a_run_has_the_fields_of_the_design_and_is_kept(run, extracted):
 
 
 def test_without_options_every_cached_set_is_probed(run, extracted, images):
-    assert run("extract", "--dataset", f"folder:{images}", "--extractor", "random:mobilenet_v2")[0] == 0
+    assert run("extract", "--dataset", f"folder:{images}", "--extractor", "pixels@published")[0] == 0
     code, document, err = run("probe", "--head", "knn", "--json")
     assert (code, document["errors"]) == (0, []), err
     assert [(row["dataset"], row["extractor"], row["head"]) for row in document["runs"]] == [
         ("bundled:digits", "pixels", "knn"),
-        (f"folder:{images}", "random:mobilenet_v2", "knn"),
+        (f"folder:{images}", "pixels@published", "knn"),
     ]
     code, document, _ = run("probe", "--extractor", "pixels", "--head", "knn", "--json")
     assert [(row["dataset"], row["head"]) for row in document["runs"]] == [("bundled:digits", "knn")]
@@ -79,14 +79,14 @@ def test_a_head_without_test_split_gets_one_drawn_from_the_only_base_split(run, 
 
 
 def test_shots_and_shares_are_runs_of_their_own_and_fail_alone(run, extracted):
-    arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", "ridge", "--json")
+    arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", "knn", "--json")
     code, document, _ = run(*arguments, "--shots", "1,5,1000", "--seeds", "2")
     assert code == 65
     assert [(row["shots"], row["seed"], row["n_train"]) for row in document["runs"]] == [
         (1, 0, 10), (1, 1, 10), (5, 0, 50), (5, 1, 50)
     ]  # fmt: skip
     (failure,) = document["errors"]
-    assert failure["part"].endswith("ridge 1000-shot")
+    assert failure["part"].endswith("knn 1000-shot")
     assert "train has fewer different images of 0 (" in failure["error"]
     code, document, _ = run(*arguments, "--train-share", "10%,1", "--seeds", "1")
     assert code == 0

@@ -25,7 +25,7 @@ def test_ls_lists_every_set(run, extracted):
 
 def test_ls_lists_every_run(run, extracted):
     assert run("store", "ls", "--runs")[1].endswith("no runs yet.\n")
-    job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--head", "knn", "--head", "ridge")
+    job = ("--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:200]", "--head", "knn,ridge")
     made = {row["head"]: row for row in run("probe", *job, "--json")[1]["runs"]}
     lines = run("store", "ls", "--runs")[1].splitlines()
     assert {line.split()[0] for line in lines[1:]} == {row["run_id"][:12] for row in made.values()}

@@ -26,17 +26,19 @@ class HeadContract:
     head: str
     given: ClassVar[dict] = {}
 
-    def train(self, features, labels, groups=None):
+    @classmethod
+    def train(cls, features, labels, groups=None):
         said: list[str] = []
-        options = resolve_options(self.head, self.given)
-        trained = find_head(self.head).train(training_data(features, labels, groups), options, said.append)
+        options = resolve_options(cls.head, cls.given)
+        trained = find_head(cls.head).train(training_data(features, labels, groups), options, said.append)
         assert said, "whoever waits is told what goes on"
         return trained
 
-    @pytest.fixture
-    def trained(self, blobs):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def trained(cls, blobs):
         features, labels = blobs(150, 3, 5, seed=1, spread=0.4)
-        return self.train(features[:90], labels[:90])
+        return cls.train(features[:90], labels[:90])
 
     def test_its_options_are_a_model_and_it_says_what_it_is(self):
         kind = find_head(self.head)
