@@ -1,0 +1,90 @@
+"""Stores that earlier versions made open, report and go on: with no forward pass, and under the same run ids.
+
+Each archive was made once, by the commit that it is called after, and is never made anew.
+"""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import linprobe as lp
+from store import FeatureStore
+
+DATA = Path(__file__).parent / "data"
+RUNS = {
+    ("logistic", "all", 0): "57a98c209f1e", ("ridge", 5, 0): "26f5a00d131a", ("ridge", 5, 1): "cb6a99006105",
+    ("ridge", "all", 0): "9888df46d4c1", ("ridge", "all", 1): "11881d9beeab", ("knn", "all", 0): "31d9877586f1",
+    ("dense", "all", 0): "115a9f33af7f",
+}  # fmt: skip
+
+
+@pytest.fixture
+def older(run, tmp_path):
+    """The current folder is what the commit left: a job, its images, its store."""
+    with zipfile.ZipFile(DATA / "store_4794c37.zip") as archive:
+        archive.extractall(tmp_path)
+
+
+def test_it_is_sound_and_lists_what_it_holds(run, older):
+    assert run("store", "verify")[0] == 0
+    sets = run("store", "ls", "--json")[1]["sets"]
+    assert [(row["dataset"], row["split"], row["rows"]) for row in sets if row["dataset"] == "three"] == [
+        ("three", "test", 30), ("three", "train", 60)
+    ]  # fmt: skip
+    assert {row["run_id"][:12] for row in run("store", "ls", "--runs", "--json")[1]["runs"]} == set(RUNS.values())
+
+
+def test_the_same_job_computes_nothing_and_finds_every_run(run, older):
+    code, document, err = run("extract", "job.toml", "--json")
+    assert code == 0, err
+    assert [(row["status"], row["forward_passes"]) for row in document["feature_sets"]] == [("cached", 0)] * 2
+    code, document, err = run("probe", "job.toml", "--json")
+    assert code == 0, err
+    found = {(row["head"], row["shots"], row["seed"]): row["run_id"][:12] for row in document["runs"]}
+    assert found == RUNS
+    assert {row["status"] for row in document["runs"]} == {"cached"}
+
+
+@pytest.mark.framework
+def test_an_extension_costs_the_new_images_alone(run, older):
+    with np.load("digits.npz") as arrays:
+        parts = dict(arrays)
+    more = np.flip(parts["train_images"][:7], axis=2)
+    parts["train_images"] = np.concatenate([parts["train_images"], more])
+    parts["train_labels"] = np.concatenate([parts["train_labels"], parts["train_labels"][:7]])
+    np.savez_compressed("digits.npz", **parts)
+    code, document, err = run("extract", "job.toml", "--json")
+    assert code == 0, err
+    rows = {row["split"]: (row["status"], row["forward_passes"], row["reused"]) for row in document["feature_sets"]}
+    assert rows == {"train": ("extracted", 7, 60), "test": ("cached", 0, 30)}
+
+
+@pytest.mark.heavy
+def test_it_reports_and_compares(run, older):
+    code, document, err = run("report", "--format", "json", "--json")
+    assert code == 0, err
+    assert {row["run_id"][:12] for row in document["leaderboard"]} < set(RUNS.values())
+    assert run("report")[0] == 0
+    code, text, err = run("compare", RUNS["knn", "all", 0], "three/pixels/ridge")
+    assert code == 0, err
+    assert "on 30 equal test images" in text
+
+
+def test_a_name_that_was_not_normalised_still_resolves(run, older, tmp_path):
+    # The set was named from /tmp/old as npz:../old/digits.npz, and that path was kept as it was typed.
+    store = FeatureStore("linprobe-store")
+    key = store.get("three", "train", "pixels").key
+    for asked in ("npz:/tmp/old/../old/digits.npz", "npz:/tmp/old/digits.npz", "old/digits.npz", "digits.npz"):
+        assert store.get(asked, "train", "pixels").key == key, asked
+
+
+def test_the_api_opens_it(older, tmp_path):
+    ws = lp.open(tmp_path / "linprobe-store")
+    assert ws.features("three", "pixels").class_names == ["0", "1", "2"]
+    found = ws.run("three/pixels/knn")
+    assert found.id[:12] == RUNS["knn", "all", 0]
+    assert len(found.probabilities()) == 30
+    shutil.rmtree(tmp_path / "linprobe-store")
