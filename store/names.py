@@ -63,7 +63,9 @@ def find_dataset(asked: str, known: Iterable[str]) -> list[str]:
     if same:
         return same
     end = os.path.normpath(asked) if "/" in asked else asked
-    return sorted(name for name in names if _ends_so(name, end))
+    found = sorted(name for name in names if _ends_so(name, end))
+    # Of two spellings of one path, an older version's and ours, ours is the one that goes on.
+    return [name for name in found if full_name(name) == name or full_name(name) not in found]
 
 
 def _ends_so(name: str, end: str) -> bool:

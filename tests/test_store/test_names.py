@@ -143,3 +143,11 @@ def test_a_run_is_found_by_an_end_of_its_dataset(store, probe_result):
         store.find_run("flowers/toy/logistic")
     with pytest.raises(RunNotFound, match="answers to this id, prefix or DATASET/EXTRACTOR/HEAD"):
         store.find_run("lowers/toy/logistic")
+
+
+def test_two_spellings_of_one_path_are_one_dataset():
+    older, ours = "folder:/data/../data/flowers", "folder:/data/flowers"
+    assert find_dataset("flowers", [older, ours]) == [ours]
+    assert find_dataset("flowers", [older]) == [older]
+    assert find_dataset(older, [older, ours]) == [older]
+    assert find_dataset("flowers", [older, "folder:/other/flowers"]) == [older, "folder:/other/flowers"]
