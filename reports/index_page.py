@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,20 +22,22 @@ _SETTINGS = (*names_of(but=["dataset", "extractor", "head", "seed", "options"]),
 _MOST_ROWS_DRAWN = 40
 
 
-def index_page(runs: Sequence[ProbeResult], frame: pd.DataFrame, created: str) -> Page:
+def index_page(runs: Sequence[ProbeResult], frame: pd.DataFrame, created: str, *, names: Mapping[str, str]) -> Page:
     """Build the page of the leaderboard.
 
     Args:
         runs: all runs of the site.
         frame: their leaderboard.
         created: when, as the page shall say it.
+        names: full name of a dataset → what the page calls it.
     """
     figures: dict[str, bytes] = {}
+    shown = {storable(name): short for name, short in names.items()}
     datasets = []
     for index, (name, part) in enumerate(frame.groupby("dataset", sort=True), start=1):
         rows = part.to_dict("records")
         file = f"leaderboard-{index}.svg"
-        board = _dataset(str(name), rows, file, earlier=_earlier(str(name), runs, frame))
+        board = _dataset(shown[str(name)], rows, file, earlier=_earlier(str(name), runs, frame))
         figures[file] = intervals_figure(rows[:_MOST_ROWS_DRAWN], board["metric"].lower())
         for kind, title, grown in growth_curves(rows):
             growth_file = f"growth-{index}-{kind}.svg"

@@ -22,7 +22,9 @@ _RESULTS_OF_CANDIDATES = frozenset({*SELECTION_METRICS, "standard_error", "nll"}
 _PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
 
 
-def run_page(run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbnail], *, created: str) -> Page:
+def run_page(
+    run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbnail], *, created: str, dataset: str
+) -> Page:
     """Build the page of a run.
 
     Args:
@@ -30,6 +32,7 @@ def run_page(run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbna
         frame: the leaderboard of the site, which knows the floor to compare with.
         images: example id → thumbnail, for those that are at hand.
         created: when, as the page shall say it.
+        dataset: what the page calls the dataset.
     """
     rows = frame[frame["run_id"] == run.run_id].to_dict("records")
     counts = confusion(run)
@@ -44,8 +47,9 @@ def run_page(run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbna
         figures[f"{prefix}-curves.svg"] = curves_figure(run.curves)
     html = render(
         "run.html",
-        title=f"{run.config['extractor']} · {run.config['head']} on {run.config['dataset']}",
+        title=f"{run.config['extractor']} · {run.config['head']} on {dataset}",
         run=run,
+        dataset=dataset,
         prefix=prefix,
         row=rows[0] if rows else None,
         is_floor=is_floor(run.config["extractor"]),
@@ -53,7 +57,7 @@ def run_page(run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbna
         warnings=[*_warnings(run), *([rows[0]["disagreement"]] if rows and rows[0]["disagreement"] else [])],
         headline=_headline(run),
         metrics=_metrics(run),
-        config=_configuration(run),
+        config={**_configuration(run), "dataset": dataset},
         selection=selection,
         summary=_model_summary(run.fit),
         fit={name: value for name, value in run.fit.items() if name not in _PARAMETER_COUNTS},

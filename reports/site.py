@@ -20,6 +20,7 @@ from reports.ranking import Verdict, leaderboard
 from reports.tables import to_csv, to_json, to_markdown
 from reports.thumbnails import ImageLookup, Thumbnail, Thumbnails
 from store import ProbeResult
+from store.names import shortest_ends
 
 if TYPE_CHECKING:
     from reports.rendering import Page
@@ -67,17 +68,21 @@ def write_site(
     from reports.run_page import run_page
 
     frame = leaderboard(unique, verdicts)
+    # Pages are sent around: they show what tells datasets apart, and nobody's whole path.
+    names = shortest_ends({run.config["dataset"] for run in unique})
     with replace_report(out, made_of) as folder:
         for name in ("runs", "figures", "thumbnails"):
             (folder / name).mkdir()
         thumbnails = Thumbnails(folder / "thumbnails")
         for run in unique:
-            page = run_page(run, frame, _images_of(run, images, thumbnails), created=created)
+            page = run_page(
+                run, frame, _images_of(run, images, thumbnails), created=created, dataset=names[run.config["dataset"]]
+            )
             _write_page(folder, f"runs/{run.run_id[:12]}.html", page)
         _write(folder / "leaderboard.csv", to_csv(frame))
         _write(folder / "leaderboard.md", to_markdown(frame))
         _write(folder / "leaderboard.json", to_json(frame))
-        _write_page(folder, "index.html", index_page(unique, frame, created))
+        _write_page(folder, "index.html", index_page(unique, frame, created, names=names))
     return out / "index.html"
 
 

@@ -11,6 +11,7 @@ from reports.ranking import Verdict, leaderboard
 from reports.wording import MISSING, percent, points, training, visible
 from store import ProbeResult
 from store.metrics import METRICS
+from store.names import shortest_ends
 from store.settings import SETTINGS, names_of
 
 __all__ = ["summary_lines", "to_csv", "to_json", "to_markdown"]
@@ -87,6 +88,8 @@ def summary_lines(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] |
         best, or cannot be told from it; that it is a floor, or how far above one it stands; seeds, warnings.
     """
     rows = leaderboard(runs, verdicts).to_dict("records")
+    names = shortest_ends({row["dataset"] for row in rows})
+    rows = [{**row, "dataset": names[row["dataset"]]} for row in rows]
     has_training = any(training(row) for row in rows)
     cells = [_summary_cells(row, has_training) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -22,7 +22,7 @@ from store.errors import (
 from store.keys import PoolKey, Provenance, SetKey
 from store.locks import hold_lock
 from store.moments import parse_moment
-from store.names import find_dataset
+from store.names import find_dataset, shortest_end
 from store.opening import make_store, require_store
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
@@ -197,6 +197,15 @@ class FeatureStore:
                 f"{asked}: one dataset expected, {len(found)} end so: {', '.join(found)}; give more of the name."
             )
         return found[0] if found else asked
+
+    def shown_name(self, dataset: str, others: Collection[str] = ()) -> str:
+        """Return what people read instead of a dataset's full name: the shortest end that means no other here.
+
+        Args:
+            dataset: its full name.
+            others: full names that are not in the store yet.
+        """
+        return shortest_end(dataset, {*self._aliases.datasets(), *others})
 
     def _only_split(self, dataset: str, extractor: str) -> str:
         splits = self.splits(dataset, extractor)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-__all__ = ["find_dataset", "full_name", "shortest_ends"]
+__all__ = ["find_dataset", "full_name", "shortest_end", "shortest_ends"]
 
 # `scheme:rest`; the rest may be a path. A letter alone is a drive.
 _SOURCE = re.compile(r"([a-z][a-z0-9+.-]+):(.+)", re.DOTALL)
@@ -73,14 +73,15 @@ def _ends_so(name: str, end: str) -> bool:
 
 
 def shortest_ends(names: Collection[str]) -> dict[str, str]:
-    """Return full name → the shortest end of it that no other of these names has, for people to read.
+    """Return full name → the shortest end of it that no other of these names has, see `shortest_end`."""
+    return {name: shortest_end(name, names) for name in names}
+
+
+def shortest_end(name: str, names: Collection[str]) -> str:
+    """Return the shortest end of a dataset's full name that none of the other names has, for people to read.
 
     Only paths are shortened; `tfds:mnist` and a name that somebody gave stay whole.
     """
-    return {name: _shortest(name, names) for name in names}
-
-
-def _shortest(name: str, names: Collection[str]) -> str:
     found = _SOURCE.fullmatch(name)
     if found is None or not found[2].startswith("/") or "://" in name:
         return name

@@ -155,7 +155,7 @@ class Run(Described):
     def _title(self) -> str:
         from linprobe.models.runs import name_run
 
-        return f"Run {self.id[:12]}: {name_run(self._result)}"
+        return f"Run {self.id[:12]}: {name_run(self._result, self._workspace.store)}"
 
     def _facts(self) -> list[tuple[str, str]]:
         low, high = self.interval

@@ -27,6 +27,7 @@ class ComparedRuns:
     first: ProbeResult
     second: ProbeResult
     found: Comparison
+    names: tuple[str, str]
 
     @property
     def is_significant(self) -> bool:
@@ -35,7 +36,7 @@ class ComparedRuns:
 
     def text(self) -> str:
         """Return the comparison for people."""
-        return "\n".join(_lines((self.first, self.second), self.found))
+        return "\n".join(_lines((self.first, self.second), self.found, self.names))
 
     def document(self) -> dict[str, Any]:
         """Return what --json prints."""
@@ -60,15 +61,15 @@ def compare(store: FeatureStore, first: str, second: str) -> ComparedRuns:
         NotComparable: the runs share no test image, or have different classes.
     """
     runs = find_run(store, first), find_run(store, second)
-    return ComparedRuns(*runs, compare_runs(*runs))
+    names = name_run(runs[0], store), name_run(runs[1], store)
+    return ComparedRuns(*runs, compare_runs(*runs), names)
 
 
 def _described(run: ProbeResult) -> dict[str, Any]:
     return {"run_id": run.run_id, **values_of(run.config, but=["validation"])}
 
 
-def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison) -> list[str]:
-    names = [name_run(run) for run in runs]
+def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison, names: tuple[str, str]) -> list[str]:
     width = max(map(len, names))
     lines = [
         f"{letter}  {name:<{width}}  {accuracy:.2%}  run {run.run_id[:12]}"

@@ -89,10 +89,11 @@ class _Part:
     dataset: DatasetConfig
     configured: ExtractorConfig
     job: SplitJob
+    shown_name: str
 
     @property
     def title(self) -> str:
-        return f"{self.dataset.name}/{self.job.split} {self.job.extractor.name}"
+        return f"{self.shown_name}/{self.job.split} {self.job.extractor.name}"
 
 
 def extract_all(job: JobConfig, session: Session, *, options: ExtractOptions | None = None) -> ExtractOutcome:
@@ -115,17 +116,18 @@ def extract_all(job: JobConfig, session: Session, *, options: ExtractOptions | N
     try:
         with Crew(options.workers or job.workers, session.say) as crew:
             extracting = _Extracting(session, options, crew)
+            names = [dataset.stored_name for dataset in job.datasets]
             for configured in job.extractors:
                 for dataset in job.datasets:
-                    pair = f"{dataset.name} / {configured.name}"
+                    shown_name = session.shown_name(dataset.stored_name, names)
                     try:
-                        for row in extracting.rows(dataset, configured):
+                        for row in extracting.rows(dataset, configured, shown_name):
                             outcome.rows.append(row)
-                            session.say(line_of(row))
+                            session.say(line_of(row, shown_name))
                     except foreseen() as error:
-                        outcome.failures.append(Failure(pair, error))
+                        outcome.failures.append(Failure(f"{dataset.name} / {configured.name}", error))
                         outcome.failed_pairs.add((dataset.name, configured.name))
-                        session.say(f"{pair}: {sentence(error)}")
+                        session.say(f"{shown_name} / {configured.name}: {sentence(error)}")
     finally:
         if not had_store:
             remove_empty_store(session.store_path)
@@ -144,15 +146,15 @@ class _Extracting:
         self._source = functools.cache(self._open_source)
         self._engines = EngineKeeper(session.say)
 
-    def rows(self, dataset: DatasetConfig, configured: ExtractorConfig) -> Iterator[dict[str, Any]]:
+    def rows(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> Iterator[dict[str, Any]]:
         """Extract the base splits of a dataset one after another; yield the document of each."""
-        parts = self._parts(dataset, configured)
+        parts = self._parts(dataset, configured, shown_name)
         for part in {part.job.extractor.name: part for part in parts}.values():
             self._end_lost(part)
         for part in parts:
             yield self._planned(part) if self._options.is_dry_run else self._extract(part)
 
-    def _parts(self, dataset: DatasetConfig, configured: ExtractorConfig) -> list[_Part]:
+    def _parts(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> list[_Part]:
         extractor = open_configured(configured, self._session.environment)
         source = self._source(dataset.source)
         budget = _budget(self._options.max_bad, dataset)
@@ -169,7 +171,7 @@ class _Extracting:
             )
             for split in _splits(dataset, source, self._options.splits)
         ]
-        parts = [_Part(dataset=dataset, configured=configured, job=job) for job in jobs]
+        parts = [_Part(dataset=dataset, configured=configured, job=job, shown_name=shown_name) for job in jobs]
         parts += self._views(parts)
         store = self._store()
         return [replace(part, job=replace(part.job, store=store)) for part in parts]
@@ -193,8 +195,9 @@ class _Extracting:
         trained_on = _training_splits(dataset, parts[0].job.source.splits or splits)
         viewed = [part for part in parts if part.job.split in trained_on]
         if not viewed:
+            pair = f"{parts[0].shown_name} / {configured.name}"
             self._session.say(
-                f"{dataset.name} / {configured.name}: no views: training draws on {_listed(trained_on)} of its base "
+                f"{pair}: no views: training draws on {_listed(trained_on)} of its base "
                 f"splits, and {_listed(splits)} was to be extracted; a dataset's train = … says what to train on."
             )
         return [

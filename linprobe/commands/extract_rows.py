@@ -82,9 +82,14 @@ def _seconds(spent: TimeSpent) -> dict[str, float]:
     return {stage: round(seconds, 3) for stage, seconds in asdict(spent).items()}
 
 
-def line_of(row: dict[str, Any]) -> str:
-    """Return what people read of such a document."""
-    name = f"{row['dataset']}/{row['split']} {row['extractor']}"
+def line_of(row: dict[str, Any], dataset: str) -> str:
+    """Return what people read of such a document.
+
+    Args:
+        row: the document.
+        dataset: what they read instead of the dataset's full name.
+    """
+    name = f"{dataset}/{row['split']} {row['extractor']}"
     counts = f"{row['rows']:,} rows"
     for field_name in ("quarantined", "ignored"):
         counts += f", {row[field_name]:,} {field_name}" if row[field_name] else ""

@@ -134,9 +134,8 @@ def probe_all(
             for probe in job.probes:
                 for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
                     limits = name_limits(shots, share, asked.views(probe))
-                    with noted(
-                        f"{dataset.name} / {extractor} / {probe.head}{limits}", outcome.failures, session.console
-                    ):
+                    part = f"{dataset.name} / {extractor} / {probe.head}{limits}"
+                    with noted(part, outcome.failures, session.console):
                         outcome.rows += asked.run_seeds(probe, shots, share)
             asked.warn_of_disagreements(outcome.rows)
     return outcome
@@ -161,6 +160,11 @@ class _Asked:
         """What the store calls the dataset, which may have been named by an end."""
         return self.store.find_dataset(self.dataset.stored_name)
 
+    @cached_property
+    def shown_name(self) -> str:
+        """What lines for people call it."""
+        return self.store.shown_name(self.stored_name)
+
     def views(self, probe: ProbeConfig) -> int:
         """Return how many views of each training image a head is trained on."""
         return probe.views if self.options.views is None else self.options.views
@@ -176,11 +180,11 @@ class _Asked:
             # An equal run may have been trained under another name.
             rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})
             if count < _MANY_SEEDS:
-                self.session.console.say(_line(rows[-1]))
+                self.session.console.say(_line(rows[-1], self.shown_name))
             else:
-                self.session.console.status(_line(rows[-1]).partition("\n")[0])
+                self.session.console.status(_line(rows[-1], self.shown_name).partition("\n")[0])
         if count >= _MANY_SEEDS:
-            self.session.console.say(_line_of_many(rows))
+            self.session.console.say(_line_of_many(rows, self.shown_name))
         return rows
 
     def warn_of_disagreements(self, rows: list[dict[str, Any]]) -> None:
@@ -198,7 +202,7 @@ class _Asked:
             if row["run_id"] in found:
                 row["warnings"].append(found[row["run_id"]])
         for text in dict.fromkeys(found.values()):
-            self.session.console.say(f"{self.dataset.name} {self.extractor}: {text}")
+            self.session.console.say(f"{self.shown_name} {self.extractor}: {text}")
 
     def _request(self, probe: ProbeConfig, *, shots: int | str, share: float, seed: int) -> ProbeRequest:
         dataset, options = self.dataset, self.options
@@ -300,21 +304,21 @@ def _row(result: RunRecord, status: str) -> dict[str, Any]:
     }
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: dict[str, Any], dataset: str) -> str:
     selected = ", ".join(f"{name} = {value:.3g}" for name, value in row["selected"].items())
     notes = [text for text in (selected, "" if row["converged"] else "NOT CONVERGED") if text]
     seed = f" seed {row['seed']}" if row["seed"] else ""
     took = "cached" if row["status"] == "cached" else f"{row['seconds']:.1f} s"
     metric = row["metric"]
     return (
-        f"{_name(row)}{seed}: {metric.replace('_', ' ')} {row[metric]:.1%} "
+        f"{_name(row, dataset)}{seed}: {metric.replace('_', ' ')} {row[metric]:.1%} "
         f"[{row[f'{metric}_low']:.1%}, {row[f'{metric}_high']:.1%}] on {row['n_test']:,} test examples"
         f"{f' ({chr(44).join(notes)})' if notes else ''}, {took}, run {row['run_id'][:12]}"
         + "".join(f"\n  note: {warning}" for warning in row["warnings"])
     )
 
 
-def _line_of_many(rows: list[dict[str, Any]]) -> str:
+def _line_of_many(rows: list[dict[str, Any]], dataset: str) -> str:
     first = rows[0]
     metric = first["metric"]
     values = np.array([row[metric] for row in rows])
@@ -323,12 +327,12 @@ def _line_of_many(rows: list[dict[str, Any]]) -> str:
     is_varied = len({(row[metric], row["nll"]) for row in rows}) > 1
     spread = f"± {values.std(ddof=1):.1%} (mean and standard deviation of" if is_varied else "(not varied by"
     return (
-        f"{_name(first)}: {metric.replace('_', ' ')} {values.mean():.1%} {spread} {len(rows)} seeds), "
+        f"{_name(first, dataset)}: {metric.replace('_', ' ')} {values.mean():.1%} {spread} {len(rows)} seeds), "
         f"{first['n_train']:,} training examples"
         f"{f', {unconverged} NOT CONVERGED' if unconverged else ''}" + "".join(f"\n  note: {text}" for text in warnings)
     )
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name(row: dict[str, Any], dataset: str) -> str:
     limits = name_limits(row["shots"], row["train_share"], row["views"])
-    return f"{row['dataset']} {row['extractor']} {row['head']}{limits}"
+    return f"{dataset} {row['extractor']} {row['head']}{limits}"

@@ -1,11 +1,13 @@
 """What all commands share: where they run, where the store is, and who is told."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from linprobe.job.console import Console
 from linprobe.job.environment import Environment
 from store import FeatureStore, StoreNotFound
+from store.names import shortest_end
 
 __all__ = ["Session"]
 
@@ -47,6 +49,17 @@ class Session:
     def create_store(self) -> FeatureStore:
         """Return the store, made first where there is none."""
         return FeatureStore.create(self.store_path)
+
+    def shown_name(self, dataset: str, others: Collection[str] = ()) -> str:
+        """Return what lines for people call a dataset: the shortest end of its full name that means no other.
+
+        Args:
+            dataset: its full name.
+            others: full names of the job, which the store may not know yet.
+        """
+        if self.has_store():
+            return self.open_store().shown_name(dataset, others)
+        return shortest_end(dataset, others)
 
     def say(self, text: str) -> None:
         """Tell people a line."""

@@ -35,12 +35,17 @@ def find_run(store: FeatureStore, name: str) -> ProbeResult:
         raise RunNotFound(f"{error} {nearest(name, names)}.") from error
 
 
-def name_run(run: ProbeResult) -> str:
-    """Return what a run is called: dataset, extractor, head, what limits its training, and the seed if it is not 0."""
+def name_run(run: ProbeResult, store: FeatureStore) -> str:
+    """Return what a run is called: dataset, extractor, head, what limits its training, and the seed if it is not 0.
+
+    Args:
+        run: the run.
+        store: what else it holds decides how much of a path tells the dataset from others.
+    """
     config = run.config
     seed = f" seed {config['seed']}" if config["seed"] else ""
     limits = name_limits(config["shots"], config["train_share"], run.views)
-    return f"{config['dataset']} / {config['extractor']} / {config['head']}{limits}{seed}"
+    return f"{store.shown_name(config['dataset'])} / {config['extractor']} / {config['head']}{limits}{seed}"
 
 
 def name_limits(shots: int | str, share: float, views: int) -> str:
@@ -58,18 +63,20 @@ class TrainedHead:
         run: the run.
         extractor: the very one whose features it was trained on.
         arrays: what `probe.predict_proba` takes.
+        name: what the run is called, see `name_run`.
     """
 
     run: ProbeResult
     extractor: Extractor
     arrays: Mapping[str, np.ndarray]
+    name: str
 
     @property
     def title(self) -> str:
         """The run for people: a name of three parts means the newest, which may be of few shots."""
         metric = self.run.config["metric"]
         score = f"{metric.replace('_', ' ')} {self.run.metrics[metric]:.1%}"
-        return f"run {self.run.run_id[:12]}: {name_run(self.run)}, {score}"
+        return f"run {self.run.run_id[:12]}: {self.name}, {score}"
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return (N, K) float64 probabilities for (N, D) features as extracted."""
@@ -117,4 +124,4 @@ def open_trained_head(store: FeatureStore, name: str, environment: Environment) 
     views = [[store.get(key=key) for key in of_view.values()] for of_view in run.config.get("view_sets", ())]
     # Of the images themselves, whatever views the head was trained on.
     extractor = reopen_extractor(store, sets[0], environment)
-    return TrainedHead(run, extractor, restore_head(run.head, sets, views))
+    return TrainedHead(run, extractor, restore_head(run.head, sets, views), name_run(run, store))
