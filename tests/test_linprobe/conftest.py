@@ -10,6 +10,30 @@ from PIL import Image
 from linprobe.cli import main
 
 
+_OPENED = {}
+
+
+@pytest.fixture(autouse=True)
+def _opened_once(monkeypatch):
+    """A network that an earlier test has loaded is not loaded again; how one is loaded is tested in test_extract."""
+    import extract.engines
+
+    load = extract.engines._open_network
+
+    def open_network(extractor, engine, notify, *, device):
+        known = extractor.pool_key().digest, extractor.weights_sha256, engine, device
+        if known not in _OPENED:
+            said = []
+            opened = load(extractor, engine, said.append, device=device)
+            if said:  # where something is told, it is told every time
+                notify(*said)
+                return opened
+            _OPENED[known] = opened
+        return _OPENED[known]
+
+    monkeypatch.setattr(extract.engines, "_open_network", open_network)
+
+
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
     """Run a command in an empty folder; gives exit code, stdout (parsed with --json) and stderr."""

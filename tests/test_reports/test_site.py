@@ -391,3 +391,13 @@ def test_runs_with_views_stand_beside_those_without(tmp_path, make_run):
     own = (tmp_path / "out" / "runs" / f"{seen.run_id[:12]}.html").read_text()
     assert "trained on 4 views of each image too: 500 rows of 100 images" in own
     assert "Views" not in write([make_run("plain")], tmp_path / "plain", no_images, created=CREATED).read_text()
+
+
+@pytest.mark.heavy
+def test_pages_call_a_dataset_by_its_end_and_files_by_its_full_name(tmp_path, make_run):
+    full = "folder:/home/ada/private/flowers"
+    write([make_run("a" * 12, dataset=full)], tmp_path / "site", lambda run, names: {}, created="")
+    pages = [path.read_text() for path in (tmp_path / "site").rglob("*.html")]
+    assert len(pages) == 2
+    assert all("flowers" in page and "/home/ada" not in page for page in pages)
+    assert full in (tmp_path / "site" / "leaderboard.csv").read_text()
