@@ -38,7 +38,7 @@ test: install ## Run the tests: every behaviour once (installs a browser and a d
 
 slow: install ## Run the rest of the tests: the whole demo, matrices, many seeds, repeated kills, other processors' kernels.
 	@sh tests/system-packages.sh
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not campaign"
 
 coverage: install ## Say which lines 'make test' does not reach.
 	@sh tests/system-packages.sh

@@ -9,7 +9,6 @@ from PIL import Image
 
 from linprobe.cli import main
 
-
 _OPENED = {}
 
 
