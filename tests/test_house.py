@@ -37,6 +37,60 @@ def test_imports_run_one_way_lazy_ones_included(package):
         assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}"
 
 
+# Of the service: the job is the ground, on which models are opened, executors run them, commands do the work, and the command
+# line and the Python API call the commands.
+ROOMS = {
+    "job": set(),
+    "models": {"job"},
+    "executors": {"job", "models"},
+    "commands": {"job", "models", "executors"},
+    "api": {"job", "models", "commands"},
+    "cli": {"job", "commands"},
+}
+
+
+def test_the_rooms_of_the_service_import_one_way():
+    assert {path.name for path in (ROOT / "linprobe").iterdir() if path.is_dir()} - {"__pycache__"} == set(ROOMS)
+    for room, may_import in ROOMS.items():
+        for path in (ROOT / "linprobe" / room).glob("*.py"):
+            names = [
+                node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+            ]
+            entered = {name.split(".")[1] for name in names if name.startswith("linprobe.")} - {room}
+            assert entered <= may_import, f"{path.relative_to(ROOT)} imports {entered - may_import}"
+
+
+def modules_of(package):
+    for path in sorted((ROOT / package).rglob("*.py")):
+        yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+def imports_of(path, modules):
+    """Modules of its own package that a module imports, lazily too; what only types need is no import."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield from {inner if inner in modules else node.module} & modules
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_no_early_stage_of_a_package_imports_a_later_one(package):
+    modules = dict(modules_of(package))
+    left = {name: set(imports_of(path, set(modules))) - {name, package} for name, path in modules.items()}
+    while left:
+        ground = {name for name, needed in left.items() if not needed & set(left)}
+        assert ground, f"these import each other: {sorted(left)}"
+        left = {name: needed for name, needed in left.items() if name not in ground}
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("module", ["store", "reports", "linprobe.cli", "linprobe.job.config", "extract", "probe"])
 def test_importing_loads_no_framework(module):
@@ -113,6 +167,24 @@ def test_every_command_in_the_documents_exists():
     named = set(re.findall(r"\blinprobe ((?:store |config )?[a-z]+)\b", re.sub(r"linprobe-\w+", "", text)))
     prose = {name for name in named if f"`linprobe {name}" in text or f"\nlinprobe {name}" in text}
     assert prose - set(commands()) - {"store", "config"} == set()
+
+
+def test_the_documents_tables_are_those_of_the_declarations():
+    from extract.sources.schemes import source_forms
+    from probe import HEADS, default_options
+    from store.metrics import METRICS
+
+    protocol = (ROOT / "docs" / "protocol.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| `", protocol.partition("## Heads and options")[2], re.MULTILINE))
+    assert set(HEADS) <= set(rows)
+    for head in HEADS:
+        named = re.findall(r"`(\w+)` ?(?:\(|,|$)", re.sub(r"\([^)]*\)", "(", rows[head]))
+        assert set(named) == set(default_options(head)), head
+    reported = protocol.partition("## What is reported")[2].partition("## Comparison")[0].lower()
+    for metric in METRICS.values():
+        assert metric.heading.lower() in reported or f"`{metric.name}`" in protocol, metric.name
+    readme = (ROOT / "README.md").read_text()
+    assert all(form.partition(":")[0] + ":" in readme for form in source_forms())
 
 
 def test_every_example_is_a_valid_configuration():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.errors import UnknownName
+from extract.sources.suffixes import ARRAY_SUFFIXES, TABLE_SUFFIXES
 
 if TYPE_CHECKING:
     from extract.sources.example import DatasetSource
@@ -103,10 +104,14 @@ SCHEMES = {
         takes="FILE",
         meaning="a CSV, TSV or Parquet file with a row for each image",
         names_path=True,
-        suffixes=(".csv", ".tsv", ".parquet"),
+        suffixes=TABLE_SUFFIXES,
     ),
     "npz": Scheme(
-        open=_open_npz, takes="FILE", meaning="arrays of NumPy, as MedMNIST has", names_path=True, suffixes=(".npz",)
+        open=_open_npz,
+        takes="FILE",
+        meaning="arrays of NumPy, as MedMNIST has",
+        names_path=True,
+        suffixes=ARRAY_SUFFIXES,
     ),
     "tfds": Scheme(open=_open_tfds, takes="NAME[/CONFIG][:VERSION]", meaning="TensorFlow Datasets"),
     "bundled": Scheme(open=_open_bundled, takes="digits", meaning="what ships with linprobe"),

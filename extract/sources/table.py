@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES, open_image
-from extract.sources.schemes import SCHEMES
 from extract.sources.stat_index import StatIndex
+from extract.sources.suffixes import TABLE_SUFFIXES
 from store.names import full_name
 
 __all__ = ["TableSource"]
@@ -118,9 +118,8 @@ def _read(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise SourceUnavailable(f"{path}: no such file; expected a table with the columns {' and '.join(_REQUIRED)}.")
     suffix = path.suffix.lower()
-    known = SCHEMES["table"].suffixes
-    if suffix not in known:
-        raise BadData(f"{path}: a table expected, {', '.join(known)}.")
+    if suffix not in TABLE_SUFFIXES:
+        raise BadData(f"{path}: a table expected, {', '.join(TABLE_SUFFIXES)}.")
     try:
         names, rows = _read_parquet(path) if suffix == ".parquet" else _read_text(path, _SEPARATORS[suffix])
     # Those of csv, of Arrow and of text that is no UTF-8 too.
