@@ -156,7 +156,7 @@ class FoldBlocks(Preconditioner):
         return problem.balance(solved, folds), problem.balance(solved_biases, folds)
 
     def _is_stale(self, has_moved: bool) -> bool:
-        # They cost no more than the factors, and stale ones foresee too little of what is left to gain.
+        # They cost no more than the factors, and stale ones predict too little of what is left to gain.
         return has_moved or super()._is_stale(has_moved)
 
     def _weigh(self, probabilities: np.ndarray, folds: np.ndarray) -> None:

@@ -146,15 +146,17 @@ class _Iterate(NamedTuple):
         """Return the squared length of what is left, by kernel, (J,)."""
         return dot(self.residual, self.residual)
 
-    def foreseen(self, other: "_Iterate") -> np.ndarray:
+    def predicted_gain(self, other: "_Iterate") -> np.ndarray:
         """Return what is left times what is left of another, by the preconditioner, (J,)."""
         return np.asarray(dot(self.residual, other.solved) + (self.residual_bias * other.solved_bias).sum(axis=0))
 
-    def towards(self, other: "_Iterate", short: np.ndarray, little: np.ndarray, *, is_mixed: np.ndarray) -> "_Iterate":
-        """Return what on the line to another has the least length / short + foreseen / little; or the other."""
+    def towards(
+        self, other: "_Iterate", grad_tol: np.ndarray, gain_tol: np.ndarray, *, is_mixed: np.ndarray
+    ) -> "_Iterate":
+        """Return what on the line to another has the least length² / grad_tol + gain / gain_tol; or the other."""
         change = _Iterate(*(new - old for old, new in zip(self, other, strict=True)))
-        slope = dot(self.residual, change.residual) / short + self.foreseen(change) / little
-        curvature = change.length() / short + change.foreseen(change) / little
+        slope = dot(self.residual, change.residual) / grad_tol + self.predicted_gain(change) / gain_tol
+        curvature = change.length() / grad_tol + change.predicted_gain(change) / gain_tol
         share = np.where(is_mixed, -slope / np.maximum(curvature, 1e-300), 1.0)
         parts = zip(self, change, strict=True)
         return _Iterate(*(old + (share if old.ndim == 2 else share[:, None]) * step for old, step in parts))
@@ -285,14 +287,14 @@ def _solve(
     along, along_bias = preconditioner(-point.by_kernel, -point.by_bias, folds)
     nothing = np.zeros_like(point.by_kernel), np.zeros_like(point.by_bias)
     best = here = _Iterate(*nothing, -point.by_kernel, -point.by_bias, along, along_bias)
-    square = here.foreseen(here)
+    square = here.predicted_gain(here)
     small, small_residual = _FORCING**2 * square, _FORCING**2 * here.length()
-    foreseen, gained = np.maximum(square, 1e-300), np.zeros_like(square)
+    predicted, gained = np.maximum(square, 1e-300), np.zeros_like(square)
     certified = 2 * columns.penalties * gap * point.objective
     # Not zero, which could not be divided by, where no gap is allowed.
-    short = np.maximum(_ENOUGH**2 * np.minimum(certified, _allowed_norm(problem) ** 2), 1e-40)
+    grad_tol = np.maximum(_ENOUGH**2 * np.minimum(certified, _allowed_norm(problem) ** 2), 1e-40)
     allowed = _allowed_gain(problem, columns, point)
-    little = _ENOUGH * 2 * allowed / preconditioner.optimism
+    gain_tol = _ENOUGH * 2 * allowed / preconditioner.optimism
     is_late = 0.5 * preconditioner.optimism * square < _LATE * allowed
     steps = np.zeros(len(folds), np.int64)
     is_open = square > 0
@@ -313,18 +315,18 @@ def _solve(
             residual_bias,
             *preconditioner(residual, residual_bias, folds),
         )
-        new_square = here.foreseen(here)
-        best = best.towards(here, short, little, is_mixed=is_late)
-        length_left, left = best.length(), best.foreseen(best)
+        new_square = here.predicted_gain(here)
+        best = best.towards(here, grad_tol, gain_tol, is_mixed=is_late)
+        length_left, left = best.length(), best.predicted_gain(best)
         is_open &= (left > small) | (is_late & (length_left > small_residual))
-        is_open &= (length_left > short) | (left > little)
+        is_open &= (length_left > grad_tol) | (left > gain_tol)
         if not is_open.any():
             break
         turn = np.where(is_open, new_square / np.where(is_open, square, 1.0), 0.0)
         along, along_bias = here.solved + turn[:, None] * along, here.solved_bias + turn * along_bias
         square = new_square
     logits = problem.logits(best.kernels, best.biases, folds)
-    return Columns(best.kernels, best.biases, logits, folds, columns.penalties), steps, gained / foreseen
+    return Columns(best.kernels, best.biases, logits, folds, columns.penalties), steps, gained / predicted
 
 
 def _search(problem: Problem, columns: Columns, point: _Point, *, step: Columns) -> np.ndarray:
