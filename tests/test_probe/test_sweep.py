@@ -378,7 +378,7 @@ def test_iterates_are_mixed_so_that_least_is_left():
         return _Iterate(kernels, biases, residual, residual_bias, residual @ inverse, 2 * residual_bias)
 
     def merit(found):
-        return found.length() / short + found.foreseen(found) / little
+        return found.length() / short + found.predicted_gain(found) / little
 
     first, second, short, little = iterate(), iterate(), np.array([2.0, 0.5]), np.array([1.0, 3.0])
     found = first.towards(second, short, little, is_mixed=np.array([True, True]))
