@@ -22,7 +22,7 @@ from store.errors import (
 from store.keys import PoolKey, Provenance, SetKey
 from store.locks import hold_lock
 from store.moments import parse_moment
-from store.names import find_dataset, shortest_end
+from store.names import find_dataset, shortest_ends
 from store.opening import make_store, require_store
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
@@ -198,14 +198,13 @@ class FeatureStore:
             )
         return found[0] if found else asked
 
-    def shown_name(self, dataset: str, others: Collection[str] = ()) -> str:
-        """Return what people read instead of a dataset's full name: the shortest end that means no other here.
+    def shown_names(self, others: Collection[str] = ()) -> dict[str, str]:
+        """Return full name → what people read instead, the shortest end that means no other, of every dataset here.
 
         Args:
-            dataset: its full name.
-            others: full names that are not in the store yet.
+            others: full names that the store need not know yet; they are among those returned.
         """
-        return shortest_end(dataset, {*self._aliases.datasets(), *others})
+        return shortest_ends({*self._aliases.datasets(), *others})
 
     def _only_split(self, dataset: str, extractor: str) -> str:
         splits = self.splits(dataset, extractor)

@@ -6,10 +6,11 @@ to type that, and no page should show it: `flowers` does, as long as no other da
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["find_dataset", "full_name", "shortest_end", "shortest_ends"]
+__all__ = ["find_dataset", "full_name", "shortest_ends"]
 
 # `scheme:rest`; the rest may be a path. A letter alone is a drive.
 _SOURCE = re.compile(r"([a-z][a-z0-9+.-]+):(.+)", re.DOTALL)
@@ -73,21 +74,23 @@ def _ends_so(name: str, end: str) -> bool:
 
 
 def shortest_ends(names: Collection[str]) -> dict[str, str]:
-    """Return full name → the shortest end of it that no other of these names has, see `shortest_end`."""
-    return {name: shortest_end(name, names) for name in names}
-
-
-def shortest_end(name: str, names: Collection[str]) -> str:
-    """Return the shortest end of a dataset's full name that none of the other names has, for people to read.
+    """Return full name → the shortest end of it that no other of these names has, for people to read.
 
     Only paths are shortened; `tfds:mnist` and a name that somebody gave stay whole.
     """
+    distinct = set(names)
+    # Counted once, so that thousands of names take no longer than their length.
+    counts = Counter(end for name in distinct for end in _ends(name))
+    return {name: _shortest(name, counts) for name in distinct}
+
+
+def _ends(name: str) -> list[str]:
+    """Return a name and its ends, each from behind a separator on, from long to short."""
+    return [name, *(name[at.end() :] for at in _SEPARATOR.finditer(name) if at.end() < len(name))]
+
+
+def _shortest(name: str, counts: Mapping[str, int]) -> str:
     found = _SOURCE.fullmatch(name)
     if found is None or not found[2].startswith("/") or "://" in name:
         return name
-    starts = [at.end() for at in _SEPARATOR.finditer(name)]
-    for start in reversed(starts):
-        end = name[start:]
-        if end and not any(other != name and (other == end or _ends_so(other, end)) for other in names):
-            return end
-    return name
+    return next((end for end in reversed(_ends(name)) if counts[end] == 1), name)

@@ -22,7 +22,6 @@ class Setting:
         default: what runs mean that leave it out, and what goes without saying on a page; None where every run
             states it.
         limits: whether it says how much of train is used; only runs of equal limits compete.
-        is_part: whether it names rows to train, validate or test on.
         is_listed: whether `store ls --runs` shows it.
     """
 
@@ -30,7 +29,6 @@ class Setting:
     heading: str
     default: Any = None
     limits: bool = False
-    is_part: bool = False
     is_listed: bool = True
 
 
@@ -43,9 +41,9 @@ _DECLARED = (
     Setting(name="shots", heading="shots", default="all", limits=True),
     Setting(name="train_share", heading="share of train", default=1.0, limits=True),
     Setting(name="views", heading="views", default=0, is_listed=False),
-    Setting(name="train", heading="train", is_part=True),
-    Setting(name="validation", heading="validation", is_part=True, is_listed=False),
-    Setting(name="test", heading="test", is_part=True),
+    Setting(name="train", heading="train"),
+    Setting(name="validation", heading="validation", is_listed=False),
+    Setting(name="test", heading="test"),
     Setting(name="metric", heading="metric", default="accuracy", is_listed=False),
 )
 

@@ -49,7 +49,6 @@ class Scheme:
     Attributes:
         open: of REST and the caches, the source; imports what it needs.
         takes: what REST is, for help and messages; choices where only these are there.
-        meaning: what it holds, in a few words.
         names_path: whether REST is a path, which is made absolute before it names a dataset.
         suffixes: of files that are most likely meant where somebody leaves the scheme out.
         is_folder: whether a folder is.
@@ -57,7 +56,6 @@ class Scheme:
 
     open: Callable[[str, SourceCaches], "DatasetSource"]
     takes: str
-    meaning: str
     names_path: bool = False
     suffixes: tuple[str, ...] = ()
     is_folder: bool = False
@@ -96,25 +94,21 @@ def _open_tfds(rest: str, caches: SourceCaches) -> "DatasetSource":
 
 
 SCHEMES = {
-    "folder": Scheme(
-        open=_open_folder, takes="PATH", meaning="images in class folders", names_path=True, is_folder=True
-    ),
+    "folder": Scheme(open=_open_folder, takes="PATH", names_path=True, is_folder=True),
     "table": Scheme(
         open=_open_table,
         takes="FILE",
-        meaning="a CSV, TSV or Parquet file with a row for each image",
         names_path=True,
         suffixes=TABLE_SUFFIXES,
     ),
     "npz": Scheme(
         open=_open_npz,
         takes="FILE",
-        meaning="arrays of NumPy, as MedMNIST has",
         names_path=True,
         suffixes=ARRAY_SUFFIXES,
     ),
-    "tfds": Scheme(open=_open_tfds, takes="NAME[/CONFIG][:VERSION]", meaning="TensorFlow Datasets"),
-    "bundled": Scheme(open=_open_bundled, takes="digits", meaning="what ships with linprobe"),
+    "tfds": Scheme(open=_open_tfds, takes="NAME[/CONFIG][:VERSION]"),
+    "bundled": Scheme(open=_open_bundled, takes="digits"),
 }
 
 

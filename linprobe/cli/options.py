@@ -118,13 +118,11 @@ def split_sources(option: str, values: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: a piece is empty.
     """
-    from extract.extractors import names_file
-
     found: list[str] = []
     for value in values:
         pieces: list[str] = []
         for piece in value.split(","):
-            if pieces and (has_path(pieces[-1]) or names_file(pieces[-1])) and ":" not in piece.split("/")[0]:
+            if pieces and ":" not in piece.split("/")[0] and _names_path(pieces[-1]):
                 pieces[-1] += f",{piece}"
             else:
                 pieces.append(piece)
@@ -132,6 +130,13 @@ def split_sources(option: str, values: Sequence[str]) -> list[str]:
     for piece in found:
         require_text(option, piece)
     return list(dict.fromkeys(found))
+
+
+def _names_path(piece: str) -> bool:
+    """Tell whether a source, or an extractor, is named by a path; extractors are imported for commas alone."""
+    from extract.extractors import names_file
+
+    return has_path(piece) or names_file(piece)
 
 
 def require_text(option: str, value: str | None) -> None:

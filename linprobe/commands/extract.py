@@ -116,10 +116,10 @@ def extract_all(job: JobConfig, session: Session, *, options: ExtractOptions | N
     try:
         with Crew(options.workers or job.workers, session.say) as crew:
             extracting = _Extracting(session, options, crew)
-            names = [dataset.stored_name for dataset in job.datasets]
+            shown_names = session.shown_names([dataset.stored_name for dataset in job.datasets])
             for configured in job.extractors:
                 for dataset in job.datasets:
-                    shown_name = session.shown_name(dataset.stored_name, names)
+                    shown_name = shown_names[dataset.stored_name]
                     try:
                         for row in extracting.rows(dataset, configured, shown_name):
                             outcome.rows.append(row)

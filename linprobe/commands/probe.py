@@ -1,5 +1,6 @@
 """`linprobe probe`: every head on every dataset and extractor, from cached features alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -128,9 +129,17 @@ def probe_all(
     options = options or ProbeOptions()
     session.environment.prepare_frameworks()
     store = session.open_store()
+    shown_names = store.shown_names()
     for dataset in job.datasets:
         for extractor in (entry.name for entry in job.extractors if (dataset.name, entry.name) not in skipped):
-            asked = _Asked(session=session, store=store, dataset=dataset, extractor=extractor, options=options)
+            asked = _Asked(
+                session=session,
+                store=store,
+                shown_names=shown_names,
+                dataset=dataset,
+                extractor=extractor,
+                options=options,
+            )
             for probe in job.probes:
                 for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
                     limits = name_limits(shots, share, asked.views(probe))
@@ -147,6 +156,7 @@ class _Asked:
 
     session: Session
     store: FeatureStore
+    shown_names: Mapping[str, str]
     dataset: DatasetConfig
     extractor: str
     options: ProbeOptions
@@ -160,10 +170,10 @@ class _Asked:
         """What the store calls the dataset, which may have been named by an end."""
         return self.store.find_dataset(self.dataset.stored_name)
 
-    @cached_property
+    @property
     def shown_name(self) -> str:
         """What lines for people call it."""
-        return self.store.shown_name(self.stored_name)
+        return self.shown_names[self.stored_name]
 
     def views(self, probe: ProbeConfig) -> int:
         """Return how many views of each training image a head is trained on."""

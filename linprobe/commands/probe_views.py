@@ -6,6 +6,7 @@ from dataclasses import replace
 from probe import ProbeRequest
 from probe.request import training_splits
 from store import FeatureSet, FeatureSetNotFound, FeatureStore
+from store.extractor_names import view_name
 
 __all__ = ["find_view_sets"]
 
@@ -34,9 +35,6 @@ def find_view_sets(
 
 
 def _find(store: FeatureStore, request: ProbeRequest, plain: FeatureSet, *, number: int) -> FeatureSet:
-    # Only here does a probe need to know what a view is called: most are found without `extract`.
-    from store.extractor_names import view_name
-
     name = view_name(request.extractor, number)
     command = f"run 'linprobe extract' with views = {request.views} (--views {request.views}) first."
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from linprobe.job.console import Console
 from linprobe.job.environment import Environment
 from store import FeatureStore, StoreNotFound
-from store.names import shortest_end
+from store.names import shortest_ends
 
 __all__ = ["Session"]
 
@@ -50,16 +50,16 @@ class Session:
         """Return the store, made first where there is none."""
         return FeatureStore.create(self.store_path)
 
-    def shown_name(self, dataset: str, others: Collection[str] = ()) -> str:
-        """Return what lines for people call a dataset: the shortest end of its full name that means no other.
+    def shown_names(self, datasets: Collection[str]) -> dict[str, str]:
+        """Return full name → what lines for people call it: the shortest end that means no other.
 
         Args:
-            dataset: its full name.
-            others: full names of the job, which the store may not know yet.
+            datasets: full names of the job, which the store may not know yet.
         """
-        if self.has_store():
-            return self.open_store().shown_name(dataset, others)
-        return shortest_end(dataset, others)
+        try:
+            return self.open_store().shown_names(datasets)
+        except StoreNotFound:
+            return shortest_ends(datasets)
 
     def say(self, text: str) -> None:
         """Tell people a line."""

@@ -45,7 +45,8 @@ def name_run(run: ProbeResult, store: FeatureStore) -> str:
     config = run.config
     seed = f" seed {config['seed']}" if config["seed"] else ""
     limits = name_limits(config["shots"], config["train_share"], run.views)
-    return f"{store.shown_name(config['dataset'])} / {config['extractor']} / {config['head']}{limits}{seed}"
+    dataset = config["dataset"]
+    return f"{store.shown_names([dataset])[dataset]} / {config['extractor']} / {config['head']}{limits}{seed}"
 
 
 def name_limits(shots: int | str, share: float, views: int) -> str:

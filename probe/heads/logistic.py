@@ -20,7 +20,6 @@ from probe.workers import open_workers
 
 __all__ = ["LogisticHead", "LogisticOptions", "train_logistic"]
 
-
 # A fit has converged if it is certified to lie at most this share of its objective above the optimum.
 CERTIFIED_GAP = 1e-4
 

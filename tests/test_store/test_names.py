@@ -151,3 +151,12 @@ def test_two_spellings_of_one_path_are_one_dataset():
     assert find_dataset("flowers", [older]) == [older]
     assert find_dataset(older, [older, ours]) == [older]
     assert find_dataset("flowers", [older, "folder:/other/flowers"]) == [older, "folder:/other/flowers"]
+
+
+def test_an_end_is_shortest_among_thousands_as_among_few():
+    names = [f"folder:/data/{group}/{number:04d}" for group in ("a", "b") for number in range(2000)]
+    found = shortest_ends(names)
+    assert found["folder:/data/a/0007"] == "a/0007"
+    assert all(
+        find_dataset(end, names[:50] + names[2000:2050]) == [name] for name, end in found.items() if name in names[:50]
+    )
