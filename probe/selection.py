@@ -1,6 +1,6 @@
 """How the strength of regularisation is chosen: folds, scores, one standard error, edges of the grid.
 
-scikit-learn is imported where it is used: the name of a run must be found without it.
+scikit-learn is imported where images share units, and nowhere else: it takes longer to import than a head to train.
 """
 
 import warnings
@@ -26,6 +26,7 @@ __all__ = [
     "extend_grid",
     "make_folds",
     "score_fold",
+    "stratified_folds",
     "tabulate",
     "why_unselected",
 ]
@@ -183,24 +184,63 @@ def _stratified(
     data: TrainingData, folds: int, repeats: int
 ) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...], tuple[int, ...]]:
     """Return the folds' (training rows, validation rows), and of which repeat each is."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    kind = StratifiedGroupKFold if data.has_shared_units else StratifiedKFold
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     repeat_of: list[int] = []
     for repeat in range(repeats):
         # The repeats of one seed must not be the first repeats of the next.
         (state,) = np.random.SeedSequence((data.seed, repeat)).generate_state(1)
-        splitter = kind(n_splits=folds, shuffle=True, random_state=int(state))
-        with warnings.catch_warnings():
-            # It warns of classes thinner than the folds; the run warns of thin classes itself.
-            warnings.simplefilter("ignore", UserWarning)
-            found = splitter.split(np.zeros((data.images, 1)), data.image_labels, data.units)
-            # Few groups may leave a fold without any row to score on.
-            usable = [(data.with_views(train), held_out) for train, held_out in found if len(held_out)]
-        pairs += usable
+        fold_of = _fold_of_each(data, folds, int(state))
+        held_out_rows = [np.flatnonzero(fold_of == fold) for fold in range(folds)]
+        # Few groups may leave a fold without any row to score on.
+        usable = [held_out for held_out in held_out_rows if len(held_out)]
+        for held_out in usable:
+            pairs.append((data.with_views(np.setdiff1d(np.arange(data.images), held_out)), held_out))
         repeat_of += [repeat] * len(usable)
     return tuple(pairs), tuple(repeat_of)
+
+
+def _fold_of_each(data: TrainingData, folds: int, state: int) -> np.ndarray:
+    """Return which fold holds out each image, (N,) int: stratified, and whole units where images share them."""
+    if not data.has_shared_units:
+        return stratified_folds(data.image_labels, folds, state)
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=state)
+    fold_of = np.empty(data.images, dtype=np.int64)
+    with warnings.catch_warnings():
+        # It warns of classes thinner than the folds; the run warns of thin classes itself.
+        warnings.simplefilter("ignore", UserWarning)
+        found = splitter.split(np.zeros((data.images, 1)), data.image_labels, data.units)
+        for fold, (_, held_out) in enumerate(found):
+            fold_of[held_out] = fold
+    return fold_of
+
+
+def stratified_folds(labels: np.ndarray, folds: int, state: int) -> np.ndarray:
+    """Return which fold holds out each row: those of `sklearn.model_selection.StratifiedKFold`, shuffled.
+
+    They are drawn here because scikit-learn takes a second to import, which is more than most heads take to train.
+
+    Args:
+        labels: (N,) int.
+        folds: at least 2, at most the rows of the largest class.
+        state: the `random_state` of scikit-learn's splitter.
+
+    Returns:
+        (N,) int in 0 … folds-1.
+    """
+    # scikit-learn's splitters draw from this generator.
+    rng = np.random.RandomState(state)
+    names, first = np.unique(labels, return_index=True)
+    # Classes in the order in which they first occur, each dealt to the folds where the one before it stopped.
+    names = names[np.argsort(first)]
+    ends = np.cumsum([0, *((labels == name).sum() for name in names)])
+    fold_of = np.empty(len(labels), dtype=np.int64)
+    for name, start, end in zip(names, ends[:-1], ends[1:], strict=True):
+        of_class = np.sort(np.arange(start, end) % folds)
+        rng.shuffle(of_class)
+        fold_of[labels == name] = of_class
+    return fold_of
 
 
 def score_fold(labels: np.ndarray, probabilities: np.ndarray) -> Score:

@@ -39,6 +39,8 @@ _UNSELECTED_TEMPERATURE = 1.0
 
 # The final fit has converged if its normal equations hold to this share of their right side.
 _SOLVED = 1e-6
+# Of fewer numbers than these, folds are faster one after another than side by side in threads.
+_SIDE_BY_SIDE = 1 << 18
 
 
 class RidgeOptions(HeadOptions):
@@ -137,7 +139,7 @@ def _search(
         # A fold's decomposition is large, and a score for every penalty is not.
         return found, path if len(folds.pairs) == 1 else None
 
-    scored = _over_folds(score, folds.pairs)
+    scored = _over_folds(score, folds.pairs, numbers=data.features.size)
     by_alpha = {alpha: [of_fold[at] for of_fold, _ in scored] for at, alpha in enumerate(alphas)}
     return by_alpha, scored[0][1]
 
@@ -157,16 +159,22 @@ def _hold_out(
         ((_, scores),) = path.scores(data.features, held_out, [alpha])
         return softmax(scores / temperature)
 
-    probabilities = _over_folds(predict, folds.pairs[: folds.first_repeat])
+    probabilities = _over_folds(predict, folds.pairs[: folds.first_repeat], numbers=data.features.size)
     return HeldOut(data.labels[folds.held_out_rows()], np.concatenate(probabilities))
 
 
-def _over_folds(function: Callable[[_Pair], _Result], pairs: Sequence[_Pair]) -> list[_Result]:
-    """Return the function's results: of several folds side by side, of one with all of BLAS's threads."""
+def _over_folds(function: Callable[[_Pair], _Result], pairs: Sequence[_Pair], *, numbers: int) -> list[_Result]:
+    """Return the function's results: of several folds side by side, of one with all of BLAS's threads.
+
+    Args:
+        function: of a fold.
+        pairs: the folds.
+        numbers: how many numbers the features have; of few, folds are short, and threads would wait for each other.
+    """
     if len(pairs) == 1:
         return [function(pairs[0])]
     with open_workers() as workers:
-        return workers.map(function, pairs)
+        return workers.map(function, pairs) if numbers >= _SIDE_BY_SIDE else [function(pair) for pair in pairs]
 
 
 def _with_extensions(grid: Sequence[float]) -> list[float]:

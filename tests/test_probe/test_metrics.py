@@ -1,8 +1,18 @@
+import warnings
+
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import f1_score, top_k_accuracy_score
 
-from probe.intervals import balanced_interval, wilson_interval
-from probe.metrics import compute_metrics, expected_calibration_error, negative_log_likelihood
+from probe.intervals import balanced_interval, expanded_interval, wilson_interval
+from probe.metrics import (
+    compute_metrics,
+    expected_calibration_error,
+    macro_f1,
+    negative_log_likelihood,
+    top_k_accuracy,
+)
 
 
 def test_metrics_by_hand():
@@ -23,6 +33,38 @@ def test_wilson_interval_by_its_formula():
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     assert wilson_interval(3, 4) == pytest.approx((centre - half, centre + half))
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_wilson_interval_is_scipys(level):
+    for total in (1, 2, 7, 50, 1000):
+        for correct in {0, 1, total // 3, total - 1, total}:
+            wanted = stats.binomtest(correct, total).proportion_ci(level, method="wilson")
+            assert wilson_interval(correct, total, level) == pytest.approx((wanted.low, wanted.high), rel=1e-15)
+
+
+def test_expanded_percentiles_by_scipys_distributions():
+    resampled = np.random.default_rng(0).random(2000)
+    for units in (2, 5, 40, 1000):
+        tail = stats.norm.cdf(np.sqrt(units / (units - 1)) * stats.t.ppf(0.025, units - 1))
+        wanted = np.quantile(resampled, [tail, 1 - tail])
+        assert expanded_interval(resampled, units) == pytest.approx(tuple(wanted), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_and_top5_are_scikit_learns(seed):
+    rng = np.random.default_rng(seed)
+    classes = int(rng.integers(6, 20))
+    # Some classes are in no label, some are never predicted, and many probabilities are equal.
+    labels = rng.integers(0, classes - 2, 40)
+    probabilities = rng.integers(0, 4, (40, classes)).astype(np.float32)
+    predicted = probabilities.argmax(axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = f1_score(labels, predicted, labels=np.arange(classes), average="macro", zero_division=0.0)
+        wanted_top5 = top_k_accuracy_score(labels, probabilities, k=5, labels=np.arange(classes))
+    assert macro_f1(labels, predicted, classes) == wanted
+    assert top_k_accuracy(labels, probabilities) == wanted_top5
 
 
 def test_a_perfect_test_still_has_an_interval():

@@ -1,7 +1,9 @@
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedKFold
 
 from probe.draws import units_of
 from probe.heads.registry import find_head, resolve_options
@@ -12,6 +14,7 @@ from probe.selection import (
     extend_grid,
     make_folds,
     score_fold,
+    stratified_folds,
     tabulate,
     why_unselected,
 )
@@ -135,6 +138,20 @@ def test_folds_are_stratified():
         assert np.bincount(np.array([0, 1, 2] * 20)[held]).tolist() == [4, 4, 4]
     assert folds.training_rows == 48.0
     assert folds.n_validation == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_folds_are_scikit_learns(seed):
+    rng = np.random.default_rng(seed)
+    # Few rows of many classes, in any order, some labels without a row.
+    labels = 2 * rng.integers(0, rng.integers(2, 12), rng.integers(12, 90))
+    folds = min(5, int(np.bincount(labels).max()))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = [held_out.tolist() for _, held_out in splitter.split(labels, labels)]
+    fold_of = stratified_folds(labels, folds, seed)
+    assert [np.flatnonzero(fold_of == fold).tolist() for fold in range(folds)] == wanted
 
 
 def test_folds_never_part_groups_or_equal_images():
