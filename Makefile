@@ -57,6 +57,7 @@ bench: install ## Measure speed as ratios, side by side in one run; see benchmar
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.device
 	$(BIN)/python -m benchmarks.growth --images 1024 4096
+	$(BIN)/python -m benchmarks.many_sets --sets 100 1000
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.heads

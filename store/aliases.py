@@ -8,8 +8,8 @@ An entry without a set key ends the name: what it meant before is history, and i
 import logging
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from store.commit import list_folder, publish_new_file, sync_folder
@@ -54,6 +54,23 @@ class Alias:
         return not self.set_key
 
 
+@dataclass(frozen=True)
+class _Index:
+    """Whose the names are, so that a dataset's are found among thousands without looking at each.
+
+    Attributes:
+        listed: the names' digests.
+        names: (dataset, extractor) → digests of its names.
+        datasets: of all names.
+        unknown: digests of which no entry tells whose they are.
+    """
+
+    listed: list[str] = field(default_factory=list)
+    names: Mapping[tuple[str, str], list[str]] = field(default_factory=dict)
+    datasets: frozenset[str] = frozenset()
+    unknown: list[str] = field(default_factory=list)
+
+
 class Aliases:
     """The folder of aliases.
 
@@ -66,6 +83,7 @@ class Aliases:
         # A folder is named by the digest of what it names: what was read of that once is true for ever.
         self._identities: dict[str, tuple[str, str, str]] = {}
         self._listed: tuple[int, list[str]] = (-1, [])
+        self._index = _Index()
 
     def put(self, alias: Alias) -> None:
         """Make a name mean a set from now on; nothing is written if it does already."""
@@ -111,15 +129,15 @@ class Aliases:
             except DamagedStore as error:
                 _logger.warning("%s The name is left out.", error)
 
-    def datasets(self) -> set[str]:
+    def datasets(self) -> frozenset[str]:
         """Return the datasets of all names, those that have ended too; a damaged entry is left out and logged."""
-        found = set()
-        for name in self._names():
+        index = self._indexed()
+        for name in index.unknown:
             try:
-                found.add(self._identity(name)[0])
+                self._identity(name)
             except DamagedStore as error:
                 _logger.warning("%s The name is left out.", error)
-        return found
+        return index.datasets
 
     def splits(self, dataset: str, extractor: str) -> list[str]:
         """Return the base splits under which a dataset has sets of an extractor, sorted.
@@ -129,10 +147,8 @@ class Aliases:
                 would change what is trained on.
         """
         found = []
-        for name in self._names():
-            # Names of other datasets are not read again: with thousands of them that would take the time.
-            if self._is_of(name, dataset, extractor):
-                found += [alias.split for alias in self._last(name) if not alias.has_ended]
+        for name in self._names_of(dataset, extractor):
+            found += [alias.split for alias in self._last(name) if not alias.has_ended]
         return sorted(found)
 
     def named(self, dataset: str, extractor: str) -> list[Alias]:
@@ -142,28 +158,40 @@ class Aliases:
         that name puts a sound entry in its place.
         """
         found = []
-        for name in self._names():
-            if not self._is_of(name, dataset, extractor):
-                continue
+        for name in self._names_of(dataset, extractor):
             try:
                 found += [alias for alias in self._last(name) if not alias.has_ended]
             except DamagedStore:
                 found += self._any(name)
         return sorted(found, key=lambda alias: alias.split)
 
-    def _is_of(self, name: str, dataset: str, extractor: str) -> bool:
-        """Return whether a name is one of a dataset's for an extractor.
+    def _names_of(self, dataset: str, extractor: str) -> list[str]:
+        """Return the names of a dataset for an extractor, without looking at those of others.
 
         Raises:
-            DamagedStore: none of its entries tells whose it is, so it may be.
+            DamagedStore: there is a name of which no entry tells whose it is, so it may be one of them.
         """
-        try:
-            named, _, by = self._identity(name)
-        except DamagedStore:
-            if not self.numbers(name):
-                return False
-            raise
-        return (named, by) == (dataset, extractor)
+        index = self._indexed()
+        for name in index.unknown:
+            if self.numbers(name):
+                self._identity(name)
+        return index.names.get((dataset, extractor), [])
+
+    def _indexed(self) -> "_Index":
+        """Return whose each name is; made anew where there are other names, or one could not be read."""
+        names = self._names()
+        if names != self._index.listed or self._index.unknown:
+            of: dict[tuple[str, str], list[str]] = {}
+            unknown = []
+            for name in names:
+                try:
+                    dataset, _, extractor = self._identity(name)
+                except DamagedStore:
+                    unknown.append(name)
+                else:
+                    of.setdefault((dataset, extractor), []).append(name)
+            self._index = _Index(names, of, frozenset(dataset for dataset, _ in of), unknown)
+        return self._index
 
     def _identity(self, name: str) -> tuple[str, str, str]:
         """Return dataset, split and extractor of a name, which any sound entry of it tells.

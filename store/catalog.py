@@ -168,7 +168,7 @@ class FeatureStore:
                 f"sets here: {self._listed()}."
             )
         found = history[-1].set_key
-        if found not in self._published("sets"):
+        if not self._is_published("sets", found):
             raise FeatureSetNotFound(
                 f"{dataset} / {split} / {extractor}: its set {found} is not in {self.path}/sets; extract it again."
             )
@@ -266,13 +266,13 @@ class FeatureStore:
         Raises:
             StoreBusy: it is not there: `gc` took it away meanwhile.
         """
-        if key not in self._published("sets"):
+        if not self._is_published("sets", key):
             raise self._gone(key)
         # The name must not outlive the set, which another writer may not have synced yet.
         sync_folder(self.path / "sets")
         self._aliases.put(Alias(dataset, split, extractor, key, created))
         # Looked at again now that the name is there: `gc` reads names again after it took a set away.
-        if key not in self._published("sets"):
+        if not self._is_published("sets", key):
             raise self._gone(key)
 
     def _gone(self, key: str) -> StoreBusy:
@@ -391,10 +391,12 @@ class FeatureStore:
             RunNotFound: no run answers, or several do.
             DamagedStore: a damaged run may be the newest of that name.
         """
+        if self._is_published("runs", name):
+            return name
         ids = self._published("runs")
         found = [run_id for run_id in ids if name and run_id.startswith(name)]
-        if len(found) == 1 or name in found:
-            return name if name in found else found[0]
+        if len(found) == 1:
+            return found[0]
         if len(found) > 1:
             raise RunNotFound(f"{name}: {len(found)} runs begin so; give more of the id.")
         rows, damage = run_rows(self.path, ids)
@@ -433,8 +435,18 @@ class FeatureStore:
     def _published(self, kind: str) -> list[str]:
         return [name for name in list_folder(self.path / kind) if PUBLISHED.fullmatch(name)]
 
+    def _is_published(self, kind: str, name: str) -> bool:
+        """Return whether a name is among `_published`, without listing what else is."""
+        if not PUBLISHED.fullmatch(name):
+            return False
+        try:
+            (self.path / kind / name).lstat()
+        except FileNotFoundError:
+            return False
+        return True
+
     def _is_sound(self, kind: str, name: str, find_damage: Callable[[Path, str], str | None]) -> bool:
-        if name not in self._published(kind):
+        if not self._is_published(kind, name):
             return False
         damage = find_damage(self.path / kind / name, name)
         if damage:

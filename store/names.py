@@ -7,7 +7,7 @@ to type that, and no page should show it: `flowers` does, as long as no other da
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 
 __all__ = ["find_dataset", "full_name", "shortest_ends"]
@@ -40,18 +40,17 @@ def _is_same(path: Path, normalised: str) -> bool:
         return not path.exists()
 
 
-def find_dataset(asked: str, known: Iterable[str]) -> list[str]:
+def find_dataset(asked: str, names: Set[str]) -> list[str]:
     """Return the datasets that a text may mean; of one that is meant exactly, only that.
 
     Args:
         asked: a dataset's name; its SOURCE as typed, whose path counts from the working directory; or an end of either,
             from a `/` or a `:` on.
-        known: the full names there are.
+        names: the full names there are.
 
     Returns:
         Full names, sorted: none, one, or those that `asked` does not tell apart.
     """
-    names = set(known)
     if asked in names:
         return [asked]
     if not asked.strip():

@@ -22,14 +22,14 @@ NUMERIC = [
 ]
 
 # A processor with AVX2 alone rounds to bfloat16 by TensorFlow's own kernels. One with more that is held to AVX2 does not:
-# TensorFlow looks at the processor and oneDNN at the variable, and then has no such convolution.
+# TensorFlow looks at the processor and oneDNN at the variable, and then has no such convolution, which the engine says.
 BFLOAT16 = "tests/test_extract/test_engines/test_mixed_precision.py"
 
 
 @pytest.mark.parametrize(
     ("kernels", "files"),
     [
-        ({"ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}, NUMERIC),
+        ({"ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}, [*NUMERIC, BFLOAT16]),
         ({"TF_ENABLE_ONEDNN_OPTS": "0"}, [*NUMERIC, BFLOAT16]),
     ],
     ids=["AVX2", "no oneDNN"],

@@ -95,11 +95,16 @@ class TensorFlowEngine:
         self.batch_size = placement.batch_size
         self.in_flight = placement.in_flight
         self._is_tf32 = precision == "tf32"
+        self._is_bfloat16 = precision == "bfloat16"
         function = in_bfloat16(graph.function) if precision == "bfloat16" else graph.function
         self._function = tf.function(function, jit_compile=True) if placement.is_compiled else function
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Compute features; see `Engine`."""
+        """Compute features; see `Engine`.
+
+        Raises:
+            EngineUnavailable: TensorFlow has no kernel for this precision here, which only a batch shows.
+        """
         # A switch of the whole process, and on by default: set for each call, since another engine may have turned it.
         self._tf.config.experimental.enable_tensor_float_32_execution(self._is_tf32)
         size = self.batch_size
@@ -116,6 +121,15 @@ class TensorFlowEngine:
             features = (found[0] if isinstance(found, list | tuple) else found).numpy()
         except errors.ResourceExhaustedError as error:
             raise OutOfMemory(f"tensorflow: {error.message[:200]}") from error
+        except (errors.AbortedError, errors.UnimplementedError) as error:
+            if not self._is_bfloat16:
+                raise
+            # Seen where a processor has bfloat16 units and ONEDNN_MAX_CPU_ISA forbids them.
+            reason = error.message.replace("\n", " ")[:200]
+            raise EngineUnavailable(
+                f"tensorflow: has no bfloat16 kernels for {self.device} as it is set up here ({reason}); take "
+                'precision = "float32", or set TF_ENABLE_ONEDNN_OPTS=0.'
+            ) from error
         if features.shape != (size, self.dim):
             raise ModelMismatch(f"({size}, {self.dim}) features expected, {features.shape} found.")
         return np.asarray(features[:count], np.float32)

@@ -178,7 +178,7 @@ class Features(Described):
         """Train a head and test it once; an equal run is returned, not trained again.
 
         Args:
-            head: dense, logistic, ridge or knn.
+            head: one of `probe.HEADS`: dense, logistic, ridge, knn.
             seed: of draws, folds and initialisation.
             shots: training images per class, or `all`.
             train_share: of train, in (0, 1].

@@ -23,6 +23,7 @@ from linprobe.cli.options import (
     split_sources,
 )
 from linprobe.job.limits import MOST_WORKERS
+from probe.heads.registry import describe_heads
 from store.extractor_names import MAX_VIEWS
 from store.metrics import SELECTION_METRICS
 
@@ -127,7 +128,7 @@ def probe(
         typer.Option(
             "--head",
             metavar="HEAD",
-            help="dense, logistic (the default), ridge or knn. May be repeated, or take commas.",
+            help=f"{describe_heads('logistic')}. May be repeated, or take commas.",
         ),
     ] = [],
     train: Annotated[str | None, typer.Option(metavar="SPLIT", help="Such as train[:80%].")] = None,

@@ -140,13 +140,14 @@ def probe_all(
                 extractor=extractor,
                 options=options,
             )
+            first = len(outcome.rows)
             for probe in job.probes:
                 for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
                     limits = name_limits(shots, share, asked.views(probe))
                     part = f"{dataset.name} / {extractor} / {probe.head}{limits}"
                     with noted(part, outcome.failures, session.console):
                         outcome.rows += asked.run_seeds(probe, shots, share)
-            asked.warn_of_disagreements(outcome.rows)
+            asked.warn_of_disagreements(outcome.rows[first:])
     return outcome
 
 
@@ -199,12 +200,7 @@ class _Asked:
 
     def warn_of_disagreements(self, rows: list[dict[str, Any]]) -> None:
         """Add to the rows of these features what their heads contradict each other in, and tell of it."""
-        own = [
-            row
-            for row in rows
-            if (row["dataset"], row["extractor"]) == (self.dataset.name, self.extractor)
-            and row["head"] in ("dense", "logistic")
-        ]
+        own = [row for row in rows if row["head"] in ("dense", "logistic")]
         if len({row["head"] for row in own}) < 2:
             return
         found = find_disagreements(self.store.record(row["run_id"]) for row in own)

@@ -1,45 +1,67 @@
 """Which heads there are, each declared once. Reading this table imports neither TensorFlow nor scikit-learn.
 
-A new head is a module beside this one with a model of its options and a function that trains it, and an entry here.
+A new head is a module beside this one with a model of its options and a function that trains it, and an entry here;
+help, hints and the commands follow.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from probe.errors import HeadNotFound, nearest
-from probe.heads.dense import train_dense
-from probe.heads.dense_options import DenseOptions
-from probe.heads.head import Head
-from probe.heads.knn import KnnOptions, train_knn
-from probe.heads.logistic import LogisticOptions, train_logistic
-from probe.heads.options import HeadOptions, OptionValue
-from probe.heads.ridge import RidgeOptions, train_ridge
-from probe.training import Progress, Trained, TrainingData
 
-__all__ = ["HEADS", "default_options", "find_head", "resolve_options"]
+if TYPE_CHECKING:
+    from probe.heads.head import Head
+    from probe.heads.options import HeadOptions, OptionValue
+    from probe.training import Progress, Trained, TrainingData
 
-_Options = TypeVar("_Options", bound=HeadOptions)
+__all__ = ["HEADS", "default_options", "describe_heads", "find_head", "resolve_options"]
 
 
 @dataclass(frozen=True)
-class _Entry(Generic[_Options]):
-    options: type[_Options]
-    train: Callable[[TrainingData, _Options, Progress], Trained]
+class _Entry:
+    """A `Head` whose module is imported once something is asked of it: a help text needs its name alone."""
+
+    module: str
+    options_name: str
+    train_name: str
     meaning: str
 
+    @property
+    def options(self) -> "type[HeadOptions]":
+        found: type[HeadOptions] = getattr(import_module(self.module), self.options_name)
+        return found
 
-_REGISTRY: dict[str, Head] = {
-    "dense": _Entry(DenseOptions, train_dense, "Keras Dense softmax, Adam, a fixed number of epochs: the lesson's"),
-    "logistic": _Entry(LogisticOptions, train_logistic, "logistic regression along its L2 path, each fit certified"),
-    "ridge": _Entry(RidgeOptions, train_ridge, "ridge classification, every penalty from one decomposition"),
-    "knn": _Entry(KnnOptions, train_knn, "the nearest neighbours by cosine; nothing is trained"),
+    def train(self, data: "TrainingData", options: "HeadOptions", on_progress: "Progress") -> "Trained":
+        found: Trained = getattr(import_module(self.module), self.train_name)(data, options, on_progress)
+        return found
+
+
+_REGISTRY: "dict[str, Head]" = {
+    "dense": _Entry("probe.heads.dense", "DenseOptions", "train_dense", "Keras Dense softmax and Adam, the lesson's"),
+    "logistic": _Entry(
+        "probe.heads.logistic", "LogisticOptions", "train_logistic", "logistic regression along its L2 path"
+    ),
+    "ridge": _Entry("probe.heads.ridge", "RidgeOptions", "train_ridge", "ridge classification, the fastest"),
+    "knn": _Entry("probe.heads.knn", "KnnOptions", "train_knn", "nearest neighbours by cosine"),
 }
 
 HEADS = tuple(_REGISTRY)
 
 
-def default_options(head: str) -> dict[str, OptionValue]:
+def describe_heads(default: str) -> str:
+    """Return every head with what it is, for a help text.
+
+    Args:
+        default: the head that is taken where none is named.
+    """
+    return "; ".join(
+        f"{name}{' (the default)' if name == default else ''}: {head.meaning}" for name, head in _REGISTRY.items()
+    )
+
+
+def default_options(head: str) -> "dict[str, OptionValue]":
     """Return every option of a head with its default.
 
     Raises:
@@ -48,7 +70,7 @@ def default_options(head: str) -> dict[str, OptionValue]:
     return resolve_options(head, {}).document()
 
 
-def resolve_options(head: str, given: Mapping[str, object]) -> HeadOptions:
+def resolve_options(head: str, given: Mapping[str, object]) -> "HeadOptions":
     """Return every option of a head, those that are not given with their defaults.
 
     Raises:
@@ -58,7 +80,7 @@ def resolve_options(head: str, given: Mapping[str, object]) -> HeadOptions:
     return find_head(head).options.parse(head, given)
 
 
-def find_head(head: str) -> Head:
+def find_head(head: str) -> "Head":
     """Return the kind of head of this name.
 
     Raises:

@@ -226,10 +226,11 @@ def test_damaged_name_hides_no_other_from_the_catalog_and_is_logged(corpus, flow
 
 
 def test_unreadable_folder_of_sets_is_not_taken_for_an_empty_one(corpus, flowers, monkeypatch):
-    def listdir(path):
+    def deny(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(os, "listdir", deny)
+    monkeypatch.setattr(Path, "lstat", deny)
     for read in (corpus.store.catalog, lambda: corpus.store.has_set(flowers.key), lambda: list(corpus.store.sets())):
         with pytest.raises(PermissionError, match="Permission denied"):
             read()
