@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from probe.estimator import SoftmaxPathCV
     from probe.heads.registry import HEADS, default_options
     from probe.prediction import predict_proba, restore_head
-    from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, resolve, run_id
+    from probe.request import PROTOCOL_VERSION, ProbeRequest, Splits, question_of, resolve, run_id
     from probe.run import run_probe, select_parts
     from probe.verdicts import Verdict, find_disagreements, judge_runs
 
@@ -48,6 +48,7 @@ __all__ = [
     "find_disagreements",
     "judge_runs",
     "predict_proba",
+    "question_of",
     "resolve",
     "restore_head",
     "run_id",
@@ -80,6 +81,7 @@ _HOMES = {
     "predict_proba": "probe.prediction",
     "resolve": "probe.request",
     "restore_head": "probe.prediction",
+    "question_of": "probe.request",
     "run_id": "probe.request",
     "run_probe": "probe.run",
     "select_parts": "probe.run",

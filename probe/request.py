@@ -6,14 +6,24 @@ from typing import Any
 
 from probe.errors import ProbeError, SplitError, nearest
 from probe.heads.options import HeadOptions
-from probe.heads.registry import resolve_options
+from probe.heads.registry import default_options, resolve_options
 from probe.splits import Draw, Slice, base_splits, drawn, parse_split
 from probe.views import ViewSets, require_view_sets
 from store import FeatureSet
 from store.documents import digest
 from store.metrics import SELECTION_METRICS
 
-__all__ = ["PROTOCOL_VERSION", "Plan", "ProbeRequest", "Splits", "plan_probe", "resolve", "run_id", "training_splits"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Plan",
+    "ProbeRequest",
+    "Splits",
+    "plan_probe",
+    "question_of",
+    "resolve",
+    "run_id",
+    "training_splits",
+]
 
 # Part of every run id. Raise it when equal inputs give other numbers than before.
 PROTOCOL_VERSION = 2
@@ -203,6 +213,34 @@ def run_id(request: ProbeRequest, sets: Mapping[str, FeatureSet], view_sets: Vie
     and protocol version. What dataset and extractor are called is not in it.
     """
     return plan_probe(request, sets, view_sets).run_id
+
+
+def question_of(request: ProbeRequest) -> dict[str, Any]:
+    """Return what is asked, as plain data: the same for every night that asks it, whatever images it finds.
+
+    Splits stand as they are asked for, `None` where the protocol chooses; options that equal their defaults are left
+    out, so that a version with more options asks the same.
+
+    Raises:
+        HeadNotFound, OptionError: see the message.
+    """
+    options, defaults = resolve_options(request.head, request.options).document(), default_options(request.head)
+    return {
+        "dataset": request.dataset,
+        "extractor": request.extractor,
+        "head": request.head,
+        "options": {name: value for name, value in options.items() if value != defaults[name]},
+        "seed": request.seed,
+        "shots": request.shots,
+        "train_share": float(request.train_share),
+        "views": request.views,
+        "metric": request.metric,
+        **{name: _stripped(getattr(request, name)) for name in ("train", "validation", "test")},
+    }
+
+
+def _stripped(split: str | None) -> str | None:
+    return split.strip() if split and split.strip() else None
 
 
 def _parse(part: str, spec: str, counts: Mapping[str, int]) -> tuple[Slice, ...]:

@@ -1,4 +1,4 @@
-"""The leaderboard: one row per question, answered by its newest run."""
+"""The leaderboard: one row per question, by the run that answers it now."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from reports.wording import storable
 from store import ProbeResult
 from store.extractor_names import is_floor
 from store.metrics import columns_of
-from store.settings import names_of, values_of
+from store.settings import circumstances, names_of, same_but_seed, values_of
 
 __all__ = ["COLUMNS", "Verdict", "leaderboard"]
 
@@ -52,17 +52,24 @@ class Verdict(Protocol):
         """What to be warned of where another head on the same features gives another answer; or empty."""
 
 
-def leaderboard(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | None = None) -> pd.DataFrame:
-    """Return a row per question, answered by its newest run.
+def leaderboard(
+    runs: Iterable[ProbeResult],
+    verdicts: Mapping[str, Verdict] | None = None,
+    *,
+    answers: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return a row per question, by the run that answers it.
 
     A question is dataset, extractor, head with its options, splits, shots and views. Sets, protocol and
-    seed are not part of it: a new night's images answer the old question anew. Of a question's
-    newest sets the row shows the run of the smallest seed (never the best one, which would be
+    seed are not part of it: a new night's images answer the old question anew. Of what was answered last
+    the row shows the run of the smallest seed (never the best one, which would be
     picking), and beside it how many seeds ran on equal sets, mean and standard deviation of their metric.
 
     Args:
         runs: any runs; the same one twice counts once.
         verdicts: run id → verdict, of the runs that are rows; those of others are not looked at.
+        answers: ids of the runs that answer a question now, the one answered last at the end; without, all runs by
+            their own time.
 
     Returns:
         Columns `COLUMNS`; by dataset, then by the metric that was asked for, the best first. `options` is JSON text.
@@ -73,29 +80,20 @@ def leaderboard(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | N
         the best.
     """
     found = verdicts or {}
+    known = {run.run_id: run for run in runs}
+    order = [run.run_id for run in sorted(known.values(), key=_age)] if answers is None else answers
     questions: dict[str, list[ProbeResult]] = {}
-    for run in {run.run_id: run for run in runs}.values():
-        questions.setdefault(_question(run), []).append(run)
+    for run in (known[run_id] for run_id in order if run_id in known):
+        questions.setdefault(same_but_seed(run.config), []).append(run)
     rows = [_row(answers, found) for answers in questions.values()]
     # No row's text can tie with another's: the run id makes the order one and the same everywhere.
     rows.sort(key=lambda row: (row["dataset"], -row[row["metric"]], row["extractor"], row["head"], row["run_id"]))
     return pd.DataFrame(_with_floors(rows), columns=list(COLUMNS))
 
 
-def _question(run: ProbeResult) -> str:
-    # Parts that a seed drew are one question: seeds answer it.
-    own_draw = f"/seed{run.config['seed']}["
-    asked = [
-        value.replace(own_draw, "/seed[") if isinstance(value, str) else value
-        for value in values_of(run.config, but=["seed"]).values()
-    ]
-    return json.dumps(asked, sort_keys=True)
-
-
 def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
-    newest = max(answers, key=_age)
-    alike = [run for run in answers if _circumstances(run) == _circumstances(newest)]
-    by_seed = {run.config["seed"]: run for run in sorted(alike, key=_age)}
+    last = circumstances(answers[-1].config)
+    by_seed = {run.config["seed"]: run for run in answers if circumstances(run.config) == last}
     run = by_seed[min(by_seed)]
     config = run.config
     scores = np.array([other.metrics[config["metric"]] for other in by_seed.values()])
@@ -134,10 +132,6 @@ def _storable(value: object) -> object:
 
 def _age(run: ProbeResult) -> tuple[str, str]:
     return run.created, run.run_id
-
-
-def _circumstances(run: ProbeResult) -> str:
-    return json.dumps([run.config.get(name) for name in ("sets", "view_sets", "protocol")], sort_keys=True)
 
 
 def _with_floors(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ def write_site(
     *,
     created: str,
     verdicts: Mapping[str, Verdict] | None = None,
+    answers: Sequence[str] | None = None,
     made_of: Callable[[], str] = lambda: "",
 ) -> Path:
     """Write a site of plain files that opens from disk.
@@ -42,13 +43,14 @@ def write_site(
     The site appears at once: an interrupted call leaves the old one as it was.
 
     Args:
-        runs: the runs to show; the leaderboard takes the newest of each question, and every run
+        runs: the runs to show; the leaderboard takes those that answer a question now, and every run
             gets a page.
         out: the site's folder: missing, empty, or a report of ours, which is replaced.
         images: finds the images of a run's test examples; those that are not at hand get a
             tile that says so.
         created: when, as the pages shall say it.
         verdicts: run id → verdict, see `reports.ranking`.
+        answers: which runs answer a question now, see `reports.leaderboard`.
         made_of: gives a digest of all that the site shows, see `reports.folder.is_current`; asked when the images have
             been looked for.
 
@@ -67,7 +69,7 @@ def write_site(
     from reports.index_page import index_page
     from reports.run_page import run_page
 
-    frame = leaderboard(unique, verdicts)
+    frame = leaderboard(unique, verdicts, answers=answers)
     # Pages are sent around: they show what tells datasets apart, and nobody's whole path.
     names = shortest_ends({run.config["dataset"] for run in unique})
     with replace_report(out, made_of) as folder:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -76,18 +76,24 @@ def _tells_something(frame: pd.DataFrame, name: str) -> bool:
     return frame.empty or bool((frame[name].notna() & (frame[name] != default)).any())
 
 
-def summary_lines(runs: Iterable[ProbeResult], verdicts: Mapping[str, Verdict] | None = None) -> list[str]:
+def summary_lines(
+    runs: Iterable[ProbeResult],
+    verdicts: Mapping[str, Verdict] | None = None,
+    *,
+    answers: Sequence[str] | None = None,
+) -> list[str]:
     """Return the lines that end a job: one per leaderboard row, in aligned columns.
 
     Args:
         runs: the runs of the job.
         verdicts: run id → verdict, see `reports.ranking`.
+        answers: which of them answer a question now, see `reports.leaderboard`.
 
     Returns:
         Dataset, extractor, head, the metric with its 95% interval, and what a reader must know: that the row is the
         best, or cannot be told from it; that it is a floor, or how far above one it stands; seeds, warnings.
     """
-    rows = leaderboard(runs, verdicts).to_dict("records")
+    rows = leaderboard(runs, verdicts, answers=answers).to_dict("records")
     names = shortest_ends({row["dataset"] for row in rows})
     rows = [{**row, "dataset": names[row["dataset"]]} for row in rows]
     has_training = any(training(row) for row in rows)

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from store.commit import list_folder, publish_new_file, sync_folder
+from store.commit import list_folder, publish_new_file
 from store.documents import digest, read_sealed, seal
 from store.errors import REPAIR, DamagedStore
+from store.histories import append_entry, entry_numbers
 
 __all__ = ["Alias", "Aliases"]
 
@@ -22,7 +23,6 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 # FAT keeps times to two seconds.
 _TICKS_NS = 4_000_000_000
-_ENTRY = re.compile(r"[1-9][0-9]*\.json")
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,11 @@ class Aliases:
 
     def put(self, alias: Alias) -> None:
         """Make a name mean a set from now on; nothing is written if it does already."""
-        folder = self.folder / alias.name_digest
-        while True:
-            numbers = self.numbers(alias.name_digest)
-            if numbers and self._means(alias, numbers[-1]):
-                sync_folder(folder)  # another writer's entry may not be durable yet
-                return
-            number = numbers[-1] + 1 if numbers else 1
-            if publish_new_file(folder / f"{number}.json", seal(asdict(alias))):
-                return
+        append_entry(
+            self.folder / alias.name_digest,
+            lambda: seal(asdict(alias)),
+            says_so=lambda number: self._means(alias, number),
+        )
 
     def end(self, dataset: str, split: str, extractor: str, *, created: str) -> bool:
         """Let a name mean nothing from now on.
@@ -237,7 +233,7 @@ class Aliases:
 
     def numbers(self, name: str) -> list[int]:
         """Return the numbers of a name's entries, rising; the name as its digest."""
-        return sorted(int(file[:-5]) for file in list_folder(self.folder / name) if _ENTRY.fullmatch(file))
+        return entry_numbers(self.folder / name)
 
     def read(self, name: str, number: int) -> Alias:
         """Return one entry of a name.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.aliases import Alias, Aliases
+from store.answers import Answers, Standing, pick, standing_runs
 from store.commit import PUBLISHED, list_folder, sync_folder
 from store.errors import (
     DamagedStore,
@@ -384,12 +385,33 @@ class FeatureStore:
         """Publish a run; False if it was there already."""
         return publish_run(self.path / "runs" / result.run_id, result)
 
+    def put_answer(self, question: Mapping[str, Any], run_id: str, *, created: str) -> bool:
+        """Make a published run answer a question from now on; see `store.answers`.
+
+        Args:
+            question: what was asked, as `probe.question_of` gives it.
+            run_id: the run.
+            created: UTC, ISO 8601 to the second.
+
+        Returns:
+            False if it does already.
+        """
+        return self._answers.put(question, run_id, created=created)
+
+    def standing(self) -> list[Standing]:
+        """Return the runs that answer a question now, each once, the last at the end; see `store.answers`."""
+        documents, damage = run_documents(self.path, self._published("runs"))
+        self._log_damage(damage)
+        return standing_runs(self._answers, documents, damage)
+
     def find_run(self, name: str) -> str:
         """Return the id that a run id, a unique prefix or `DATASET/EXTRACTOR/HEAD` names.
 
+        Three parts mean what answers now: of the question answered last that they fit, the run of the smallest seed.
+
         Raises:
             RunNotFound: no run answers, or several do.
-            DamagedStore: a damaged run may be the newest of that name.
+            DamagedStore: a damaged run may be the one of that name.
         """
         if self._is_published("runs", name):
             return name
@@ -399,19 +421,22 @@ class FeatureStore:
             return found[0]
         if len(found) > 1:
             raise RunNotFound(f"{name}: {len(found)} runs begin so; give more of the id.")
-        rows, damage = run_rows(self.path, ids)
-        if damage:
-            run_id, sentence = next(iter(damage.items()))
+        documents, damage = run_documents(self.path, ids)
+        standing = standing_runs(self._answers, documents, damage)
+        matching = _answering(name, [one for one in standing if one.config])
+        # Of a damaged run that no answer names nobody can say what it answers.
+        unclear = next((one for one in standing if not one.is_read and (one in matching or not one.config)), None)
+        if unclear is not None:
             raise DamagedStore(
-                f"{name}: its newest run expected, but the damaged run {run_id[:12]} may be it; give an id. {sentence}"
+                f"{name}: its newest run expected, but the damaged run {unclear.run_id[:12]} may be it; give an id. "
+                f"{damage[unclear.run_id]}"
             )
-        matching = _answering(name, rows)
-        if len(asked := sorted({row["dataset"] for row in matching})) > 1:
+        if len(asked := sorted({one.dataset for one in matching})) > 1:
             raise RunNotFound(
                 f"{name}: one dataset expected, {len(asked)} end so: {', '.join(asked)}; give more of the name."
             )
         if matching:
-            return str(max(matching, key=lambda row: (row["created"], row["run_id"]))["run_id"])
+            return pick(matching).run_id
         raise RunNotFound(
             f"{name}: none of the {len(ids)} runs in {self.path} answers to this id, prefix or DATASET/EXTRACTOR/HEAD."
         )
@@ -427,6 +452,10 @@ class FeatureStore:
             StoreBusy: it is held, and `wait` is false.
         """
         return hold_lock(self.path / "cache" / "locks", name, wait, holder=holder, on_wait=on_wait)
+
+    @cached_property
+    def _answers(self) -> Answers:
+        return Answers(self.path / "answers")
 
     @cached_property
     def _aliases(self) -> Aliases:
@@ -462,18 +491,18 @@ class FeatureStore:
         return found[0]
 
 
-def _answering(name: str, rows: Collection[dict[str, Any]]) -> list[dict[str, Any]]:
+def _answering(name: str, standing: Sequence[Standing]) -> list[Standing]:
     """Return the runs that DATASET/EXTRACTOR/HEAD means; of several datasets where DATASET is an end of several."""
-    whole = [row for row in rows if f"{row['dataset']}/{row['extractor']}/{row['head']}" == name]
+    whole = [one for one in standing if f"{one.dataset}/{one.extractor}/{one.config['head']}" == name]
     if whole:
         return whole
-    found = []
-    for extractor, head in {(row["extractor"], row["head"]) for row in rows}:
-        if name.endswith(f"/{extractor}/{head}"):
-            of_these = [row for row in rows if (row["extractor"], row["head"]) == (extractor, head)]
-            meant = find_dataset(name.removesuffix(f"/{extractor}/{head}"), {row["dataset"] for row in of_these})
-            found += [row for row in of_these if row["dataset"] in meant]
-    return found
+    ends: dict[str, set[str]] = {}
+    for one in standing:
+        end = f"/{one.extractor}/{one.config['head']}"
+        if name.endswith(end):
+            ends.setdefault(end, set()).add(one.dataset)
+    meant = {(end, dataset) for end, known in ends.items() for dataset in find_dataset(name.removesuffix(end), known)}
+    return [one for one in standing if (f"/{one.extractor}/{one.config['head']}", one.dataset) in meant]
 
 
 def _catalog_row(features: FeatureSet, alias: Alias | None) -> dict[str, Any]:

@@ -5,11 +5,12 @@ by leaving a setting out: all of it is read from this table. A new setting is a 
 entry here.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["SETTINGS", "Setting", "names_of", "values_of"]
+__all__ = ["SETTINGS", "Setting", "circumstances", "names_of", "same_but_seed", "values_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +74,21 @@ def values_of(config: Mapping[str, Any], *, but: Iterable[str] = ()) -> dict[str
         for setting in SETTINGS.values()
         if setting.name in names
     }
+
+
+def same_but_seed(config: Mapping[str, Any]) -> str:
+    """Return what is equal of runs that answer one question with several seeds, as text.
+
+    Parts that a seed drew are one question: seeds answer it.
+    """
+    own_draw = f"/seed{config['seed']}["
+    asked = [
+        value.replace(own_draw, "/seed[") if isinstance(value, str) else value
+        for value in values_of(config, but=["seed"]).values()
+    ]
+    return json.dumps(asked, sort_keys=True)
+
+
+def circumstances(config: Mapping[str, Any]) -> str:
+    """Return what a question is answered on, as text: sets, those of views, and the protocol's version."""
+    return json.dumps([config.get(name) for name in ("sets", "view_sets", "protocol")], sort_keys=True)

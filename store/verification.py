@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from store.aliases import Alias, Aliases
+from store.answers import Answer, Answers
 from store.canary import POOL_DOCUMENTS
 from store.commit import PUBLISHED, is_leftover, list_folder
 from store.content_index import ContentIndex
@@ -35,7 +36,7 @@ class Problem:
     """One thing that is not what it must be.
 
     Attributes:
-        kind: `store`, `pool`, `shard`, `set`, `name`, `run` or `drift`.
+        kind: `store`, `pool`, `shard`, `set`, `name`, `run`, `answer` or `drift`.
         path: of the file or folder, relative to the store.
         message: which, expected, found, and what to do next.
     """
@@ -53,7 +54,7 @@ class Verification:
         problems: what is damaged, has drifted, or is missing.
         notes: what is worth knowing and harms nothing: leftovers, files that are not the store's,
             sets whose rows could not be recomputed.
-        counts: how much was looked at: `pools`, `shards`, `sets`, `names`, `runs`, `files`, `bytes`,
+        counts: how much was looked at: `pools`, `shards`, `sets`, `names`, `runs`, `answers`, `files`, `bytes`,
             and at depth `rows_recomputed`.
     """
 
@@ -72,7 +73,7 @@ class Verification:
         return {"problems": [asdict(problem) for problem in self.problems], "notes": self.notes, "counts": counts}
 
 
-_COUNTED = ("pools", "shards", "sets", "names", "runs", "files", "bytes", "rows_recomputed")
+_COUNTED = ("pools", "shards", "sets", "names", "runs", "answers", "files", "bytes", "rows_recomputed")
 
 
 def verify_store(root: Path, is_deep: bool = False, recompute: Recompute | None = None) -> Verification:
@@ -92,6 +93,7 @@ def verify_store(root: Path, is_deep: bool = False, recompute: Recompute | None 
     verifier.sets()
     current = verifier.names()
     verifier.runs()
+    verifier.answers()
     verifier.strangers()
     if is_deep and recompute is not None:
         verifier.drift(current, recompute)
@@ -241,6 +243,27 @@ class _Verifier:
             for fault in run_faults(run.result()):
                 self._problem("run", folder, f"{folder}: {fault}; {REPAIR}.")
 
+    def answers(self) -> None:
+        """Check which runs answer which questions."""
+        answers = Answers(self._root / "answers")
+        for name in self._names_in(answers.folder):
+            numbers = answers.numbers(name)
+            self.found.counts["answers"] += bool(numbers)
+            self._strange(answers.folder / name, {f"{number}.json" for number in numbers})
+            for number in numbers:
+                path = answers.folder / name / f"{number}.json"
+                with self._noting("answer", path):
+                    self.found.counts.update(files=1, bytes=path.stat().st_size)
+                    self._require_run(answers.read(name, number), path)
+
+    def _require_run(self, answer: Answer, path: Path) -> None:
+        if not (self._root / "runs" / answer.run_id).is_dir():
+            raise DamagedStore(
+                f"{path}: the run {answer.run_id} that answers {answer.question.get('dataset')} / "
+                f"{answer.question.get('extractor')} / {answer.question.get('head')} expected in runs/, none found; "
+                "probe it again."
+            )
+
     def drift(self, current: Sequence[Alias], recompute: Recompute) -> None:
         """Compute a few rows of every current set that is sound again."""
         for key in sorted({alias.set_key for alias in current} & self._sound):
@@ -257,8 +280,8 @@ class _Verifier:
 
     def strangers(self) -> None:
         """Note what lies in the store and is not part of it."""
-        self._strange(self._root, {"FORMAT", "aliases", "cache", "pools", "runs", "sets"})
-        for kind in ("aliases", "pools", "runs", "sets"):
+        self._strange(self._root, {"FORMAT", "aliases", "answers", "cache", "pools", "runs", "sets"})
+        for kind in ("aliases", "answers", "pools", "runs", "sets"):
             self._strange(self._root / kind, set(self._names_in(self._root / kind)))
         leftovers = sum(is_leftover(path.name) for path in self._root.rglob(".*"))
         if leftovers:

@@ -128,7 +128,7 @@ PUBLIC = {
         "HEADS", "PROTOCOL_VERSION", "Comparison", "Difference", "FeatureError", "HeadNotFound", "LabelError",
         "NotComparable", "OptionError", "ProbeError", "ProbeRequest", "SoftmaxPathCV", "SplitError", "Splits", "Verdict",
         "ViewMissing",
-        "compare_runs", "default_options", "find_disagreements", "judge_runs", "predict_proba", "resolve", "restore_head", "run_id", "run_probe", "select_parts",
+        "compare_runs", "default_options", "find_disagreements", "judge_runs", "predict_proba", "question_of", "resolve", "restore_head", "run_id", "run_probe", "select_parts",
     },
     "reports": {
         "DuplicateRun", "InvalidRun", "NotAReport", "NothingToReport", "ImageLookup", "ReportError", "grid_examples",

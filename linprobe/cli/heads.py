@@ -14,7 +14,7 @@ __all__ = ["classify", "explain", "export", "predict"]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, folders of them, or patterns.")]
 Run = Annotated[
     str,
-    typer.Option("--run", metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD: the newest."),
+    typer.Option("--run", metavar="RUN", help="An id, its unique beginning, or DATASET/EXTRACTOR/HEAD: its answer."),
 ]
 EngineName = Annotated[str, typer.Option("--engine", metavar="auto|tensorflow|openvino", help="What computes.")]
 

@@ -1,5 +1,6 @@
 """`linprobe probe`: every head on every dataset and extractor, from cached features alone."""
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from linprobe.job.failures import Failure, noted
 from linprobe.job.plan import Selection
 from linprobe.job.session import Session
 from linprobe.models.runs import name_limits
-from probe import ProbeRequest, find_disagreements, run_id, run_probe
+from probe import ProbeRequest, find_disagreements, question_of, run_id, run_probe
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, RunRecord
 from store.extractor_names import split_view_name
 from store.settings import values_of
@@ -29,6 +30,7 @@ _SEEDS_OF_SHOTS = 20
 _SEEDS_OF_SHARES = 5
 # From so many seeds on, a line tells of all of them instead of each.
 _MANY_SEEDS = 5
+_ONLY_READ = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +233,7 @@ class _Asked:
         view_sets = find_view_sets(self.store, request, self.sets)
         identity = run_id(request, self.sets, view_sets)
         if self.store.has_run(identity):
+            self._answer(request, identity)
             return _row(self.store.record(identity), "cached")
         session = self.session
         result = run_probe(
@@ -241,7 +244,20 @@ class _Asked:
             on_progress=session.console.status,
         )
         self.store.publish_run(result)
+        self.store.put_answer(question_of(request), identity, created=session.environment.now())
         return _row(result, "trained")
+
+    def _answer(self, request: ProbeRequest, identity: str) -> None:
+        """Make a cached run the answer again, if another is; a store that may only be read keeps the one it has."""
+        try:
+            self.store.put_answer(question_of(request), identity, created=self.session.environment.now())
+        except OSError as error:
+            if error.errno not in _ONLY_READ:
+                raise
+            self.session.console.say(
+                f"{self.shown_name} {self.extractor} {request.head}: answer not published (run {identity[:12]}), for "
+                f"{self.store.path} may only be read; reports and names go on with the answer before."
+            )
 
 
 def all_cached(store: FeatureStore, selection: Selection) -> tuple[Selection, frozenset[tuple[str, str]]]:

@@ -33,18 +33,20 @@ def write_report(store: FeatureStore, out: Path, environment: Environment) -> Pa
     keys = {key for record in store.records() for key in record.config["sets"].values()}
     # An image that is missing is shown as soon as its dataset is there again.
     sources = [[key, images.has_source(key)] for key in sorted(keys)]
-    made_of = digest([_code_digest(), store.run_digests(), sources])
+    standing = [[one.run_id, one.dataset, one.extractor] for one in store.standing()]
+    made_of = digest([_code_digest(), store.run_digests(), standing, sources])
     if is_current(out, made_of):
         return out / "index.html"
     from reports import write_site
 
-    runs = list(store.runs())
+    runs, answers = _runs_and_answers(store)
     return write_site(
         runs,
         out,
         images,
         created=environment.now(),
-        verdicts=judge(runs),
+        verdicts=judge(runs, answers),
+        answers=answers,
         made_of=lambda: "" if images.may_find_more else made_of,
     )
 
@@ -84,17 +86,35 @@ def summarise(store: FeatureStore, rows: Sequence[Mapping[str, Any]]) -> list[st
         replace(run, config={**run.config, "dataset": dataset, "extractor": extractor})
         for run, dataset, extractor in ((store.run(run_id), *names) for run_id, *names in asked)
     ]
-    lines = summary_lines(runs, judge(runs))
+    # Tonight's runs are all answers; of one question they differ in the seed alone.
+    answers = [run.run_id for run in runs]
+    lines = summary_lines(runs, judge(runs, answers), answers=answers)
     write_disposable(path, _SUMMARY, json.dumps({"key": key, "lines": lines}).encode())
     return lines
 
 
-def judge(runs: Sequence[ProbeResult]) -> "dict[str, Verdict]":
-    """Judge the runs that are rows of the leaderboard, one of each question, in each other's company."""
+def _runs_and_answers(store: FeatureStore) -> tuple[list[ProbeResult], list[str]]:
+    """Return every run, called as in its question; and the ids of those that answer one now, the last at the end."""
+    standing = {one.run_id: one for one in store.standing()}
+    runs = []
+    for run in store.runs():
+        one = standing.get(run.run_id)
+        names = {"dataset": one.dataset, "extractor": one.extractor} if one else {}
+        runs.append(replace(run, config={**run.config, **names}))
+    return runs, list(standing)
+
+
+def judge(runs: Sequence[ProbeResult], answers: Sequence[str] | None = None) -> "dict[str, Verdict]":
+    """Judge the runs that are rows of the leaderboard, one of each question, in each other's company.
+
+    Args:
+        runs: any runs.
+        answers: which of them answer a question now, see `reports.leaderboard`.
+    """
     from probe import judge_runs
     from reports import leaderboard
 
-    shown = set(leaderboard(runs)["run_id"])
+    shown = set(leaderboard(runs, answers=answers)["run_id"])
     return judge_runs({run.run_id: run for run in runs if run.run_id in shown}.values())
 
 
@@ -102,8 +122,8 @@ def report_table(store: FeatureStore, table_format: str) -> tuple[str, list[dict
     """Return the leaderboard as text of a format, and as documents."""
     from reports import leaderboard, to_csv, to_json, to_markdown
 
-    runs = list(store.runs())
-    frame = leaderboard(runs, judge(runs))
+    runs, answers = _runs_and_answers(store)
+    frame = leaderboard(runs, judge(runs, answers), answers=answers)
     render = {"markdown": to_markdown, "csv": to_csv, "json": to_json}[table_format]
     documents = json.loads(to_json(frame))
     return render(frame).rstrip("\n"), documents if isinstance(documents, list) else documents["runs"]

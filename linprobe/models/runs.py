@@ -20,7 +20,7 @@ def find_run(store: FeatureStore, name: str) -> ProbeResult:
 
     Args:
         store: whose runs.
-        name: a run id, a unique prefix of one, or `DATASET/EXTRACTOR/HEAD` for its newest.
+        name: a run id, a unique prefix of one, or `DATASET/EXTRACTOR/HEAD` for what answers now.
 
     Raises:
         RunNotFound: no run answers, or several do; the nearest names are given.
@@ -28,10 +28,10 @@ def find_run(store: FeatureStore, name: str) -> ProbeResult:
     try:
         return store.run(name)
     except RunNotFound as error:
-        results = store.results()
-        if results.empty:
+        standing = store.standing()
+        if not standing:
             raise RunNotFound(f"{name}: {store.path} holds no runs yet; 'linprobe probe' makes them.") from error
-        names = (results["dataset"] + "/" + results["extractor"] + "/" + results["head"]).unique()
+        names = sorted({f"{one.dataset}/{one.extractor}/{one.config['head']}" for one in standing if one.config})
         raise RunNotFound(f"{error} {nearest(name, names)}.") from error
 
 
