@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from extract.errors import (
         BadData,
         CanaryDrift,
+        DataShrank,
         EngineUnavailable,
         ExtractError,
         InvalidSetting,
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
         open_extractor,
     )
     from extract.job import RunContext, SplitJob, compute, has_missing_rows, plan, publish
-    from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits
+    from extract.lost_splits import LostSplit, end_lost_splits, find_lost_splits, require_no_lost_split
     from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
     from extract.preprocessing import RESIZE_METHODS, VALUE_RANGES, Preprocessing
     from extract.shares import WHOLE, Share
+    from extract.shrink import SizeChange
     from extract.sources.example import DatasetSource, Example
     from extract.sources.schemes import open_source
     from extract.survey import Budget
@@ -52,6 +54,7 @@ __all__ = [
     "Budget",
     "CanaryDrift",
     "Computed",
+    "DataShrank",
     "DatasetSource",
     "Declared",
     "Engine",
@@ -72,6 +75,7 @@ __all__ = [
     "Progress",
     "RunContext",
     "Share",
+    "SizeChange",
     "SourceUnavailable",
     "SplitJob",
     "TimeSpent",
@@ -87,6 +91,7 @@ __all__ = [
     "open_source",
     "plan",
     "publish",
+    "require_no_lost_split",
 ]
 
 # Where each public name lives; its module is imported when the name is first asked for.
@@ -129,7 +134,10 @@ _HOMES = {
     "UnknownName": "extract.errors",
     "combine": "extract.outcome",
     "compute": "extract.job",
+    "DataShrank": "extract.errors",
     "end_lost_splits": "extract.lost_splits",
+    "require_no_lost_split": "extract.lost_splits",
+    "SizeChange": "extract.shrink",
     "extractor_names": "extract.extractors",
     "find_lost_splits": "extract.lost_splits",
     "has_missing_rows": "extract.job",

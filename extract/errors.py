@@ -6,6 +6,7 @@ from collections.abc import Iterable
 __all__ = [
     "BadData",
     "CanaryDrift",
+    "DataShrank",
     "EngineUnavailable",
     "ExtractError",
     "InvalidSetting",
@@ -57,6 +58,10 @@ class SourceUnavailable(ExtractError, OSError):
 
 class BadData(ExtractError, ValueError):
     """A dataset's content is not what can be worked with."""
+
+
+class DataShrank(BadData):
+    """A dataset has lost more than its job allows; nothing was named, and the answers of before stay."""
 
 
 class CanaryDrift(BadData):

@@ -19,6 +19,7 @@ from extract.engines.engine import Engine
 from extract.extractors.extractor import Extractor
 from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
 from extract.shares import WHOLE, Share, chunk_of
+from extract.shrink import SizeChange, require_not_shrunk, size_of
 from extract.sources.example import DatasetSource
 from extract.survey import STRICT, Budget, Survey, known_decode_failures, require_within_budget, set_key
 from extract.timing import TimeSpent
@@ -56,6 +57,9 @@ class SplitJob:
         share: the chunks that are computed here.
         budget: how many images of the whole base split may be undecodable.
         accept_drift: whether rows are added although the canary images come out otherwise than when the pool was begun.
+        max_shrink: how many images a base split may have lost against the size last accepted, and no class; None tells
+            of it, and names what is left.
+        accepts_shrink: whether its size is accepted, whatever it was.
     """
 
     source: DatasetSource
@@ -66,6 +70,24 @@ class SplitJob:
     share: Share = WHOLE
     budget: Budget = STRICT
     accept_drift: bool = False
+    max_shrink: Budget | None = None
+    accepts_shrink: bool = False
+
+    def size_change(self, survey: Survey) -> SizeChange:
+        """Return how large the base split is, which was read to its end, and how large it was accepted to be."""
+        before = self.store.accepted_size(self.dataset, self.split, self.extractor.name) if self.store else None
+        return SizeChange(before, size_of(self.source, survey))
+
+    def require_size(self, survey: Survey) -> SizeChange:
+        """Let only a base split pass that has not shrunk by more than the job allows; return its size.
+
+        Raises:
+            DataShrank: it has.
+        """
+        change = self.size_change(survey)
+        if self.max_shrink is not None and not self.accepts_shrink:
+            require_not_shrunk(self.dataset, self.split, change, allowed=self.max_shrink)
+        return change
 
     def pool(self) -> Pool:
         """Return the extractor's pool."""
@@ -177,6 +199,7 @@ def publish(job: SplitJob, computed: Computed, context: RunContext) -> Extractio
 
     Raises:
         BadData: the budget is exceeded, an id is duplicated, or nothing is left. No set is published.
+        DataShrank: the base split has lost more than the job allows; no set is published, and no name is written.
     """
     if job.share.is_whole and computed.survey is not None:
         # It was read to its end just now, and every row was committed.
@@ -208,6 +231,7 @@ def _complete_survey(job: SplitJob, computed: Computed) -> Survey | None:
 def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunContext) -> Extraction:
     began = time.perf_counter()
     pool, store = survey.pool, job.opened_store()
+    change = job.require_size(survey)
     key = set_key(survey, job.source, job.split, pool=pool)
     # An image that stands in two shares is computed in both.
     reused = max(0, len(survey.candidates) - survey.bad - done.forward_passes)
@@ -233,7 +257,15 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
         )
         feature_set = store.publish_set(key, survey.ledger(), pool, provenance=provenance)
     for name in dict.fromkeys((job.dataset, job.source.name)):
-        store.name_set(name, job.split, job.extractor.name, key=key.digest, created=context.created)
+        store.name_set(
+            name,
+            job.split,
+            job.extractor.name,
+            key=key.digest,
+            created=context.created,
+            size=change.now,
+            is_accepted=job.accepts_shrink,
+        )
     seconds = time.perf_counter() - began
     return Extraction(
         feature_set=feature_set,
@@ -245,4 +277,5 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
         time=done.time + TimeSpent(write=seconds),
         engine=done.engine,
         parameters=done.parameters,
+        size=change,
     )

@@ -3,10 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from extract.errors import DataShrank
 from extract.job import SplitJob
+from extract.shrink import way_out
 from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore
 
-__all__ = ["LostSplit", "end_lost_splits", "find_lost_splits"]
+__all__ = ["LostSplit", "end_lost_splits", "find_lost_splits", "require_no_lost_split"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,37 @@ def end_lost_splits(lost: Collection[LostSplit], job: SplitJob, *, created: str)
         job: as there.
         created: UTC, ISO 8601 to the second.
     """
+    store, extractor = job.opened_store(), job.extractor.name
     for entry in lost:
-        job.opened_store().end_name(entry.name, entry.split, job.extractor.name, created=created)
+        # What was imported was no base split of the source.
+        is_accepted = entry.is_import or job.accepts_shrink
+        store.end_name(entry.name, entry.split, extractor, created=created, is_accepted=is_accepted)
+    if job.accepts_shrink and job.source.splits:
+        for name in dict.fromkeys((job.dataset, job.source.name)):
+            for split in store.unaccepted_ends(name, extractor, job.source.splits):
+                store.end_name(name, split, extractor, created=created)
+
+
+def require_no_lost_split(job: SplitJob, lost: Collection[LostSplit]) -> None:
+    """Let only a dataset pass that has every base split it was accepted with.
+
+    Args:
+        job: of any base split of it.
+        lost: base splits that are to end.
+
+    Raises:
+        DataShrank: one is gone; the sentence says how to accept it.
+    """
+    if job.max_shrink is None or job.accepts_shrink or not job.source.splits:
+        return
+    before = job.opened_store().unaccepted_ends(job.dataset, job.extractor.name, job.source.splits)
+    gone = sorted({*before, *(entry.split for entry in lost if not entry.is_import)})
+    if gone:
+        raise DataShrank(
+            f"{job.dataset}: the base split{'s' * (len(gone) > 1)} {', '.join(map(repr, gone))} "
+            f"{'are' if len(gone) > 1 else 'is'} gone (there {'is' if len(job.source.splits) == 1 else 'are'} "
+            f"{', '.join(map(repr, job.source.splits))} now); the answers of before stay. {way_out(job.dataset)}"
+        )
 
 
 def _is_import(store: FeatureStore, key: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extract.engines.engine import ParameterCounts
+from extract.shrink import SizeChange
 from extract.survey import Survey
 from extract.timing import TimeSpent
 from store import FeatureSet
@@ -145,6 +146,7 @@ class Extraction:
         time: where they went.
         engine: what ran it, empty where nothing had to run.
         parameters: of the network, None where nothing had to run.
+        size: how large the base split is, and was accepted to be.
     """
 
     feature_set: FeatureSet
@@ -156,3 +158,4 @@ class Extraction:
     time: TimeSpent
     engine: str
     parameters: ParameterCounts | None
+    size: SizeChange

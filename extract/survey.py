@@ -57,6 +57,10 @@ class Budget:
             pass
         raise ValueError(f"{text!r}: a number of images (12) or a share (0.5%) expected.")
 
+    def text(self) -> str:
+        """Return it as `parse` reads it."""
+        return str(self.images) if self.images is not None else f"{100 * (self.share or 0.0):g}%"
+
     def allows(self, bad: int, candidates: int | None) -> bool:
         """Return whether so many bad images are within the budget; a share needs the total."""
         if self.images is not None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from store.commit import list_folder, publish_new_file
 from store.documents import digest, read_sealed, seal
@@ -35,6 +36,9 @@ class Alias:
         extractor: what the extractor is called.
         set_key: the set that answers to this name; empty where the name ends.
         created: UTC, ISO 8601 to the second.
+        size: of the set, as `store.sizes.Size.document` gives it; None in entries of older stores, and of imports.
+        accepted: the size that somebody agreed to last, or the largest since; None likewise, and where an end was
+            agreed to.
     """
 
     dataset: str
@@ -42,6 +46,8 @@ class Alias:
     extractor: str
     set_key: str
     created: str
+    size: Mapping[str, Any] | None = None
+    accepted: Mapping[str, Any] | None = None
 
     @property
     def name_digest(self) -> str:
@@ -93,14 +99,21 @@ class Aliases:
             says_so=lambda number: self._means(alias, number),
         )
 
-    def end(self, dataset: str, split: str, extractor: str, *, created: str) -> bool:
+    def end(
+        self, dataset: str, split: str, extractor: str, *, created: str, accepted: Mapping[str, Any] | None = None
+    ) -> bool:
         """Let a name mean nothing from now on.
+
+        Args:
+            dataset, split, extractor: the name.
+            created: UTC, ISO 8601 to the second.
+            accepted: the size that it had, where nobody has agreed that it is gone.
 
         Returns:
             False if it means nothing already, or has been given a new meaning at this very moment:
             then that is newer than what our caller knew.
         """
-        ended = Alias(dataset, split, extractor, "", created)
+        ended = Alias(dataset, split, extractor, "", created, accepted=accepted)
         numbers = self.numbers(ended.name_digest)
         if not numbers or self._means(ended, numbers[-1]):
             return False
@@ -227,9 +240,31 @@ class Aliases:
 
     def _means(self, alias: Alias, number: int) -> bool:
         try:
-            return self.read(alias.name_digest, number).set_key == alias.set_key
+            entry = self.read(alias.name_digest, number)
         except DamagedStore:
             return False  # the next number takes its place
+        # Where an older entry says nothing of sizes, that of its set was accepted.
+        is_accepted = entry.accepted == alias.accepted or (entry.accepted is None and alias.accepted == alias.size)
+        return entry.set_key == alias.set_key and is_accepted
+
+    def last_sound(self, dataset: str, split: str, extractor: str) -> Alias | None:
+        """Return the newest entry of a name that can be read; None of a name never given."""
+        name = Alias(dataset, split, extractor, "", "").name_digest
+        for number in reversed(self.numbers(name)):
+            try:
+                return self.read(name, number)
+            except DamagedStore:
+                continue
+        return None
+
+    def extractors_of(self, dataset: str) -> list[str]:
+        """Return the extractors by which a dataset has had names."""
+        return sorted({extractor for named, extractor in self._indexed().names if named == dataset})
+
+    def ended(self, dataset: str, extractor: str) -> list[Alias]:
+        """Return the newest entry of each base split that a dataset's name has ended for, by split."""
+        found = [alias for name in self._names_of(dataset, extractor) for alias in self._last(name) if alias.has_ended]
+        return sorted(found, key=lambda alias: alias.split)
 
     def numbers(self, name: str) -> list[int]:
         """Return the numbers of a name's entries, rising; the name as its digest."""

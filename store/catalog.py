@@ -1,5 +1,6 @@
 """The catalogue: one folder that holds pools, sets, names and runs."""
 
+import functools
 import hashlib
 import logging
 import os
@@ -8,6 +9,8 @@ from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from store.aliases import Alias, Aliases
 from store.answers import Answers, Standing, pick, standing_runs
@@ -24,6 +27,7 @@ from store.keys import PoolKey, Provenance, SetKey
 from store.locks import hold_lock
 from store.moments import parse_moment
 from store.names import find_dataset, shortest_ends
+from store.nights import Nights
 from store.opening import make_store, require_store
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
@@ -32,6 +36,7 @@ from store.results import ProbeResult, RunFolder, RunRecord, publish_run
 from store.results import find_damage as find_run_damage
 from store.run_table import run_documents, run_rows
 from store.sets import FeatureSet
+from store.sizes import Size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -256,13 +261,25 @@ class FeatureStore:
         except MissingFile as error:
             raise self._gone(key.digest) from error
 
-    def name_set(self, dataset: str, split: str, extractor: str, *, key: str, created: str) -> None:
+    def name_set(
+        self,
+        dataset: str,
+        split: str,
+        extractor: str,
+        *,
+        key: str,
+        created: str,
+        size: Size | None = None,
+        is_accepted: bool = False,
+    ) -> None:
         """Make a name mean a published set from now on.
 
         Args:
             dataset, split, extractor: the name.
             key: of a set that was published, or found, by the caller.
             created: UTC, ISO 8601 to the second.
+            size: of the base split, which others are held against from now on, as far as it is larger.
+            is_accepted: whether somebody has agreed to this size, also where it is smaller.
 
         Raises:
             StoreBusy: it is not there: `gc` took it away meanwhile.
@@ -271,10 +288,59 @@ class FeatureStore:
             raise self._gone(key)
         # The name must not outlive the set, which another writer may not have synced yet.
         sync_folder(self.path / "sets")
-        self._aliases.put(Alias(dataset, split, extractor, key, created))
+        accepted = size
+        if size is not None and not is_accepted:
+            before = self.accepted_size(dataset, split, extractor)
+            accepted = before.grown(size) if before else size
+        documents = [one.document() if one else None for one in (size, accepted)]
+        self._aliases.put(Alias(dataset, split, extractor, key, created, *documents))
         # Looked at again now that the name is there: `gc` reads names again after it took a set away.
         if not self._is_published("sets", key):
             raise self._gone(key)
+
+    def accepted_size(self, dataset: str, split: str, extractor: str) -> Size | None:
+        """Return how large a base split was when somebody last agreed to it: the largest since.
+
+        Args:
+            dataset, split, extractor: its name. By an extractor that has no name of it yet, those of others count.
+
+        Returns:
+            None for a base split that is new, or whose end was agreed to.
+        """
+        last = self._aliases.last_sound(dataset, split, extractor)
+        if last is not None:
+            return self._accepted(last)
+        others = [self._aliases.last_sound(dataset, split, other) for other in self._aliases.extractors_of(dataset)]
+        sizes = [size for size in (self._accepted(other) for other in others if other) if size]
+        return functools.reduce(Size.grown, sizes) if sizes else None
+
+    def _accepted(self, alias: Alias) -> Size | None:
+        if alias.accepted is not None:
+            return Size.of_document(alias.accepted)
+        if alias.has_ended:
+            return None
+        try:
+            features = FeatureSet(self.path / "sets" / alias.set_key)
+            present = {features.class_names[label] for label in np.unique(np.asarray(features.labels)).tolist()}
+            return Size.of(features.candidates, present)
+        except (DamagedStore, FeatureSetNotFound):
+            return None  # nobody can tell any more
+
+    def named_size(self, dataset: str, split: str, extractor: str) -> Size | None:
+        """Return how large the base split is that a name means now; None where its entry does not say."""
+        last = self._aliases.last_sound(dataset, split, extractor)
+        return Size.of_document(last.size) if last and last.size else None
+
+    def unaccepted_ends(self, dataset: str, extractor: str, kept: Collection[str]) -> list[str]:
+        """Return the base splits of a dataset that have ended without anybody agreeing to it, and are not there again.
+
+        Args:
+            dataset: a name of the configuration, or the source.
+            extractor: what the extractor is called.
+            kept: the base splits that the source has.
+        """
+        ended = self._aliases.ended(dataset, extractor)
+        return [alias.split for alias in ended if alias.accepted is not None and alias.split not in kept]
 
     def _gone(self, key: str) -> StoreBusy:
         return StoreBusy(f"{self.path}/sets/{key}: taken away by 'linprobe store gc' meanwhile; run it again.")
@@ -289,13 +355,20 @@ class FeatureStore:
         """
         return {a.split: a.set_key for a in self._aliases.named(dataset, extractor) if a.split not in kept}
 
-    def end_name(self, dataset: str, split: str, extractor: str, *, created: str) -> bool:
+    def end_name(self, dataset: str, split: str, extractor: str, *, created: str, is_accepted: bool = True) -> bool:
         """Let a name mean nothing from now on; what it meant stays, and `as_of` and `key` reach it.
+
+        Args:
+            dataset, split, extractor: the name.
+            created: UTC, ISO 8601 to the second.
+            is_accepted: whether somebody has agreed to that; else `unaccepted_ends` names it.
 
         Returns:
             False if it meant nothing already, or got a new meaning at this very moment.
         """
-        return self._aliases.end(dataset, split, extractor, created=created)
+        before = None if is_accepted else self.accepted_size(dataset, split, extractor)
+        accepted = before.document() if before else None
+        return self._aliases.end(dataset, split, extractor, created=created, accepted=accepted)
 
     def pool(self, key: PoolKey) -> Pool:
         """Return the pool of a key, which may hold nothing yet."""
@@ -441,6 +514,20 @@ class FeatureStore:
             f"{name}: none of the {len(ids)} runs in {self.path} answers to this id, prefix or DATASET/EXTRACTOR/HEAD."
         )
 
+    # Nights
+
+    def begin_night(self, document: Mapping[str, Any]) -> str:
+        """Write that a night has begun, and return its id; see `store.nights`."""
+        return self._nights.begin(document)
+
+    def end_night(self, night: str, document: Mapping[str, Any]) -> None:
+        """Write how a night has ended."""
+        self._nights.end(night, document)
+
+    def nights(self) -> list[dict[str, Any]]:
+        """Return what every night was asked, found and answered, and how it ended; the last at the end."""
+        return self._nights.all()
+
     # Locks
 
     def lock(
@@ -452,6 +539,10 @@ class FeatureStore:
             StoreBusy: it is held, and `wait` is false.
         """
         return hold_lock(self.path / "cache" / "locks", name, wait, holder=holder, on_wait=on_wait)
+
+    @property
+    def _nights(self) -> Nights:
+        return Nights(self.path / "nights")
 
     @cached_property
     def _answers(self) -> Answers:

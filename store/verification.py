@@ -22,6 +22,7 @@ from store.drift import Recompute, drift_of
 from store.errors import REPAIR, DamagedStore, RowsUnavailable
 from store.hdf5 import verify_file
 from store.inspection import run_faults, set_faults, shard_faults
+from store.nights import NIGHT_PARTS, Nights
 from store.pool import read_pool_key
 from store.results import RUN_PARTS, RunFolder
 from store.sets import SET_PARTS, FeatureSet
@@ -36,7 +37,7 @@ class Problem:
     """One thing that is not what it must be.
 
     Attributes:
-        kind: `store`, `pool`, `shard`, `set`, `name`, `run`, `answer` or `drift`.
+        kind: `store`, `pool`, `shard`, `set`, `name`, `run`, `answer`, `night` or `drift`.
         path: of the file or folder, relative to the store.
         message: which, expected, found, and what to do next.
     """
@@ -54,8 +55,8 @@ class Verification:
         problems: what is damaged, has drifted, or is missing.
         notes: what is worth knowing and harms nothing: leftovers, files that are not the store's,
             sets whose rows could not be recomputed.
-        counts: how much was looked at: `pools`, `shards`, `sets`, `names`, `runs`, `answers`, `files`, `bytes`,
-            and at depth `rows_recomputed`.
+        counts: how much was looked at: `pools`, `shards`, `sets`, `names`, `runs`, `answers`, `nights`, `files`,
+            `bytes`, and at depth `rows_recomputed`.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -73,7 +74,8 @@ class Verification:
         return {"problems": [asdict(problem) for problem in self.problems], "notes": self.notes, "counts": counts}
 
 
-_COUNTED = ("pools", "shards", "sets", "names", "runs", "answers", "files", "bytes", "rows_recomputed")
+_KINDS = ("aliases", "answers", "nights", "pools", "runs", "sets")
+_COUNTED = ("pools", "shards", "sets", "names", "runs", "answers", "nights", "files", "bytes", "rows_recomputed")
 
 
 def verify_store(root: Path, is_deep: bool = False, recompute: Recompute | None = None) -> Verification:
@@ -94,6 +96,7 @@ def verify_store(root: Path, is_deep: bool = False, recompute: Recompute | None 
     current = verifier.names()
     verifier.runs()
     verifier.answers()
+    verifier.nights()
     verifier.strangers()
     if is_deep and recompute is not None:
         verifier.drift(current, recompute)
@@ -256,6 +259,19 @@ class _Verifier:
                     self.found.counts.update(files=1, bytes=path.stat().st_size)
                     self._require_run(answers.read(name, number), path)
 
+    def nights(self) -> None:
+        """Check the journal."""
+        nights = Nights(self._root / "nights")
+        for night in self._names_in(nights.folder):
+            folder = nights.folder / night
+            self.found.counts["nights"] += 1
+            self._strange(folder, set(NIGHT_PARTS))
+            with self._noting("night", folder):
+                nights.read(night)
+                for part in list_folder(folder):
+                    if part in NIGHT_PARTS:
+                        self.found.counts.update(files=1, bytes=(folder / part).stat().st_size)
+
     def _require_run(self, answer: Answer, path: Path) -> None:
         if not (self._root / "runs" / answer.run_id).is_dir():
             raise DamagedStore(
@@ -280,8 +296,8 @@ class _Verifier:
 
     def strangers(self) -> None:
         """Note what lies in the store and is not part of it."""
-        self._strange(self._root, {"FORMAT", "aliases", "answers", "cache", "pools", "runs", "sets"})
-        for kind in ("aliases", "answers", "pools", "runs", "sets"):
+        self._strange(self._root, {"FORMAT", "cache", *_KINDS})
+        for kind in _KINDS:
             self._strange(self._root / kind, set(self._names_in(self._root / kind)))
         leftovers = sum(is_leftover(path.name) for path in self._root.rglob(".*"))
         if leftovers:

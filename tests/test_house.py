@@ -123,6 +123,7 @@ PUBLIC = {
         "SourceUnavailable", "TimeSpent", "UnknownName", "combine", "compute", "end_lost_splits",
         "extractor_names", "find_lost_splits", "has_missing_rows", "open_engine",
         "open_extractor", "open_source", "plan", "publish", "NOTHING", "RunContext", "SplitJob",
+        "DataShrank", "SizeChange", "require_no_lost_split",
     },
     "probe": {
         "HEADS", "PROTOCOL_VERSION", "Comparison", "Difference", "FeatureError", "HeadNotFound", "LabelError",

@@ -221,6 +221,20 @@ class Workspace(Described):
         names = [run.id if isinstance(run, Run) else run for run in (first, second)]
         return Comparison(compare(self.store, *names))
 
+    def nights(self) -> "pd.DataFrame":
+        """Return a row per night, the last at the end: what it found, computed and answered, and how it ended.
+
+        `how` is `done`, `failed`, `interrupted`, or `not ended` of one that runs or was killed; `store.nights()` has
+        all that the journal says.
+        """
+        import pandas as pd
+
+        from linprobe.job.journal import NIGHT_COLUMNS, night_row
+
+        found = pd.DataFrame([night_row(night) for night in self.store.nights()], columns=list(NIGHT_COLUMNS))
+        times = {name: pd.to_datetime(found[name], utc=True, errors="coerce") for name in ("begun", "ended")}
+        return found.assign(**times)
+
     def report(self, out: str | os.PathLike[str] = "linprobe-report") -> Path:
         """Write the report of all runs, a site that opens from disk, and return its first page."""
         from linprobe.commands.report import write_report

@@ -22,6 +22,7 @@ __all__ = [
     "DatasetName",
     "ExtractorName",
     "Json",
+    "LogFormat",
     "StorePath",
     "finish",
     "open_console",
@@ -45,16 +46,26 @@ StorePath = Annotated[
     Path | None,
     typer.Option("--store", metavar="DIR", help="The store; else LINPROBE_STORE, the file, ./linprobe-store."),
 ]
+LOG_FORMATS = ("text", "json")
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format", metavar="|".join(LOG_FORMATS), help="Write a log to stderr: an event a line, with its time."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-def open_session(store: Path | None, is_json: bool, configured: Path | None = None) -> "Session":
+def open_session(
+    store: Path | None, is_json: bool, configured: Path | None = None, *, log_format: str | None = None
+) -> "Session":
     """Return what a command works with.
 
     Args:
         store: the flag.
         is_json: whether stdout gets one JSON document.
         configured: the store of the job's file.
+        log_format: of what goes to stderr, `text` or `json`; None writes for people.
     """
     import os
 
@@ -63,13 +74,21 @@ def open_session(store: Path | None, is_json: bool, configured: Path | None = No
 
     environment = Environment(os.environ)
     path = environment.store_path(store, configured)
-    return Session(environment=environment, store_path=path, console=open_console(is_json))
+    return Session(environment=environment, store_path=path, console=open_console(is_json, log_format))
 
 
-def open_console(is_json: bool) -> "Console":
+def open_console(is_json: bool, log_format: str | None = None) -> "Console":
     """Return where the command writes; from now on all other prints go to stderr."""
     from linprobe.job.console import Console
 
+    if log_format is not None:
+        require_choice("--log-format", log_format, LOG_FORMATS)
+        import os
+
+        from linprobe.job.environment import Environment
+        from linprobe.job.streams import LogLines, telling
+
+        sys.stderr = LogLines(telling(sys.stderr), log_format, Environment(os.environ).now)
     console = Console(is_json, sys.stdout)
     # TFDS and Keras print what they do; stdout is for the result alone. `main` puts it back.
     sys.stdout = sys.stderr

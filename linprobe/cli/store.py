@@ -9,7 +9,7 @@ from linprobe.cli.app import store_app
 from linprobe.cli.examples import epilog
 from linprobe.cli.options import Json, StorePath, open_session, require_choice
 
-__all__ = ["store_export", "store_gc", "store_import", "store_ls", "store_show", "store_verify"]
+__all__ = ["store_export", "store_gc", "store_import", "store_ls", "store_nights", "store_show", "store_verify"]
 
 
 @store_app.command("ls", epilog=epilog("store ls"))
@@ -24,6 +24,15 @@ def store_ls(
     session = open_session(store, json)
     opened = session.open_store()
     session.console.result(*(list_runs(opened) if runs else list_sets(opened)))
+
+
+@store_app.command("nights", epilog=epilog("store nights"))
+def store_nights(store: StorePath = None, json: Json = False) -> None:
+    """List the nights: what each found and answered, and how it ended."""
+    from linprobe.commands.store_list import list_nights
+
+    session = open_session(store, json)
+    session.console.result(*list_nights(session.open_store()))
 
 
 @store_app.command("show", epilog=epilog("store show"))

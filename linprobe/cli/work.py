@@ -14,6 +14,7 @@ from linprobe.cli.options import (
     DatasetName,
     ExtractorName,
     Json,
+    LogFormat,
     StorePath,
     finish,
     open_session,
@@ -61,6 +62,7 @@ def extract(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
+    log_format: LogFormat = None,
     json: Json = False,
 ) -> None:
     """Run extractors over datasets, each image once.
@@ -95,7 +97,7 @@ def extract(
         share=Share.parse(shard) if shard is not None else WHOLE,
         views=views,
     )
-    session = open_session(store, json, job.store)
+    session = open_session(store, json, job.store, log_format=log_format)
     if dry_run:
         session.say("Dry run: no image is decoded, so one that only decoding shows to be broken counts as a row.")
     outcome = extract_all(job, session, options=options)
@@ -153,6 +155,7 @@ def probe(
         str | None, typer.Option(metavar="|".join(SELECTION_METRICS), help="What selection goes by.")
     ] = None,
     store: StorePath = None,
+    log_format: LogFormat = None,
     json: Json = False,
 ) -> None:
     """Train heads on cached features, and test each once.
@@ -185,12 +188,12 @@ def probe(
     )
     missing: frozenset[tuple[str, str]] = frozenset()
     if config is None and not dataset:
-        session = open_session(store, json)
+        session = open_session(store, json, log_format=log_format)
         selection, missing = all_cached(session.open_store(), selection)
         job = select(selection, needs_probes=True)
     else:
         job = select(selection, needs_probes=True)
-        session = open_session(store, json, job.store)
+        session = open_session(store, json, job.store, log_format=log_format)
     outcome = probe_all(job, session, options=options, skipped=missing)
     session.console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
     finish(outcome.failures)
@@ -251,13 +254,27 @@ def compare(
 
 
 @app.command(epilog=epilog("nightly"))
-def nightly(config: ConfigRequired, store: StorePath = None, json: Json = False) -> None:
+def nightly(
+    config: ConfigRequired,
+    *,
+    accept_shrink: Annotated[
+        list[str],
+        typer.Option(
+            "--accept-shrink",
+            metavar="DATASET",
+            help="Accept its size for this night, though it lost images. May be repeated, or take commas.",
+        ),
+    ] = [],
+    store: StorePath = None,
+    log_format: LogFormat = None,
+    json: Json = False,
+) -> None:
     """Extract, probe, report and gate, under one lock."""
     from linprobe.commands.nightly import run_night
     from linprobe.job.plan import Selection, select
 
     job = select(Selection(config=config), needs_probes=True)
-    session = open_session(store, json, job.store)
-    night = run_night(job, session)
+    session = open_session(store, json, job.store, log_format=log_format)
+    night = run_night(job, session, accept_shrink=split_sources("--accept-shrink", accept_shrink))
     session.console.result("\n".join(night.lines), night.document)
     finish(night.failures)

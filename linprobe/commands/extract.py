@@ -24,6 +24,7 @@ from extract import (
     open_source,
     plan,
     publish,
+    require_no_lost_split,
 )
 from linprobe.commands.extract_rows import extracted_row, line_of, partial_row, planned_row
 from linprobe.executors import Crew, SplitSpec
@@ -53,6 +54,8 @@ class ExtractOptions:
         share: of each base split.
         views: how many views of each training image, instead of the configured number.
         sources: what opens a source that only this process can, by its name.
+        is_guarded: whether a dataset that shrank by more than its `max_shrink` keeps its names, and fails.
+        accepted: datasets whose size is accepted all the same, by their names in the job.
     """
 
     splits: tuple[str, ...] = ()
@@ -65,6 +68,8 @@ class ExtractOptions:
     share: Share = WHOLE
     views: int | None = None
     sources: Mapping[str, Callable[[], DatasetSource]] = field(default_factory=dict)
+    is_guarded: bool = False
+    accepted: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -151,13 +156,34 @@ class _Extracting:
         parts = self._parts(dataset, configured, shown_name)
         for part in {part.job.extractor.name: part for part in parts}.values():
             self._end_lost(part)
-        for part in parts:
-            yield self._planned(part) if self._options.is_dry_run else self._extract(part)
+        if self._options.is_dry_run:
+            yield from map(self._planned, parts)
+        elif self._options.is_guarded:
+            yield from self._extract_guarded(parts)
+        else:
+            yield from (self._publish(part, *self._compute(part)) for part in parts)
+
+    def _extract_guarded(self, parts: list[_Part]) -> Iterator[dict[str, Any]]:
+        """Extract base splits, and name none before all are known to be large enough: they belong together."""
+        computed: list[tuple[_Part, SplitJob, Computed]] = []
+        error: BaseException | None = None
+        try:
+            computed.extend((part, *self._compute(part)) for part in parts)
+        except foreseen() as found:
+            # What is whole is published all the same, if nothing has shrunk.
+            error = found
+        for _, job, done in computed:
+            if done.survey is not None:
+                job.require_size(done.survey)
+        yield from (self._publish(part, job, done) for part, job, done in computed)
+        if error is not None:
+            raise error
 
     def _parts(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> list[_Part]:
         extractor = open_configured(configured, self._session.environment)
         source = self._source(dataset.source)
         budget = _budget(self._options.max_bad, dataset)
+        max_shrink = _max_shrink(dataset) if self._options.is_guarded else None
         jobs = [
             SplitJob(
                 source=source,
@@ -168,6 +194,8 @@ class _Extracting:
                 share=self._options.share,
                 budget=budget,
                 accept_drift=self._options.accept_drift,
+                max_shrink=max_shrink,
+                accepts_shrink=dataset.name in self._options.accepted,
             )
             for split in _splits(dataset, source, self._options.splits)
         ]
@@ -219,6 +247,7 @@ class _Extracting:
         if part.job.store is None:
             return
         lost = find_lost_splits(part.job, asked=self._options.splits)
+        require_no_lost_split(part.job, lost)
         if not self._options.is_dry_run:
             end_lost_splits(lost, part.job, created=self._session.environment.now())
         for entry in lost:
@@ -233,7 +262,8 @@ class _Extracting:
             )
         return planned_row(part.dataset.name, part.job, found)
 
-    def _extract(self, part: _Part) -> dict[str, Any]:
+    def _compute(self, part: _Part) -> tuple[SplitJob, Computed]:
+        """Bring the rows of a part into the pool; return the job by which they are published, and what was computed."""
         job, environment = part.job, self._session.environment
         whose = [] if job.share.is_whole else [str(job.share)]
         lock = digest([job.source.name, job.split, job.extractor.pool_key().digest, *whose])[:32]
@@ -250,11 +280,17 @@ class _Extracting:
                 job = replace(job, source=self._open_source(part.dataset.source))
             engine, device = self._where(part)
             open_engine = self._engines.opener(part.configured, job.extractor, engine=engine, device=device)
-            computed = compute(job, open_engine, on_progress=update, by_workers=by_workers)
-            context = RunContext(created=environment.now(), host=environment.host, versions=installed_versions())
-            published = publish(job, computed, context)
+            return job, compute(job, open_engine, on_progress=update, by_workers=by_workers)
+
+    def _publish(self, part: _Part, job: SplitJob, computed: Computed) -> dict[str, Any]:
+        environment = self._session.environment
+        context = RunContext(created=environment.now(), host=environment.host, versions=installed_versions())
+        published = publish(job, computed, context)
         if published is None:
             return partial_row(part.dataset.name, job, computed)
+        if published.size.is_shrink:
+            accepted = "accepted" if job.accepts_shrink else "NOT what was accepted; is something not mounted?"
+            self._session.say(f"{part.title}: SHRANK: {published.size.text()}; {accepted}")
         return extracted_row(part.dataset.name, job, published)
 
     def _by_workers(self, part: _Part, update: Callable[[Progress], None]) -> Computed:
@@ -294,6 +330,13 @@ def _budget(flag: str | None, dataset: DatasetConfig) -> Budget:
         raise ConfigError(
             f"{'--max-bad' if flag is not None else f'datasets.{dataset.name}.max_bad'}: {error}"
         ) from error
+
+
+def _max_shrink(dataset: DatasetConfig) -> Budget:
+    try:
+        return Budget.parse(str(dataset.max_shrink))
+    except ValueError as error:
+        raise ConfigError(f"datasets.{dataset.name}.max_shrink: {error}") from error
 
 
 def _splits(dataset: DatasetConfig, source: DatasetSource, asked: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from extract import Computed, Extraction, Plan, SplitJob, TimeSpent
+from extract import Computed, Extraction, Plan, SizeChange, SplitJob, TimeSpent
 
 __all__ = ["extracted_row", "line_of", "partial_row", "planned_row"]
 
@@ -27,6 +27,17 @@ def extracted_row(dataset: str, job: SplitJob, extraction: Extraction) -> dict[s
         "images_per_second": _speed(extraction.forward_passes, extraction.seconds),
         "engine": extraction.engine,
         "time": _seconds(extraction.time),
+        **_sizes(extraction.size),
+    }
+
+
+def _sizes(size: SizeChange) -> dict[str, Any]:
+    return {
+        "images": size.now.images,
+        "images_before": size.before.images if size.before else None,
+        "classes": len(size.now.classes),
+        "classes_before": len(size.before.classes) if size.before else None,
+        "lost_classes": list(size.lost_classes),
     }
 
 
@@ -93,6 +104,7 @@ def line_of(row: dict[str, Any], dataset: str) -> str:
     counts = f"{row['rows']:,} rows"
     for field_name in ("quarantined", "ignored"):
         counts += f", {row[field_name]:,} {field_name}" if row[field_name] else ""
+    counts += _changes(row)
     if row["status"] == "cached":
         return f"{name}: cached, {counts}, no forward pass"
     work = f"{row['forward_passes']:,} forward passes, {row['reused']:,} reused"
@@ -104,3 +116,13 @@ def line_of(row: dict[str, Any], dataset: str) -> str:
     if row["status"] == "partial":
         return f"{name}: shard {row['shard']} is done: {done}; whoever computes the last row publishes the set"
     return f"{name}: {done}"
+
+
+def _changes(row: dict[str, Any]) -> str:
+    """Return what differs from the size last accepted; nothing where nothing does, or there was none."""
+    changes = [
+        f"{row[f'{what}_before']:,} {what} before, {row[what]:,} now"
+        for what in ("images", "classes")
+        if row.get(f"{what}_before") not in (None, row.get(what))
+    ]
+    return f" ({'; '.join(changes)})" if changes else ""

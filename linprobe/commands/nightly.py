@@ -1,17 +1,20 @@
 """`linprobe nightly`: extract, probe, report and gate, under one lock."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from linprobe.commands.extract import extract_all
+from linprobe.commands.extract import ExtractOptions, extract_all
 from linprobe.commands.gate import check_gate, pin_baselines
 from linprobe.commands.probe import probe_all
 from linprobe.commands.report import summarise, write_report
-from linprobe.job.config import JobConfig
-from linprobe.job.errors import sentence
-from linprobe.job.failures import Failure, foreseen
+from linprobe.job.config import JobConfig, nearest
+from linprobe.job.errors import ConfigError, sentence
+from linprobe.job.failures import Failure, foreseen, worst_of
+from linprobe.job.journal import journalled
 from linprobe.job.session import Session
 from reports.errors import NothingToReport
+from store.names import find_dataset
 
 __all__ = ["Night", "run_night"]
 
@@ -31,23 +34,33 @@ class Night:
     failures: list[Failure]
 
 
-def run_night(job: JobConfig, session: Session) -> Night:
+def run_night(job: JobConfig, session: Session, *, accept_shrink: Sequence[str] = ()) -> Night:
     """Do a whole night's work; what fails does not stop the rest.
+
+    A dataset that shrank by more than its `max_shrink`, or lost a class or a base split, keeps its names and answers.
 
     Args:
         job: the configuration.
         session: where the job runs, where its store is or will be, and who is told.
+        accept_shrink: datasets of the job whose size is accepted this night, whatever it was.
 
     Raises:
         StoreBusy: another night runs on this store.
         RunNotFound: a baseline of the gate is not in the store; nothing has been done then.
+        ConfigError: a dataset whose size is to be accepted is none of the job's.
     """
     environment, console = session.environment, session.console
+    accepted = _accepted(job, accept_shrink)
     store = session.create_store()
-    with store.lock("nightly", wait=False, holder=environment.process):
+    with (
+        store.lock("nightly", wait=False, holder=environment.process),
+        journalled(job, session, store, accepted=sorted(accepted)) as entry,
+    ):
         gate = pin_baselines(job.gate, store) if job.gate else None
-        extracted = extract_all(job, session)
+        extracted = extract_all(job, session, options=ExtractOptions(is_guarded=True, accepted=accepted))
+        entry.note_extraction(extracted.rows)
         probed = probe_all(job, session, skipped=frozenset(extracted.failed_pairs))
+        entry.note_answers(probed.rows)
         failures = extracted.failures + probed.failures
         page, lines = None, []
         try:
@@ -64,10 +77,23 @@ def run_night(job: JobConfig, session: Session) -> Night:
             for failure in checked.failures:
                 console.say(f"{failure.part}: {sentence(failure.error)}")
             lines.append(checked.line(gate))
-    document = {
-        "feature_sets": extracted.rows,
-        "runs": probed.rows,
-        "report": str(page.absolute()) if page else None,
-        "errors": [failure.row() for failure in failures],
-    }
+            entry.document["gate"] = checked.line(gate)
+        errors = [failure.row() for failure in failures]
+        report = str(page.absolute()) if page else None
+        entry.document |= {"errors": errors, "report": report}
+        entry.exit_code = worst_of(failures)
+    document = {"feature_sets": extracted.rows, "runs": probed.rows, "report": report, "errors": errors}
     return Night(document, lines, failures)
+
+
+def _accepted(job: JobConfig, asked: Sequence[str]) -> frozenset[str]:
+    """Return the names in the job of datasets that are asked for by name, source or any end that means no other."""
+    found = set()
+    for text in asked:
+        names = {one.stored_name: one.name for one in job.datasets}
+        meant = [one.name for one in job.datasets if text in (one.name, one.source)]
+        meant = meant or [names[full] for full in find_dataset(text, names.keys())]
+        if len(meant) != 1:
+            raise ConfigError(f"--accept-shrink {text}: {nearest(text, [one.name for one in job.datasets])}.")
+        found.add(meant[0])
+    return frozenset(found)

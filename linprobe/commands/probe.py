@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from extract import SizeChange
 from linprobe.commands.probe_views import find_view_sets
 from linprobe.job.config import DatasetConfig, JobConfig, ProbeConfig, nearest
 from linprobe.job.errors import ConfigError
@@ -166,7 +167,22 @@ class _Asked:
 
     @cached_property
     def sets(self) -> dict[str, FeatureSet]:
-        return _sets(self.store, self.stored_name, self.extractor)
+        found = _sets(self.store, self.stored_name, self.extractor)
+        for split in found:
+            self._tell_of_shrink(split)
+        for split in self.store.unaccepted_ends(self.stored_name, self.extractor, list(found)):
+            self.session.console.say(
+                f"{self.shown_name} {self.extractor}: SHRANK: the base split {split!r} is gone; NOT what was accepted"
+            )
+        return found
+
+    def _tell_of_shrink(self, split: str) -> None:
+        now, accepted = (
+            size(self.stored_name, split, self.extractor) for size in (self.store.named_size, self.store.accepted_size)
+        )
+        if now and accepted and now.is_smaller_than(accepted):
+            title, change = f"{self.shown_name}/{split} {self.extractor}", SizeChange(accepted, now).text()
+            self.session.console.say(f"{title}: SHRANK: {change}; NOT what was accepted")
 
     @cached_property
     def stored_name(self) -> str:

@@ -4,17 +4,22 @@ import dataclasses
 import json
 from typing import Any
 
+from linprobe.job.journal import night_row
 from linprobe.job.text_table import text_table
 from store import FeatureSet, FeatureSetNotFound, FeatureStore, RunNotFound
 from store.metrics import columns_of
 from store.names import shortest_ends
 from store.settings import SETTINGS
 
-__all__ = ["list_runs", "list_sets", "show"]
+__all__ = ["list_nights", "list_runs", "list_sets", "show"]
 
 # What tells runs apart, and what they gave: the rest is in `store show` and `results()`.
 _OF_RUNS = ["run_id", *(setting.name for setting in SETTINGS.values() if setting.is_listed)]
 _OF_RUNS += ["n_train", "n_test", *columns_of("accuracy"), "converged", "created"]
+
+
+# What is shown of a night even where there is none of it.
+_OF_NIGHTS = ("night", "begun", "how", "exit_code", "seconds", "images", "forward_passes", "runs")
 
 
 def list_sets(store: FeatureStore) -> tuple[str, dict[str, Any]]:
@@ -51,6 +56,19 @@ def list_runs(store: FeatureStore) -> tuple[str, dict[str, Any]]:
         for row in rows
     ]
     return text_table(shown, _OF_RUNS), {"runs": [{name: row.get(name) for name in names} for row in rows]}
+
+
+def list_nights(store: FeatureStore) -> tuple[str, dict[str, Any]]:
+    """Return every night, the last at the end: a table of how it ended, and documents of all that the journal says."""
+    nights = store.nights()
+    if not nights:
+        return f"{store.path}: no nights yet; 'linprobe nightly' makes them.", {"nights": []}
+    shown = [{**row, "night": row["night"][:12]} for row in map(night_row, nights)]
+    for row in shown:
+        row["errors"] = row["errors"][:100]
+    columns = [name for name in shown[0] if name != "ended" and (name in _OF_NIGHTS or any(row[name] for row in shown))]
+    text = text_table([{name: "" if row[name] is None else row[name] for name in columns} for row in shown], columns)
+    return text, {"nights": nights}
 
 
 def show(store: FeatureStore, key: str) -> tuple[str, dict[str, Any]]:

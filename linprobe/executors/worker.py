@@ -14,6 +14,7 @@ from extract import Computed, Progress
 from linprobe.executors.places import Place
 from linprobe.executors.spec import SplitSpec, Workshop
 from linprobe.job.environment import Environment
+from linprobe.job.streams import standard_streams
 
 __all__ = ["compute", "start"]
 
@@ -34,7 +35,9 @@ def start(place: Place, lifeline: Connection, reports: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not get into the document that the parent prints.
     os.dup2(_STDERR, _STDOUT)
-    sys.stdout = sys.stderr
+    # A log that is full or closed costs the parent's job nothing, nor this one.
+    _, err = standard_streams()
+    sys.stdout = sys.stderr = err
     place.occupy()
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     environment = Environment(os.environ)

@@ -67,6 +67,7 @@ class DatasetConfig(_Table):
     test: _Name | None = None
     metric: _Metric = "accuracy"
     max_bad: Annotated[int, Field(strict=True)] | str = 0
+    max_shrink: Annotated[int, Field(strict=True)] | str = "10%"
 
     @property
     def stored_name(self) -> str:

@@ -5,9 +5,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from linprobe.job.pace import Pace
+from linprobe.job.streams import LogLines, Telling, telling, visible
 
 if TYPE_CHECKING:
     from extract import Progress
@@ -39,34 +40,60 @@ class Console:
     ) -> None:
         self.is_json = is_json
         self._clock = clock
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        self._out = telling(out or sys.stdout)
+        self._err = telling(err or sys.stderr)
+        self._out.must_arrive = is_json
 
     def say(self, text: str) -> None:
-        """Write a line for people, to stderr."""
+        """Write a line for people, to stderr; further lines of it are indented, so that none passes for one of ours."""
         self.status("")
-        print(text, file=self._err, flush=True)
+        first, *others = visible(text).split("\n")
+        lines = [first, *(line if line.startswith(" ") else f"  {line}" for line in others)]
+        self._tell("\n".join(lines))
+
+    def _tell(self, text: str) -> None:
+        if isinstance(self._err, LogLines):
+            self._err.event("message", text)
+        else:
+            print(text, file=self._err, flush=True)
+
+    def event(self, event: str, text: str, **fields: Any) -> None:
+        """Tell a log that something begins or ends; without a log there is nobody to tell.
+
+        Args:
+            event: what, such as `begin`.
+            text: the same for people.
+            fields: plain data for the JSON form.
+        """
+        if isinstance(self._err, LogLines):
+            self._err.event(event, visible(text), fields)
 
     def status(self, text: str) -> None:
         """Show what goes on right now, on a terminal only; the next line takes its place."""
         if self._err.isatty():
-            print(f"\r\x1b[2K{text}\r", end="", file=self._err, flush=True)
+            print(f"\r\x1b[2K{visible(text)}\r", end="", file=self._err, flush=True)
 
     def result(self, text: str, document: dict[str, Any]) -> None:
         """Write the command's result to stdout: the document with --json, else the text."""
         if self.is_json:
-            print(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False), file=self._out, flush=True)
+            # An ASCII stream gets the same document: JSON has escapes of its own.
+            is_ascii = not _is_unicode(self._out.encoding)
+            print(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=is_ascii), file=self._out, flush=True)
         elif text:
-            print(text, file=self._out, flush=True)
+            print(visible(text), file=self._out, flush=True)
 
     @contextmanager
     def progress(self, title: str) -> "Iterator[Callable[[Progress], None]]":
         """Show how far an extraction is, how fast and how long still: a bar on a terminal, a line a minute in a log."""
         if self._err.isatty():
-            with _bar(title, self._err, self._clock) as update:
+            with _bar(visible(title), self._err, self._clock) as update:
                 yield update
         else:
             yield _Log(title, self.say, self._clock)
+
+
+def _is_unicode(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-").startswith("utf")
 
 
 class _Log:
@@ -94,7 +121,7 @@ def _counts(progress: "Progress") -> str:
 
 
 @contextmanager
-def _bar(title: str, stream: TextIO, clock: Callable[[], float]) -> "Iterator[Callable[[Progress], None]]":
+def _bar(title: str, stream: Telling, clock: Callable[[], float]) -> "Iterator[Callable[[Progress], None]]":
     # Rich is slow to import, and a job without a terminal never needs it.
     import rich.console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -102,7 +129,7 @@ def _bar(title: str, stream: TextIO, clock: Callable[[], float]) -> "Iterator[Ca
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"))
     pace = Pace()
-    with Bar(*columns, console=rich.console.Console(file=stream), transient=True) as bar:
+    with Bar(*columns, console=rich.console.Console(file=cast(TextIO, stream)), transient=True) as bar:
         task = bar.add_task(title, total=None, detail="")
 
         def update(progress: "Progress") -> None:

@@ -5,6 +5,7 @@ are known to mean nothing are dropped; every other line is passed on.
 """
 
 import importlib.util
+import io
 import os
 import re
 import sys
@@ -62,16 +63,42 @@ class _QuietLoader(Loader):
 
 @contextmanager
 def _filtered_stderr() -> Iterator[None]:
-    sys.stderr.flush()
+    stderr = sys.stderr
+    stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
+        # What Python prints meanwhile is passed on too, once: a log would put its time before it here and there.
+        forward = _Forward()
+        sys.stderr = forward
         try:
             yield
         finally:
+            sys.stderr = stderr
+            forward.is_captured = False
             os.dup2(kept, 2)
             os.close(kept)
             captured.seek(0)
             for line in captured.read().decode("utf-8", "replace").splitlines():
                 if not _MEANINGLESS.search(line):
                     print(line, file=sys.stderr)
+
+
+class _Forward(io.TextIOBase):
+    """Writes to file descriptor 2 while that is captured, and to stderr afterwards: loggers made meanwhile keep it."""
+
+    is_captured = True
+
+    def write(self, text: str) -> int:
+        if self.is_captured:
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+        else:
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.is_captured:
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Do nothing: see `linprobe.job.streams.Telling.close`."""

@@ -29,4 +29,5 @@ def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    # A name with a line break in it must not look like two rows.
+    return f"{value:.4f}" if isinstance(value, float) else str(value).replace("\n", "\\n")

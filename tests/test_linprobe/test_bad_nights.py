@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 
 import numpy as np
@@ -117,3 +118,163 @@ def test_a_disk_that_fails_is_not_taken_for_one_that_may_only_be_read(run, datas
     code, _, err = run("probe", "--dataset", f"folder:{dataset}", "--extractor", "pixels", "--head", "ridge")
     assert code == 74
     assert "linprobe-store/answers: input/output error" in err
+
+
+@pytest.fixture
+def job(tmp_path, dataset):
+    """A job on three classes; gives its path."""
+    path = tmp_path / "job.toml"
+    path.write_text(
+        f"""
+        [[datasets]]
+        name = "images"
+        source = "folder:{dataset}"
+        [[extractors]]
+        name = "pixels"
+        [[probes]]
+        head = "ridge"
+        """
+    )
+    return path
+
+
+def leave_nothing(folder):
+    """The mount is empty."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def unmount(folder):
+    shutil.rmtree(folder)
+
+
+SAYS = {
+    lose_a_split: "the base split 'test' is gone (there is 'train' now)",
+    lose_a_class: "30 images before, 20 now; 3 classes before, 2 now: 'middling' is gone (33% fewer, 10% allowed)",
+    lose_most: "30 images before, 6 now (80% fewer, 10% allowed)",
+    leave_nothing: "class folders expected",
+    unmount: "no such folder",
+}
+
+
+@pytest.mark.parametrize("harm", SAYS, ids=lambda harm: harm.__name__)
+def test_a_night_keeps_the_old_answer_where_data_shrank(run, dataset, job, tmp_path, harm):
+    code, good, err = run("nightly", job, "--json")
+    assert code == 0, err
+    (first,) = good["runs"]
+    before = told(run)
+    shutil.copytree(dataset, tmp_path / "kept")
+    harm(dataset)
+    code, bad, err = run("nightly", job, "--json")
+    assert code == (69 if harm is unmount else 65)
+    assert bad["runs"] == []
+    assert SAYS[harm] in bad["errors"][0]["error"]
+    assert SAYS[harm] in err
+    assert told(run) == before
+    shutil.rmtree(dataset, ignore_errors=True)
+    shutil.move(tmp_path / "kept", dataset)
+    code, again, err = run("nightly", job, "--json")
+    assert code == 0, err
+    assert [(row["run_id"], row["status"]) for row in again["runs"]] == [(first["run_id"], "cached")]
+    assert told(run) == before
+    # The journal says so, and names what was found.
+    code, out, _ = run("store", "nights", "--json")
+    nights = out["nights"]
+    assert [(night["how"], night["exit_code"]) for night in nights] == [
+        ("done", 0), ("failed", 69 if harm is unmount else 65), ("done", 0),
+    ]  # fmt: skip
+    assert SAYS[harm] in nights[1]["errors"][0]["error"]
+    assert [row["images"] for row in nights[2]["found"]] == [30, 18]
+    assert [(row["run_id"], row["status"]) for row in nights[2]["answered"]] == [(first["run_id"], "cached")]
+
+
+def test_a_few_per_cent_a_night_do_not_slip_through(run, dataset, job):
+    assert run("nightly", job)[0] == 0
+    codes = []
+    # Of 30 and 18 images one of each a night.
+    for number in range(4):
+        for split in ("train", "test"):
+            (dataset / split / "dark" / f"{number:02d}.png").unlink()
+        codes.append(run("nightly", job)[0])
+    assert codes == [0, 65, 65, 65]
+    # The third of 30 is a tenth; but by then test has lost more than a tenth of 18.
+    store = FeatureStore("linprobe-store")
+    assert store.accepted_size("images", "train", "pixels").images == 30
+
+
+@pytest.mark.parametrize("harm", [lose_a_split, lose_a_class, lose_most])
+def test_a_shrink_that_is_meant_is_accepted_for_one_night(run, dataset, job, harm):
+    assert run("nightly", job)[0] == 0
+    harm(dataset)
+    assert run("nightly", job)[0] == 65
+    code, document, err = run("nightly", job, "--accept-shrink", "images", "--json")
+    assert code == 0, err
+    (row,) = document["runs"]
+    assert told(run)[0] == [row["run_id"]]
+    # From now on that is its size.
+    assert run("nightly", job)[0] == 0
+    nights = FeatureStore("linprobe-store").nights()
+    assert [night["accepted_shrink"] for night in nights] == [[], [], ["images"], []]
+
+
+def test_who_is_accepted_is_a_dataset_of_the_job(run, job):
+    code, _, err = run("nightly", job, "--accept-shrink", "imagse")
+    assert code == 2
+    assert "--accept-shrink imagse: did you mean 'images'?" in err
+    assert not FeatureStore.create("linprobe-store").nights()
+
+
+def test_commands_by_hand_tell_of_a_shrink_and_go_on_and_the_next_night_does_not(run, dataset, job):
+    assert run("nightly", job)[0] == 0
+    lose_a_class(dataset)
+    code, document, err = run("extract", job, "--json")
+    assert code == 0
+    assert "images/train pixels: SHRANK: 30 images before, 20 now; 3 classes before, 2 now: 'middling' is gone" in err
+    row = document["feature_sets"][0]
+    assert (row["images"], row["images_before"], row["classes"], row["classes_before"]) == (20, 30, 2, 3)
+    assert row["lost_classes"] == ["middling"]
+    code, _, err = run("probe", job)
+    assert code == 0
+    assert "images/test pixels: SHRANK: 18 images before, 12 now" in err
+    code, _, err = run("nightly", job)
+    assert code == 65
+    assert "30 images before, 20 now" in err
+
+
+def test_a_split_that_ended_by_hand_is_missed_by_the_next_night(run, dataset, job):
+    assert run("nightly", job)[0] == 0
+    lose_a_split(dataset)
+    assert run("extract", job)[0] == 0
+    code, _, err = run("probe", job)
+    assert code == 0
+    assert "images pixels: SHRANK: the base split 'test' is gone; NOT what was accepted" in err
+    code, _, err = run("nightly", job)
+    assert code == 65
+    assert "the base split 'test' is gone" in err
+    assert run("nightly", job, "--accept-shrink", f"folder:{dataset}")[0] == 0
+    assert run("nightly", job)[0] == 0
+
+
+def test_a_new_extractor_is_held_against_the_size_that_others_saw(run, dataset, job):
+    assert run("nightly", job)[0] == 0
+    lose_most(dataset)
+    code, _, err = run(
+        "extract", "--dataset", f"folder:{dataset}", "--name", "images", "--extractor", "random:mobilenet_v2"
+    )
+    assert code == 0
+    assert "images/train random:mobilenet_v2: SHRANK: 30 images before, 6 now" in err
+
+
+def test_a_listing_that_fails_is_no_empty_class(run, dataset, job, monkeypatch):
+    assert run("nightly", job)[0] == 0
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("dark"):
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    code, _, err = run("nightly", job)
+    assert code == 74
+    assert "stale file handle" in err
