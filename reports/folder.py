@@ -36,11 +36,13 @@ def require_report(out: Path) -> None:
         NotAReport: if anything stands there but an empty folder or a report of ours, without a
             single file that we did not write.
     """
-    if not out.exists():
+    if not os.path.lexists(out):
         return
     if not out.is_dir():
-        raise NotAReport(f"{out}: a folder for the report expected, a file found; choose another --out.")
-    files = [path for path in out.rglob("*") if not path.is_dir() and path.name not in _LITTER]
+        kind = "a link to nowhere" if out.is_symlink() else "a file"
+        raise NotAReport(f"{out}: a folder for the report expected, {kind} found; choose another --out.")
+    # A link is a file here, wherever it leads: what is behind it is not ours, and would not be seen.
+    files = [path for path in out.rglob("*") if (path.is_symlink() or not path.is_dir()) and path.name not in _LITTER]
     found = {path.relative_to(out).as_posix() for path in files}
     if not found:
         return
@@ -109,7 +111,7 @@ def replace_report(out: Path, made_of: Callable[[], str] = lambda: "") -> Iterat
     try:
         _remove_stale(out, temp)
         yield temp
-        files = sorted(path.relative_to(temp).as_posix() for path in temp.rglob("*") if not path.is_dir())
+        files = sorted(path.relative_to(temp).as_posix() for path in temp.rglob("*") if path.is_file())
         digests = {name: _sha256(temp / name) for name in files}
         marker = {"format": _FORMAT, "files": files, "made_of": made_of(), "sha256": digests}
         (temp / MARKER).write_text(json.dumps(marker, indent=1) + "\n", "utf-8")

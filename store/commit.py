@@ -10,7 +10,9 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "publish_folder",
     "publish_new_file",
     "replace_disposable",
+    "shared_mode",
     "sync_folder",
 ]
 
@@ -43,6 +46,24 @@ Data = bytes | Sequence[bytes | memoryview]
 
 # Folders whose names this process has seen made durable.
 _durable: set[Path] = set()
+
+
+def shared_mode(folder: Path) -> int | None:
+    """Return the mode that files in a folder shall have, None where the umask decides.
+
+    A folder that its group may write to is shared: what is made in it, by whatever umask, its group may write to.
+    """
+    mode = folder.stat().st_mode
+    return stat.S_IMODE(mode) & 0o666 if mode & stat.S_IWGRP else None
+
+
+def _share_folder(folder: Path) -> None:
+    """Give a new folder the rights of the one that it lies in, if that is shared."""
+    mode = stat.S_IMODE(folder.parent.stat().st_mode)
+    if mode & stat.S_IWGRP and not mode & stat.S_ISVTX:
+        # Somebody else may have made it at this very moment.
+        with suppress(PermissionError):
+            folder.chmod(mode)
 
 
 def is_leftover(name: str) -> bool:
@@ -73,6 +94,7 @@ def make_folder(path: Path) -> None:
         folder = folder.parent
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
+        _share_folder(new)
         sync_folder(new.parent)
         _durable.add(new)
     _settle(folder)
@@ -194,6 +216,7 @@ def publish_folder(path: Path, files: Mapping[str, bytes], is_sound: Callable[[P
     _require_space(path.parent, sum(map(len, files.values())))
     temp = _temp_beside(path)
     temp.mkdir()
+    _share_folder(temp)
     try:
         for name, data in files.items():
             _write_synced(temp / name, data)
@@ -237,7 +260,7 @@ def replace_disposable(path: Path, data: bytes) -> None:
 
     Nothing is synced: whoever reads it checks a digest, and takes a torn or lost one for none.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_unsynced(path.parent)
     temp = _temp_beside(path)
     try:
         _write_new(temp, data, is_synced=False)
@@ -245,6 +268,16 @@ def replace_disposable(path: Path, data: bytes) -> None:
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
+
+
+def _make_unsynced(folder: Path) -> None:
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _share_folder(new)
 
 
 def sync_folder(path: Path) -> None:
@@ -278,6 +311,9 @@ def _write_synced(path: Path, data: Data) -> None:
 def _write_new(path: Path, data: Data, is_synced: bool) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     try:
+        mode = shared_mode(path.parent)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
         for piece in _pieces(data):
             rest = memoryview(piece)
             while rest:

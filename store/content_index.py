@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from store.disposable import read_disposable, write_disposable
+from store.disposable import parse_disposable, write_disposable
 from store.writer_drift import WriterDrift
 
 __all__ = ["CONTENT_BYTES", "ContentIndex", "KeptShards", "KnownShard", "RowAddress", "Stamp", "stamp_of"]
@@ -125,9 +125,10 @@ class KeptShards:
     @classmethod
     def read(cls, path: Path) -> "KeptShards":
         """Read the file; missing, damaged or of another layout, it says nothing."""
-        rest = read_disposable(path, _LAYOUT)
-        if rest is None:
-            return cls({})
+        return parse_disposable(path, _LAYOUT, cls._parsed) or cls({})
+
+    @classmethod
+    def _parsed(cls, rest: bytes) -> "KeptShards":
         head, _, contents = rest.partition(b"\n")
         document = json.loads(head)
         shards, at = {}, 0

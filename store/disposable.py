@@ -7,11 +7,16 @@ once more, and nothing becomes wrong.
 
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from store.commit import replace_disposable
+from store.regular_files import read_regular
 
-__all__ = ["read_disposable", "write_disposable"]
+__all__ = ["parse_disposable", "read_disposable", "write_disposable"]
+
+_Parsed = TypeVar("_Parsed")
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +29,7 @@ def read_disposable(path: Path, layout: bytes) -> bytes | None:
         layout: name and version of what it holds; a file of another one is not believed.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -35,6 +40,25 @@ def read_disposable(path: Path, layout: bytes) -> bytes | None:
         _logger.info("%s: damaged or of another version, its work is done anew", path)
         return None
     return body
+
+
+def parse_disposable(path: Path, layout: bytes, parse: Callable[[bytes], _Parsed]) -> _Parsed | None:
+    """Return what a file keeps, parsed; None where it is not there, cannot be believed, or is malformed all the same.
+
+    Args:
+        path: the file.
+        layout: see `read_disposable`.
+        parse: makes of the bytes what they stand for.
+    """
+    body = read_disposable(path, layout)
+    if body is None:
+        return None
+    try:
+        return parse(body)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        # Whoever can write the file can make its digest too.
+        _logger.info("%s: malformed, its work is done anew (%r)", path, error)
+        return None
 
 
 def write_disposable(path: Path, layout: bytes, body: bytes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import REPAIR, DamagedStore, MissingFile
+from store.regular_files import read_regular
 
 __all__ = ["canonical_json", "digest", "read_sealed", "seal", "unseal"]
 
@@ -88,7 +89,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         DamagedStore: it is missing too.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, follows_links=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFile(f"{path}: a sealed document expected, no file found; {REPAIR}.") from error
     return unseal(data, path)

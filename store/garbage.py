@@ -32,10 +32,12 @@ class GarbageRule:
     Attributes:
         grace_hours: how old temps, damaged leftovers, unreferenced shards and empty pools must be.
         keep_old_days: how long ago a set must have lost its last name, and have been made.
+        follows_links: whether a folder of the store that is a link to another place is collected there.
     """
 
     grace_hours: float = 24.0
     keep_old_days: float = 30.0
+    follows_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,28 @@ def collect_garbage(
     """
     collector = _Collector(root, now, rule, is_dry_run=is_dry_run)
     collector.leftovers()
-    gone = collector.sets()
-    collector.shards(gone)
-    collector.pools(gone)
+    links = [] if rule.follows_links else _folder_links(root)
+    if links:
+        collector.found.hindrances += [
+            f"{link}: a link to {os.path.realpath(link)}, which may be others' too; nothing is removed through it. "
+            "If it is this store's alone, say --follow-links."
+            for link in links
+        ]
+    else:
+        gone = collector.sets()
+        collector.shards(gone)
+        collector.pools(gone)
     found = collector.found
     found.hindrances = list(dict.fromkeys(found.hindrances))
     return found
+
+
+def _folder_links(root: Path) -> list[Path]:
+    """Return the folders of a store from which something might be removed and which are links."""
+    pools = [root / "pools" / name for name in list_folder(root / "pools")]
+    folders = [root / kind for kind in ("aliases", "answers", "nights", "pools", "runs", "sets")]
+    folders += [folder for pool in pools for folder in (pool, pool / "shards")]
+    return [folder for folder in folders if folder.is_symlink()]
 
 
 class _Collector:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from store.disposable import read_disposable, write_disposable
+from store.disposable import parse_disposable, write_disposable
 from store.errors import DamagedStore
-from store.results import RunFolder, run_row
+from store.results import RunFolder, RunRecord, run_row
 
 __all__ = ["run_documents", "run_rows"]
 
@@ -80,8 +80,14 @@ def _stamp(folder: Path) -> _Stamp:
 
 
 def _read(path: Path) -> dict[str, tuple[_Stamp, _Document]]:
-    lines = read_disposable(path, _LAYOUT) or b""
-    return {run_id: (stamp, document) for run_id, stamp, document in map(json.loads, lines.splitlines())}
+    return parse_disposable(path, _LAYOUT, _parsed) or {}
+
+
+def _parsed(lines: bytes) -> dict[str, tuple[_Stamp, _Document]]:
+    found = {run_id: (stamp, document) for run_id, stamp, document in map(json.loads, lines.splitlines())}
+    for run_id, (_, document) in found.items():
+        RunRecord.of_document(run_id, document)
+    return found
 
 
 def _write(path: Path, known: dict[str, tuple[_Stamp, _Document]]) -> None:

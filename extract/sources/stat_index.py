@@ -14,7 +14,7 @@ from typing import Any
 
 from extract.decoding import DECODING_RULES, Header
 from extract.sources.example import Known
-from store.disposable import read_disposable, write_disposable
+from store.disposable import parse_disposable, write_disposable
 from store.locks import hold_lock
 
 __all__ = ["StatIndex"]
@@ -86,9 +86,10 @@ def _columns(entries: Mapping[str, _Entry]) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, _Entry]:
-    data = read_disposable(path, _LAYOUT)
-    if data is None:
-        return {}
+    return parse_disposable(path, _LAYOUT, _parsed) or {}
+
+
+def _parsed(data: bytes) -> dict[str, _Entry]:
     columns = json.loads(data)
     if columns["rules"] != DECODING_RULES:
         # What a header or a reason is may have changed with the rules.

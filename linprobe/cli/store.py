@@ -75,6 +75,9 @@ def store_gc(
     keep_old: Annotated[
         float, typer.Option("--keep-old", metavar="DAYS", min=0, help="How long a set must have had no name.")
     ] = 30,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Remove also in folders of the store that are links to others.")
+    ] = False,
     store: StorePath = None,
     json: Json = False,
 ) -> None:
@@ -84,7 +87,7 @@ def store_gc(
     from store import GarbageRule
 
     session = open_session(store, json)
-    text, document = collect(GarbageRule(grace, keep_old), session, is_dry_run=dry_run)
+    text, document = collect(GarbageRule(grace, keep_old, follow_links), session, is_dry_run=dry_run)
     session.console.result(text, document)
     if document["hindrances"]:
         raise typer.Exit(int(ExitCode.IO))

@@ -20,8 +20,8 @@ from linprobe.models.runs import TrainedHead, open_trained_head
 from probe.evidence import class_maps, is_linear
 from probe.scaling import softmax
 from reports.explanation_page import ExplainedImage, explanation_page
+from reports.folder import replace_report
 from reports.heat_maps import ClassMap, draw_channels, draw_class_maps
-from store.commit import publish_file
 
 __all__ = ["ExplainOptions", "Explained", "Explanations", "explain_examples", "explain_images", "layer_names"]
 
@@ -78,13 +78,15 @@ def explain_images(
         run: see `linprobe.models.runs.find_run`.
         images: files, folders and patterns.
         session: whose store holds the run, where models are kept, and who is told.
-        out: the folder that gets the drawings and a page that lists them.
+        out: the folder that gets the drawings and a page that lists them: missing, empty, or made by us, and then
+            replaced.
         options: what is drawn.
 
     Raises:
         ConfigError: the head is not linear.
         ModelMismatch: the network does not end in global average pooling.
         UnknownName: there is no such layer.
+        NotAReport: `out` holds what neither a report nor explanations of ours wrote.
     """
     head = open_trained_head(session.open_store(), run, session.environment)
     session.say(head.title)
@@ -92,6 +94,22 @@ def explain_images(
     explainer = _explainer(head, options)
     outcome = Explanations(head.run.run_id, out.absolute() / "index.html")
     paths = find_images(images, outcome.failures)
+    # Asked before minutes are spent, and once more when the folder takes its place.
+    with replace_report(out) as folder:
+        _explain_into(folder, paths, explainer, head=head, outcome=outcome, session=session)
+    return outcome
+
+
+def _explain_into(
+    folder: Path,
+    paths: Sequence[Path],
+    explainer: "_Explainer",
+    *,
+    head: TrainedHead,
+    outcome: Explanations,
+    session: Session,
+) -> None:
+    """Draw what there is to draw into an empty folder, and a page that lists it."""
     pages: dict[str, ExplainedImage] = {}
     rows: dict[str, dict[str, Any]] = {}
     for example, value in compute_images(
@@ -102,7 +120,7 @@ def explain_images(
         explained = explainer.explain(example, value)
         drawings = {f"{stem}{ending}.png": text for ending, (_, text) in explained.drawings.items()}
         for ending, (data, _) in explained.drawings.items():
-            publish_file(out / f"{stem}{ending}.png", data)
+            (folder / f"{stem}{ending}.png").write_bytes(data)
         pages[name] = ExplainedImage(name, drawings)
         rows[name] = {"image": name, "files": list(drawings), **explained.row}
     order = [str(path) for path in paths if str(path) in rows]
@@ -113,8 +131,7 @@ def explain_images(
     page = explanation_page(
         title, explainer.how_to_read, [pages[name] for name in order], created=session.environment.now()
     )
-    publish_file(outcome.page, page.encode())
-    return outcome
+    (folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def explain_examples(head: TrainedHead, examples: Iterable[Example], options: ExplainOptions) -> "list[Explained]":

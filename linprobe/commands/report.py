@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from linprobe.job.environment import Environment
 from reports.folder import is_current
 from store import FeatureStore, ProbeResult
-from store.disposable import read_disposable, write_disposable
+from store.disposable import parse_disposable, write_disposable
 from store.documents import digest
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def summarise(store: FeatureStore, rows: Sequence[Mapping[str, Any]]) -> list[st
     digests = store.run_digests([run_id for run_id, _, _ in asked])
     key = digest([_code_digest(), asked, digests])
     path = store.path / "cache" / "summary.json"
-    kept = json.loads(read_disposable(path, _SUMMARY) or b"{}")
-    if kept.get("key") == key:
-        return list(kept["lines"])
+    kept = parse_disposable(path, _SUMMARY, _kept_summary)
+    if kept is not None and kept[0] == key:
+        return kept[1]
     from reports import summary_lines
 
     runs = [
@@ -91,6 +91,11 @@ def summarise(store: FeatureStore, rows: Sequence[Mapping[str, Any]]) -> list[st
     lines = summary_lines(runs, judge(runs, answers), answers=answers)
     write_disposable(path, _SUMMARY, json.dumps({"key": key, "lines": lines}).encode())
     return lines
+
+
+def _kept_summary(data: bytes) -> tuple[str, list[str]]:
+    document = json.loads(data)
+    return str(document["key"]), [str(line) for line in document["lines"]]
 
 
 def _runs_and_answers(store: FeatureStore) -> tuple[list[ProbeResult], list[str]]:

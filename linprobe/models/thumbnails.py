@@ -12,7 +12,7 @@ from extract.decoding import DecodeFailure, decode_carefully
 from extract.sources.memory import MEMORY_SCHEME
 from linprobe.job.environment import Environment
 from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore, ProbeResult
-from store.commit import publish_file
+from store.disposable import read_disposable, write_disposable
 
 __all__ = ["StoreImages", "thumbnail"]
 
@@ -66,12 +66,7 @@ class StoreImages:
         return Path(rest).exists() if rest.startswith("/") else True
 
     def _cached(self, content: str) -> bytes | None:
-        try:
-            data = (self._folder / f"{content}.png").read_bytes()
-            Image.open(io.BytesIO(data)).verify()
-        except (OSError, SyntaxError, ValueError):
-            return None
-        return data
+        return read_disposable(self._folder / content, _layout(content))
 
     def _from_source(self, split: str, key: str, wanted: Mapping[str, str]) -> dict[str, bytes]:
         found = {}
@@ -81,11 +76,17 @@ class StoreImages:
             for example in open_source(source, self._environment.tfds_data_dir).pick(split, wanted):
                 if example.content_sha256().hex() == wanted[example.example_id]:
                     data = thumbnail(example)
-                    publish_file(self._folder / f"{wanted[example.example_id]}.png", data)
+                    content = wanted[example.example_id]
+                    write_disposable(self._folder / content, _layout(content), data)
                     found[example.example_id] = data
         except (ExtractError, FeatureSetNotFound, DecodeFailure, OSError):
             return found
         return found
+
+
+def _layout(content: str) -> bytes:
+    # The image's hash is part of what the digest covers: a thumbnail is never shown as another image's.
+    return f"linprobe thumbnail 1 {content}".encode()
 
 
 def thumbnail(example: Example) -> bytes:
