@@ -23,7 +23,7 @@ from linprobe.cli.options import (
     split_commas,
     split_sources,
 )
-from linprobe.job.limits import MOST_WORKERS
+from linprobe.job.limits import MOST_SEEDS, MOST_WORKERS
 from probe.heads.registry import describe_heads
 from store.extractor_names import MAX_VIEWS
 from store.metrics import SELECTION_METRICS
@@ -139,7 +139,10 @@ def probe(
     ] = None,
     test: Annotated[str | None, typer.Option(metavar="SPLIT", help="What is tested on, once.")] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N - 1; by default 1, of shots 20, of shares 5.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=MOST_SEEDS, help="Seeds 0 to N - 1; by default 1, of shots 20, of shares 5."
+        ),
     ] = None,
     shots: Annotated[
         str | None, typer.Option(metavar="K,…", help="Training examples per class, such as 1,5,10,all.")

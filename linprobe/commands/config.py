@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from extract import open_source
 from linprobe.commands.fetch import list_splits
 from linprobe.commands.gate import pin_baselines
-from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, ProbeConfig, as_toml
+from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, NotifyConfig, ProbeConfig, as_toml
 from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure, noted
@@ -63,9 +63,20 @@ def show_job(
     lines += ["", "[report]", *_table(job.report)]
     if job.gate:
         lines += ["", "[gate]", *_table(job.gate)]
-    document = job.model_dump(mode="json", by_alias=True) | {"store": str(path)}
+    if job.notify:
+        lines += ["", "[notify]", *_table(_hidden(job.notify))]
+    if job.metrics:
+        lines += ["", "[metrics]", *_table(job.metrics)]
+    shown = job.model_copy(update={"notify": _hidden(job.notify)} if job.notify else {})
+    document = shown.model_dump(mode="json", by_alias=True) | {"store": str(path)}
     document["probes"] = [dict(_values(probe)) for probe in job.probes]
     return "\n".join(lines), {"config": document}
+
+
+def _hidden(config: NotifyConfig) -> NotifyConfig:
+    """Return whom to notify without their commands and URLs: passwords stand there."""
+    told = {name: "(hidden)" for name, value in config if name.startswith("on_") and value is not None}
+    return config.model_copy(update=told)
 
 
 def _table(table: BaseModel, is_written: bool = True) -> Iterator[str]:

@@ -77,7 +77,7 @@ def run_night(job: JobConfig, session: Session, *, accept_shrink: Sequence[str] 
             for failure in checked.failures:
                 console.say(f"{failure.part}: {sentence(failure.error)}")
             lines.append(checked.line(gate))
-            entry.document["gate"] = checked.line(gate)
+            entry.document |= {"gate": checked.line(gate), "gate_passed": not checked.failures}
         errors = [failure.row() for failure in failures]
         report = str(page.absolute()) if page else None
         entry.document |= {"errors": errors, "report": report}

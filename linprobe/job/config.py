@@ -2,12 +2,14 @@
 
 import difflib
 import json
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,7 +22,7 @@ from pydantic import (
 
 from extract.sources.schemes import has_path
 from linprobe.job.errors import ConfigError
-from linprobe.job.limits import MOST_WORKERS
+from linprobe.job.limits import MOST_SEEDS, MOST_WORKERS
 from store.extractor_names import MAX_VIEWS
 from store.metrics import SELECTION_METRICS
 from store.names import full_name
@@ -30,6 +32,8 @@ __all__ = [
     "ExtractorConfig",
     "GateConfig",
     "JobConfig",
+    "MetricsConfig",
+    "NotifyConfig",
     "ProbeConfig",
     "ReportConfig",
     "as_toml",
@@ -114,7 +118,7 @@ class ProbeConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     head: _Name
-    seeds: int | None = Field(default=None, ge=1, strict=True)
+    seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS, strict=True)
     shots: Annotated[tuple[_Shots, ...], BeforeValidator(_as_list)] = ("all",)
     train_shares: Annotated[tuple[_Share, ...], BeforeValidator(_as_list)] = (1.0,)
     views: _Views = 0
@@ -138,6 +142,32 @@ class GateConfig(_Table):
     baselines: tuple[_Name, ...] = Field(min_length=1)
 
 
+def _is_told(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Refuse a command line whose quotes do not close; the value is not repeated, for passwords stand there."""
+    if isinstance(value, str) and not value.startswith(("https://", "http://")):
+        shlex.split(value)
+    return value
+
+
+_Told = Annotated[_Name | Annotated[tuple[_Name, ...], Field(min_length=1)], AfterValidator(_is_told)] | None
+
+
+class NotifyConfig(_Table):
+    """`[notify]`: a command or a URL that gets the night's document; `timeout` is when it is given up, in seconds."""
+
+    on_start: _Told = None
+    on_success: _Told = None
+    on_failure: _Told = None
+    on_undecided: _Told = None
+    timeout: float = Field(default=30.0, gt=0, le=3600, strict=True)
+
+
+class MetricsConfig(_Table):
+    """`[metrics]`: the file in which Prometheus finds the last night's numbers."""
+
+    textfile: Path
+
+
 class JobConfig(_Table):
     """A whole job: every dataset through every extractor, every head on each."""
 
@@ -148,6 +178,8 @@ class JobConfig(_Table):
     probes: tuple[ProbeConfig, ...] = ()
     report: ReportConfig = ReportConfig()
     gate: GateConfig | None = None
+    notify: NotifyConfig | None = None
+    metrics: MetricsConfig | None = None
 
     @classmethod
     def from_toml(cls, path: Path) -> "JobConfig":
@@ -166,7 +198,11 @@ class JobConfig(_Table):
             raise ConfigError(
                 f"{path}: no such configuration file; 'linprobe config init {path}' writes one."
             ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: UTF-8 expected, as TOML is written, found other ({error.reason}).") from error
+        except RecursionError as error:
+            raise ConfigError(f"{path}: tables or lists nested deeper than a configuration has.") from error
+        except ValueError as error:  # TOMLDecodeError, and what Python says of numbers of thousands of digits
             raise ConfigError(f"{path}: not TOML: {error}.") from error
         return cls.from_mapping(values, where=str(path))
 
@@ -212,6 +248,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "probes": ProbeConfig,
     "report": ReportConfig,
     "gate": GateConfig,
+    "notify": NotifyConfig,
+    "metrics": MetricsConfig,
 }
 
 
@@ -251,7 +289,9 @@ def _describe(errors: Sequence[Mapping[str, Any]]) -> list[str]:
             text = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
             expected.setdefault(where, []).append(text)
             wanted = " or ".join(dict.fromkeys(expected[where]))
-            sentences[where] = f"{where}: {wanted} expected, got {as_toml(error['input'])}"
+            # A command or a URL is not repeated: passwords stand there.
+            got = "another value" if error["loc"][0] == "notify" else as_toml(error["input"])
+            sentences[where] = f"{where}: {wanted} expected, got {got}"
     return list(sentences.values())
 
 

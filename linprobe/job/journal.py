@@ -1,18 +1,21 @@
 """A night's entry in the store's journal; it tells of the work, and cannot harm it."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from linprobe.job.config import JobConfig
 from linprobe.job.environment import installed_versions
 from linprobe.job.errors import ExitCode, exit_code, sentence
+from linprobe.job.metrics import write_metrics
+from linprobe.job.notifications import notify, verdict_of
 from linprobe.job.session import Session
 from store import FeatureStore
 
 __all__ = ["NIGHT_COLUMNS", "JournalEntry", "journalled", "night_row"]
 
+_Told = TypeVar("_Told")
 # What may hold a password stands in no journal.
 _SECRET = {"notify"}
 _FOUND = (
@@ -31,7 +34,7 @@ class JournalEntry:
 
     def __init__(self) -> None:
         self.document: dict[str, Any] = {
-            "found": [], "computed": {}, "answered": [], "errors": [], "gate": None, "report": None
+            "found": [], "computed": {}, "answered": [], "errors": [], "gate": None, "gate_passed": None, "report": None
         }  # fmt: skip
         self.exit_code = ExitCode.DONE
 
@@ -73,7 +76,10 @@ def journalled(
         "process": environment.process,
         "versions": installed_versions(),
     }
-    night = _written(session, lambda: store.begin_night(begun)) or ""
+    before = _harmless(session, "the journal could not be read", store.nights) or []
+    night = _harmless(session, "the journal could not be written", lambda: store.begin_night(begun)) or ""
+    if job.notify:
+        notify(job.notify, {"night": night, "store": str(store.path), **begun}, session)
     named = f"night {night[:12]}" if night else "a night"
     console.event("begin", f"{named} begins: {_counts(job)}, store {store.path}", night=night, store=str(store.path))
     entry = JournalEntry()
@@ -90,17 +96,26 @@ def journalled(
     finally:
         seconds = round(time.monotonic() - began, 3)
         ended = {"ended": environment.now(), "seconds": seconds, "how": how, "exit_code": int(entry.exit_code)}
+        document = {**entry.document, **ended}
+        document["verdict"] = verdict_of(document)
         if night:
-            _written(session, lambda: store.end_night(night, {**entry.document, **ended}))
+            _harmless(session, "the journal could not be written", lambda: store.end_night(night, document))
         text = f"{named} ended: {how}, exit code {int(entry.exit_code)}, {seconds:.1f} s"
         console.event("end", text, night=night, **{name: ended[name] for name in ("how", "exit_code", "seconds")})
+        whole = {"night": night, "store": str(store.path), **begun, **document}
+        if job.metrics:
+            path = job.metrics.textfile
+            _harmless(session, "metrics.textfile", lambda: write_metrics(path, [*before, whole]))
+        if job.notify:
+            notify(job.notify, whole, session, before=before[-1].get("verdict") if before else None)
 
 
-def _written(session: Session, write: Any) -> Any:
+def _harmless(session: Session, what: str, tell: Callable[[], _Told]) -> _Told | None:
+    """Do what only tells of the work; where it fails, say so and go on."""
     try:
-        return write()
-    except (OSError, TypeError, ValueError) as error:
-        session.say(f"the journal could not be written: {sentence(error)}")
+        return tell()
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        session.say(f"{what}: {sentence(error)}")
         return None
 
 

@@ -1,6 +1,8 @@
 """Bounds that a flag and a key of the configuration have in common; importing them costs nothing."""
 
-__all__ = ["MOST_WORKERS"]
+__all__ = ["MOST_SEEDS", "MOST_WORKERS"]
 
 # More processes than any machine has GPUs or sense.
 MOST_WORKERS = 256
+# Each seed is a run of its own: more would fill a store by a slip of the finger.
+MOST_SEEDS = 10_000

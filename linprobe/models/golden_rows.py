@@ -1,6 +1,6 @@
 """Rows computed again from their images, for `store verify --deep`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -39,9 +39,7 @@ class GoldenRows:
             raise RowsUnavailable("its features were made elsewhere, and imported by 'store import'.")
         self._environment.prepare_frameworks()
         try:
-            images = list(self._images(features, example_ids))
-            if not images:
-                return {}
+            images = self._images(features, example_ids)
             extractor, engine = self._opened(features)
             computed = compute_each(images, extractor.preprocessing, lambda: engine)
             return {one.example.example_id: one.value for one in computed if one.value is not None}
@@ -52,13 +50,28 @@ class GoldenRows:
         except Exception as error:
             raise RowsUnavailable(f"{type(error).__name__}: {error}") from error
 
-    def _images(self, features: FeatureSet, example_ids: Sequence[str]) -> Iterator[Example]:
-        """Yield those that are the very images still."""
+    def _images(self, features: FeatureSet, example_ids: Sequence[str]) -> list[Example]:
+        """Return those that are the very images still, and tell of those that have changed or are gone.
+
+        Raises:
+            RowsUnavailable: none is.
+        """
         contents = dict(zip(features.example_ids.tolist(), features.content_sha256, strict=True))
         source = open_source(features.provenance.source, self._environment.tfds_data_dir)
+        same: list[Example] = []
+        changed: list[Example] = []
         for example in source.pick(features.split, example_ids):
-            if example.content_sha256() == contents[example.example_id].tobytes():
-                yield example
+            is_same = example.content_sha256() == contents[example.example_id].tobytes()
+            (same if is_same else changed).append(example)
+        gone = len(example_ids) - len(same) - len(changed)
+        if changed or gone:
+            counts = [(len(changed), "changed since"), (gone, "gone")]
+            told = " and ".join(f"{count} {what}" for count, what in counts if count)
+            sentence = f"of {len(example_ids)} images that were looked for {told} (extract its source again)"
+            if not same:
+                raise RowsUnavailable(f"{sentence}.")
+            self._say(f"note: {features.folder}: {sentence}.")
+        return same
 
     def _opened(self, features: FeatureSet) -> tuple[Extractor, Engine]:
         pool, name = features.manifest["pool"], features.provenance.engine
