@@ -3,7 +3,11 @@
 import errno
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -278,3 +282,29 @@ def test_a_listing_that_fails_is_no_empty_class(run, dataset, job, monkeypatch):
     code, _, err = run("nightly", job)
     assert code == 74
     assert "stale file handle" in err
+
+
+@pytest.mark.slow
+def test_the_bad_night_of_the_documents_is_as_they_say(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    (block,) = [part for part in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "--accept-shrink" in part]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    # Each night's exit code, in a line of its own.
+    script = re.sub(r"^(linprobe nightly .*?)( +#.*)?$", r"\1 2>>log; echo code $?", block, flags=re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^code (\d+)$", done.stdout, re.MULTILINE) == ["0", "65", "0", "0"]
+    assert "linprobe_night_exit_code 65.0" in done.stdout
+    assert "flowers / all: 80 images before, 50 now" in (tmp_path / "log").read_text()
+    nights = FeatureStore(tmp_path / "linprobe-store").nights()
+    assert [night["how"] for night in nights] == ["done", "failed", "done", "done"]
+    answers = [[row["run_id"] for row in night["answered"]] for night in nights]
+    assert answers[1] == []
+    assert answers[0] == answers[2] != answers[3]
