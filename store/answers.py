@@ -169,11 +169,17 @@ def standing_runs(
         found.pop(answer.run_id, None)
         found[answer.run_id] = _standing(answer, documents.get(answer.run_id))
     known = set(found) | answers.former_runs()
-    asked = {_resolved(standing.config) for standing in found.values()}
+    asked: dict[str, list[Mapping[str, Any]]] = {}
+    for standing in found.values():
+        asked.setdefault(_resolved(standing.config), []).append(standing.config.get("options") or {})
     unanswered: dict[str, list[tuple[str, str]]] = {}
     for run_id, document in documents.items():
-        if run_id not in known and (question := _resolved(document["config"])) not in asked:
-            unanswered.setdefault(question, []).append((document["created"], run_id))
+        config = document["config"]
+        options = config.get("options") or {}
+        if run_id in known or any(_agree(options, other) for other in asked.get(_resolved(config), ())):
+            continue
+        question = _resolved(config) + json.dumps(options, sort_keys=True)
+        unanswered.setdefault(question, []).append((document["created"], run_id))
     oldest = [
         Standing(run_id=run_id, dataset=config["dataset"], extractor=config["extractor"], config=config)
         for _, run_id in sorted(max(runs) for runs in unanswered.values())
@@ -192,7 +198,12 @@ def _standing(answer: Answer, document: Mapping[str, Any] | None) -> Standing:
 
 
 def _resolved(config: Mapping[str, Any]) -> str:
-    return json.dumps(list(values_of(config).values()), sort_keys=True)
+    return json.dumps(list(values_of(config, but=["options"]).values()), sort_keys=True)
+
+
+def _agree(options: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Return whether two runs had the same options, as far as both versions knew them: a later one has more."""
+    return all(options[name] == others[name] for name in options.keys() & others.keys())
 
 
 def pick(standing: Sequence[Standing]) -> Standing:

@@ -12,8 +12,9 @@ import numpy as np
 from store.features import Segment
 from store.hdf5 import open_checked, virtual_rows
 from store.keys import rows_digest
-from store.results import PREDICTION_COLUMNS, ProbeResult
-from store.sets import LEDGER_COLUMNS, FeatureSet
+from store.layout import unexpected
+from store.results import OPTIONAL_PREDICTION_COLUMNS, PREDICTION_COLUMNS, ProbeResult
+from store.sets import LEDGER_COLUMNS, OPTIONAL_LEDGER_COLUMNS, FeatureSet
 from store.shards import open_shard
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def shard_faults(path: Path, dtype: np.dtype | None, dim: int | None) -> Iterato
 def set_faults(features: FeatureSet) -> Iterator[str]:
     """Look at a set's tables: whether ledger, features.h5, set.json, segments and shards tell one story."""
     manifest, ledger = features.manifest, features.ledger()
-    if list(ledger.columns) != list(LEDGER_COLUMNS):
-        yield f"ledger.parquet: columns {list(LEDGER_COLUMNS)} expected, {list(ledger.columns)} found"
+    if fault := unexpected(list(ledger.columns), LEDGER_COLUMNS, OPTIONAL_LEDGER_COLUMNS):
+        yield f"ledger.parquet: columns {fault}"
         return
     yield from _ledger_faults(features, ledger)
     ok = ledger[ledger["status"] == "ok"]
@@ -141,8 +142,8 @@ def _difference(told: Sequence[object], stored: Sequence[object]) -> str:
 def run_faults(run: ProbeResult) -> Iterator[str]:
     """Look at a run: whether its predictions, its counts and its accuracy tell one story."""
     predictions = run.predictions
-    if list(predictions.columns) != list(PREDICTION_COLUMNS):
-        yield f"predictions.parquet: columns {list(PREDICTION_COLUMNS)} expected, {list(predictions.columns)} found"
+    if fault := unexpected(list(predictions.columns), PREDICTION_COLUMNS, OPTIONAL_PREDICTION_COLUMNS):
+        yield f"predictions.parquet: columns {fault}"
         return
     if len(predictions) != run.counts["n_test"]:
         yield f"predictions.parquet: {run.counts['n_test']} rows expected by run.json, {len(predictions)} found"

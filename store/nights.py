@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from store.commit import PUBLISHED, list_folder, publish_new_file
+from store.commit import PUBLISHED, list_folder, publish_folder, publish_new_file
 from store.documents import read_sealed, seal
 from store.errors import DamagedStore, MissingFile
 
@@ -41,7 +41,7 @@ class Nights:
         night = secrets.token_hex(16)
         # No clock decides which was the last; two that begin at once may have the same number.
         order = len(self.ids()) + 1
-        publish_new_file(self.folder / night / "begun.json", seal({"night": night, "order": order, **document}))
+        publish_folder(self.folder / night, {"begun.json": seal({"night": night, "order": order, **document})})
         return night
 
     def end(self, night: str, document: Mapping[str, Any]) -> None:

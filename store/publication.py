@@ -17,7 +17,7 @@ from store.features import Segment, segments_of
 from store.hdf5 import build_file
 from store.keys import Provenance, SetKey
 from store.pool import Pool
-from store.sets import LEDGER_COLUMNS, FeatureSet
+from store.sets import LEDGER_COLUMNS, OPTIONAL_LEDGER_COLUMNS, FeatureSet
 from store.shards import Shard, open_shard
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ __all__ = ["find_damage", "publish_set"]
 
 # The ids are stored at the width of the longest, so one of a megabyte would cost that in every row.
 _LONGEST_ID = 4096
+
+
+def _kept_columns(ledger: "pd.DataFrame") -> list[str]:
+    return [*LEDGER_COLUMNS, *(name for name in OPTIONAL_LEDGER_COLUMNS if name in ledger.columns)]
 
 
 def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", *, pool: Pool, provenance: Provenance) -> bool:
@@ -55,7 +59,7 @@ def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", *, pool: Pool
     files = {
         "set.json": seal(key.document()),
         "features.h5": _features_file(pool, ok, ids, segments=segments, shapes=shapes),
-        "ledger.parquet": _parquet(ledger[list(LEDGER_COLUMNS)]),
+        "ledger.parquet": _parquet(ledger[_kept_columns(ledger)]),
         "provenance.json": seal(dataclasses.asdict(provenance)),
     }
     manifest = {

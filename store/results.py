@@ -21,12 +21,16 @@ from store.commit import publish_folder
 from store.documents import read_sealed, seal, unseal
 from store.errors import REPAIR, DamagedStore
 from store.hdf5 import read_checked
-from store.settings import SETTINGS, values_of
+from store.layout import unexpected
+from store.older_runs import completed, completed_predictions
+from store.settings import values_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "OPTIONAL_PREDICTION_COLUMNS",
+    "OPTIONAL_RUN_PARTS",
     "PREDICTION_COLUMNS",
     "RUN_PARTS",
     "ProbeResult",
@@ -40,6 +44,7 @@ __all__ = [
 PREDICTION_COLUMNS = (
     "example_id", "content_sha256", "group", "label", "predicted", "is_correct", "confidence", "label_probability"
 )  # fmt: skip
+OPTIONAL_PREDICTION_COLUMNS = ("probabilities", "logits", "weight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ class RunRecord:
     @property
     def views(self) -> int:
         """How many views of each training image it was trained on; 0 where its configuration does not say."""
-        return int(self.config.get("views", SETTINGS["views"].default))
+        return int(self.config["views"])
 
     @classmethod
     def of_document(cls, run_id: str, document: Mapping[str, Any]) -> "RunRecord":
@@ -104,6 +109,8 @@ class ProbeResult(RunRecord):
 
 
 RUN_PARTS = ("run.json", "predictions.parquet", "curves.parquet", "head.npz")
+# What a later version may write besides; this one reads past it.
+OPTIONAL_RUN_PARTS = ("probabilities.parquet", "notes.json")
 
 _DOCUMENT = (
     "config",
@@ -139,7 +146,7 @@ def publish_run(folder: Path, result: ProbeResult) -> bool:
     np.savez(arrays, allow_pickle=False, **dict(result.head))
     files = {
         "run.json": seal({name: getattr(result, name) for name in _DOCUMENT}),
-        "predictions.parquet": _parquet(result.predictions[list(PREDICTION_COLUMNS)]),
+        "predictions.parquet": _parquet(result.predictions[_kept_columns(result.predictions)]),
         "curves.parquet": _parquet(result.curves),
         "head.npz": arrays.getvalue(),
     }
@@ -157,6 +164,10 @@ def find_damage(folder: Path, run_id: str) -> str | None:
     except DamagedStore as error:
         return str(error)
     return None
+
+
+def _kept_columns(predictions: "pd.DataFrame") -> list[str]:
+    return [*PREDICTION_COLUMNS, *(name for name in OPTIONAL_PREDICTION_COLUMNS if name in predictions.columns)]
 
 
 def _parquet(frame: "pd.DataFrame") -> bytes:
@@ -204,9 +215,10 @@ class RunFolder:
         if manifest["run"] != (run_id or folder.name):
             raise DamagedStore(f"{folder}: run {run_id or folder.name} expected, {manifest['run']} found; {REPAIR}.")
         self.parts: dict[str, str] = manifest["parts"]
-        if set(self.parts) != set(RUN_PARTS):
-            # Names of parts become paths.
-            raise DamagedStore(f"{folder}: parts {sorted(RUN_PARTS)} expected, {sorted(self.parts)} found; {REPAIR}.")
+        # Names of parts become paths.
+        fault = unexpected(sorted(self.parts), RUN_PARTS, OPTIONAL_RUN_PARTS)
+        if fault:
+            raise DamagedStore(f"{folder}: parts {fault}; {REPAIR}.")
 
     def result(self) -> ProbeResult:
         """Return the whole run."""
@@ -227,8 +239,8 @@ class RunFolder:
         return RunRecord.of_document(self.folder.name, self.document())
 
     def document(self) -> dict[str, Any]:
-        """Return what run.json says; the run's tables are not read."""
-        return unseal(self.part("run.json"), self.folder / "run.json", is_proven=True)
+        """Return what run.json says, completed where an earlier version wrote it; the run's tables are not read."""
+        return completed(unseal(self.part("run.json"), self.folder / "run.json", is_proven=True))
 
     def sets(self) -> list[str]:
         """Return the keys of the sets that the run used."""
@@ -240,7 +252,7 @@ class RunFolder:
         """Return a row per test example."""
         import pandas as pd
 
-        return pd.read_parquet(io.BytesIO(self.part("predictions.parquet")))
+        return completed_predictions(pd.read_parquet(io.BytesIO(self.part("predictions.parquet"))))
 
     def part(self, name: str) -> bytes:
         """Return the checked bytes of a part."""

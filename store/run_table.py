@@ -21,7 +21,7 @@ __all__ = ["run_documents", "run_rows"]
 # So many runs are read from their folders rather than write the file again for each new one.
 _FRESH = 32
 # Part of what the digest covers: a file of another layout is not believed.
-_LAYOUT = b"linprobe results 1"
+_LAYOUT = b"linprobe results 2"
 
 _Stamp = list[int]
 _Document = dict[str, Any]

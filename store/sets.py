@@ -29,12 +29,20 @@ from store.hdf5 import (
     verify_file,
 )
 from store.keys import Provenance, SetKey
+from store.layout import unexpected
 from store.shards import DTYPES, Shard, open_shard
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEDGER_COLUMNS", "SET_PARTS", "FeatureSet", "feature_columns"]
+__all__ = [
+    "LEDGER_COLUMNS",
+    "OPTIONAL_LEDGER_COLUMNS",
+    "OPTIONAL_SET_PARTS",
+    "SET_PARTS",
+    "FeatureSet",
+    "feature_columns",
+]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -42,6 +50,9 @@ LEDGER_COLUMNS = (
     "example_id", "label", "group", "status", "reason", "content_sha256", "format", "mode", "width", "height", "bytes"
 )  # fmt: skip
 SET_PARTS = ("set.json", "features.h5", "ledger.parquet", "provenance.json")
+# What a later version may write besides; this one reads past it.
+OPTIONAL_SET_PARTS = ("notes.json",)
+OPTIONAL_LEDGER_COLUMNS = ("orientation", "frames", "background", "converted")
 
 _SCHEMA = {
     "features": (DTYPES, 2),
@@ -74,11 +85,10 @@ class FeatureSet:
         self.manifest = read_sealed(folder / "manifest.json")
         if self.manifest["set"] != self._key:
             raise DamagedStore(f"{folder}: set {self._key} expected, {self.manifest['set']} found; {REPAIR}.")
-        if set(self.manifest["parts"]) != set(SET_PARTS):
-            # Names of parts become paths.
-            raise DamagedStore(
-                f"{folder}: parts {sorted(SET_PARTS)} expected, {sorted(self.manifest['parts'])} found; {REPAIR}."
-            )
+        # Names of parts become paths.
+        fault = unexpected(sorted(self.manifest["parts"]), SET_PARTS, OPTIONAL_SET_PARTS)
+        if fault:
+            raise DamagedStore(f"{folder}: parts {fault}; {REPAIR}.")
         names = [self.manifest["pool"], *(shard for shard, _, _ in self.manifest["segments"])]
         if not all(map(_DIGEST.fullmatch, names)):
             raise DamagedStore(f"{folder}: digests expected as names of pool and shards; {REPAIR}.")

@@ -24,8 +24,8 @@ from store.hdf5 import verify_file
 from store.inspection import run_faults, set_faults, shard_faults
 from store.nights import NIGHT_PARTS, Nights
 from store.pool import read_pool_key
-from store.results import RUN_PARTS, RunFolder
-from store.sets import SET_PARTS, FeatureSet
+from store.results import OPTIONAL_RUN_PARTS, RUN_PARTS, RunFolder
+from store.sets import OPTIONAL_SET_PARTS, SET_PARTS, FeatureSet
 from store.shards import SHARD_NAME, Shard, forget_contents, open_shard
 from store.writer_drift import compare_writers
 
@@ -184,9 +184,9 @@ class _Verifier:
 
     def _set(self, folder: Path) -> None:
         self.found.counts["sets"] += 1
-        self._strange(folder, {*SET_PARTS, "manifest.json"})
+        self._strange(folder, {*SET_PARTS, *OPTIONAL_SET_PARTS, "manifest.json"})
         features = FeatureSet(folder)
-        is_sound = self._parts("set", folder, features.manifest["parts"], names=SET_PARTS)
+        is_sound = self._parts("set", folder, features.manifest["parts"])
         self._shards_of(features)
         if is_sound:
             features.verify_identity()
@@ -240,9 +240,9 @@ class _Verifier:
 
     def _run(self, folder: Path) -> None:
         self.found.counts["runs"] += 1
-        self._strange(folder, {*RUN_PARTS, "manifest.json"})
+        self._strange(folder, {*RUN_PARTS, *OPTIONAL_RUN_PARTS, "manifest.json"})
         run = RunFolder(folder)
-        if self._parts("run", folder, run.parts, names=RUN_PARTS) and self._is_deep:
+        if self._parts("run", folder, run.parts) and self._is_deep:
             for fault in run_faults(run.result()):
                 self._problem("run", folder, f"{folder}: {fault}; {REPAIR}.")
 
@@ -315,11 +315,11 @@ class _Verifier:
                     path = (folder / name).relative_to(self._root)
                     self.found.notes.append(f"{path}: not part of the store, and never read")
 
-    def _parts(self, kind: str, folder: Path, parts: Mapping[str, str], *, names: Sequence[str]) -> bool:
+    def _parts(self, kind: str, folder: Path, parts: Mapping[str, str]) -> bool:
         """Check the parts that a manifest lists, each by itself; True if all are right."""
         self.found.counts.update(files=1, bytes=(folder / "manifest.json").stat().st_size)
         before = len(self.found.problems)
-        for name in names:
+        for name in sorted(parts):
             with self._noting(kind, folder / name):
                 self._file(folder / name, parts[name])
         return len(self.found.problems) == before

@@ -17,6 +17,8 @@ import pytest
 
 import store.commit
 from store import DamagedStore, FeatureStore, PoolKey, ProbeResult, Provenance, SetKey, StoreError, rows_digest
+from store.answers import Answers
+from store.commit import list_folder
 from store.shards import open_shard
 
 CREATED = "2026-01-01T00:00:00Z"
@@ -25,6 +27,7 @@ FEATURES = np.arange(12, dtype=np.float32).reshape(4, 3)
 CONTENTS = [hashlib.sha256(bytes([row])).digest() for row in range(4)]
 
 
+QUESTION = {"dataset": "d", "extractor": "e", "head": "x", "seed": 0}
 PROMISED_BY_A_SET = ("store", "rows 0", "rows 2", "set")
 
 
@@ -82,6 +85,10 @@ def write(path: Path, ack: Callable[[str], None]) -> None:
     ack("name")
     fs.publish_run(run())
     ack("run")
+    fs.put_answer(QUESTION, run().run_id, created=CREATED)
+    ack("answer")
+    fs.end_night(fs.begin_night({"begun": CREATED}), {"ended": CREATED, "how": "done", "exit_code": 0})
+    ack("night")
 
 
 def check(path: Path, acknowledged: set[str], may_be_damaged: bool) -> None:
@@ -90,7 +97,7 @@ def check(path: Path, acknowledged: set[str], may_be_damaged: bool) -> None:
     try:
         read(path, acknowledged, may_be_damaged)
         write(path, lambda what: None)
-        read(path, {*PROMISED_BY_A_SET, "name", "run"})
+        read(path, {*PROMISED_BY_A_SET, "name", "run", "answer", "night"})
     except (StoreError, OSError, AssertionError, KeyError) as error:
         raise Violation(f"{type(error).__name__}: {error}") from error
 
@@ -125,6 +132,13 @@ def read(path: Path, acknowledged: set[str], may_be_damaged: bool = False) -> No
                 assert name not in acknowledged
     if "name" in acknowledged:
         assert fs.get("d", "all", "e").key == set_key().digest
+    answers = Answers(path / "answers").current()
+    assert "answer" not in acknowledged or len(answers) == 1
+    # What answers is there: the run was durable before the answer was written.
+    assert all(answer.run_id in run_ids(path) for answer in answers)
+    nights = fs.nights()
+    assert len(nights) == len([name for name in list_folder(path / "nights") if not name.startswith(".")])
+    assert "night" not in acknowledged or any(night["how"] == "done" for night in nights)
 
 
 def run_ids(path: Path) -> list[str]:

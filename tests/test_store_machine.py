@@ -1,5 +1,6 @@
 """A store against a plain dictionary: whatever is written, killed, resumed, grown, relabelled, swept and read."""
 
+import dataclasses
 import random
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from test_crash_model import run as crash_run
 
 from store import FeatureStore, GarbageRule, collect_garbage, verify_store
 
@@ -35,6 +37,10 @@ CHOICES = {
 AT_ONCE = GarbageRule(grace_hours=0, keep_old_days=0)
 
 
+def run_id(question, number):
+    return f"{question}{number}" * 32
+
+
 class StoreMachine(RuleBasedStateMachine):
     """The dictionary `meaning` says what each name may mean: one dataset, or two where a crash left it open."""
 
@@ -48,6 +54,9 @@ class StoreMachine(RuleBasedStateMachine):
         # Sets that were published and that no sweep has had a chance to take: key → what they are.
         self.published: dict[str, stub.Dataset] = {}
         self.unfinished: stub.Dataset | None = None
+        # Question → the runs that may answer it, two where a crash left it open; and the nights that have ended.
+        self.answers: dict[str, list[str]] = {}
+        self.nights: set[str] = set()
 
     def teardown(self):
         shutil.rmtree(self.root)
@@ -81,6 +90,18 @@ class StoreMachine(RuleBasedStateMachine):
     def resume(self):
         self._extract(self.unfinished)
 
+    @rule(question=NAMES, number=st.integers(0, 2))
+    def answer(self, question, number):
+        self._answer(question, number)
+        self.answers[question] = [run_id(question, number)]
+
+    @rule()
+    def have_a_night(self):
+        store = FeatureStore.create(self.path)
+        night = store.begin_night({"begun": "2026-01-01T00:00:00Z"})
+        store.end_night(night, {"ended": "2026-01-01T00:00:00Z", "how": "done", "exit_code": 0})
+        self.nights.add(night)
+
     @rule()
     def sweep(self):
         if self.path.exists():
@@ -97,6 +118,12 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), by=st.integers(1, 2))
     def crash_while_relabelling(self, data, by):
         self._crash_extracting(data, self._relabelled(data, by))
+
+    @rule(data=st.data(), question=NAMES, number=st.integers(0, 2))
+    def crash_while_answering(self, data, question, number):
+        is_done = self._crash(data, lambda: self._answer(question, number))
+        possible = [] if is_done else self.answers.get(question, [""])
+        self.answers[question] = [*possible, run_id(question, number)]
 
     @precondition(lambda self: self.meaning)
     @rule(data=st.data())
@@ -116,7 +143,27 @@ class StoreMachine(RuleBasedStateMachine):
             assert found.example_ids.tolist() == [f"{number}.png" for number, _ in source.images]
             assert found.labels.tolist() == [label for _, label in source.images]
         if (self.path / "FORMAT").exists():
+            self._read_answers()
+            assert {night["night"] for night in FeatureStore(self.path).nights()} == self.nights
             assert verify_store(self.path, is_deep=True).problems == []
+
+    def _read_answers(self):
+        standing = {one.config["dataset"]: one.run_id for one in FeatureStore(self.path).standing()}
+        for question, possible in self.answers.items():
+            found = standing.pop(question, "")
+            assert found in possible
+            self.answers[question] = [found]
+        assert standing == {}
+
+    def _answer(self, question, number):
+        store = FeatureStore.create(self.path)
+        result = crash_run()
+        config = {**result.config, "dataset": question, "options": {}, "metric": "accuracy"}
+        # A later run may have been made by an earlier clock: nothing goes by that.
+        created = f"20{40 - number}-01-01T00:00:00Z"
+        store.publish_run(dataclasses.replace(result, run_id=run_id(question, number), config=config, created=created))
+        asked = {**config, "train": None, "validation": None, "test": None}
+        store.put_answer(asked, run_id(question, number), created=created)
 
     def _read(self, name, possible):
         failures = []

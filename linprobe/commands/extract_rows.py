@@ -31,7 +31,9 @@ def extracted_row(dataset: str, job: SplitJob, extraction: Extraction) -> dict[s
     }
 
 
-def _sizes(size: SizeChange) -> dict[str, Any]:
+def _sizes(size: SizeChange | None) -> dict[str, Any]:
+    if size is None:
+        return dict.fromkeys(("images", "images_before", "classes", "classes_before")) | {"lost_classes": []}
     return {
         "images": size.now.images,
         "images_before": size.before.images if size.before else None,
@@ -60,6 +62,7 @@ def partial_row(dataset: str, job: SplitJob, done: Computed) -> dict[str, Any]:
         "images_per_second": _speed(done.forward_passes, done.seconds),
         "engine": done.engine,
         "time": _seconds(done.time),
+        **_sizes(None),
         "shard": str(job.share),
     }
 
@@ -82,6 +85,7 @@ def planned_row(dataset: str, job: SplitJob, plan: Plan) -> dict[str, Any]:
         "images_per_second": 0.0,
         "engine": "",
         "time": _seconds(TimeSpent()),
+        **_sizes(None),
     }
 
 
@@ -123,6 +127,6 @@ def _changes(row: dict[str, Any]) -> str:
     changes = [
         f"{row[f'{what}_before']:,} {what} before, {row[what]:,} now"
         for what in ("images", "classes")
-        if row.get(f"{what}_before") not in (None, row.get(what))
+        if row[f"{what}_before"] not in (None, row[what])
     ]
     return f" ({'; '.join(changes)})" if changes else ""

@@ -1,5 +1,6 @@
 """`linprobe nightly`: extract, probe, report and gate, under one lock."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,11 +53,10 @@ def run_night(job: JobConfig, session: Session, *, accept_shrink: Sequence[str] 
     environment, console = session.environment, session.console
     accepted = _accepted(job, accept_shrink)
     store = session.create_store()
-    with (
-        store.lock("nightly", wait=False, holder=environment.process),
-        journalled(job, session, store, accepted=sorted(accepted)) as entry,
-    ):
+    with contextlib.ExitStack() as night:
+        night.enter_context(store.lock("nightly", wait=False, holder=environment.process))
         gate = pin_baselines(job.gate, store) if job.gate else None
+        entry = night.enter_context(journalled(job, session, store, accepted=sorted(accepted)))
         extracted = extract_all(job, session, options=ExtractOptions(is_guarded=True, accepted=accepted))
         entry.note_extraction(extracted.rows)
         probed = probe_all(job, session, skipped=frozenset(extracted.failed_pairs))

@@ -38,7 +38,7 @@ def test_drawings_lie_beside_a_page_that_shows_them(run, trained, tmp_path):
     assert code == 0
     assert out.strip() == str(tmp_path / "out" / "index.html")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["0001-a__b_.png", "0002-01.png", "index.html"]
+    assert names == ["0001-a__b_.png", "0002-01.png", "index.html", "linprobe-report.json"]
     page = (tmp_path / "out" / "index.html").read_text()
     assert "<b>.png" not in page
     assert 'src="0001-a__b_.png"' in page

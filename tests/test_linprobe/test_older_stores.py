@@ -88,3 +88,57 @@ def test_the_api_opens_it(older, tmp_path):
     assert found.id[:12] == RUNS["knn", "all", 0]
     assert len(found.probabilities()) == 30
     shutil.rmtree(tmp_path / "linprobe-store")
+
+
+# Each change of a field or a column has the commit before it here, and the first commit of the command line.
+KINDS = {
+    "1118882": "predictions without groups; runs without metric, share of train and views, and with null shots",
+    "aa0ac64": "predictions with groups",
+    "6ad492c": "runs with shots, share of train and metric",
+    "33a0671": "runs with views; the last before run lines named runs",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_of_every_kind_reports_compares_gates_and_goes_on(run, tmp_path, kind):
+    with zipfile.ZipFile(DATA / f"store_{kind}.zip") as archive:
+        archive.extractall(tmp_path)
+    (old,) = FeatureStore("linprobe-store").records()
+    assert (old.config["shots"], old.config["metric"], old.config["train_share"], old.config["views"]) == (
+        "all", "accuracy", 1.0, 0,
+    )  # fmt: skip
+    code, out, _ = run("store", "verify", "--deep")
+    assert code == 0, out
+    code, rows, _ = run("report", "--format", "json", "--json")
+    assert (code, [row["run_id"] for row in rows["leaderboard"]]) == (0, [old.run_id])
+    assert run("report")[0] == 0
+    code, document, err = run("extract", "job.toml", "--json")
+    assert code == 0, err
+    # What a row is made of was told more exactly after the first: its pools are others.
+    expected = [("extracted", 42), ("extracted", 24)] if kind == "1118882" else [("cached", 0)] * 2
+    assert [(row["status"], row["forward_passes"]) for row in document["feature_sets"]] == expected
+    assert [(row["images"], row["images_before"]) for row in document["feature_sets"]] == [(42, 42), (24, 24)]
+    # Another version of the protocol may give another run; the question is the same.
+    gate = f"[gate]\nmax_drop = 0.5\nbaselines = ['{old.run_id}']\n"
+    (tmp_path / "job.toml").write_text((tmp_path / "job.toml").read_text() + gate)
+    code, document, err = run("nightly", "job.toml", "--json")
+    assert code == 0, err
+    (now,) = document["runs"]
+    assert (now["status"] == "cached") == (now["run_id"] == old.run_id)
+    assert FeatureStore("linprobe-store").find_run("shades/pixels/logistic") == now["run_id"]
+    code, _, err = run("compare", old.run_id, now["run_id"], "--json")
+    assert code == 0, err
+    code, rows, _ = run("report", "--format", "json", "--json")
+    assert [row["run_id"] for row in rows["leaderboard"]] == [now["run_id"]]
+    code, _, err = run("predict", "--run", old.run_id, "images/test/dark/00.png")
+    assert code == 0, err
+    assert run("store", "verify", "--deep")[0] == 0
+
+
+def test_a_store_of_a_kind_is_guarded_against_shrink_too(run, tmp_path):
+    with zipfile.ZipFile(DATA / "store_1118882.zip") as archive:
+        archive.extractall(tmp_path)
+    shutil.rmtree(tmp_path / "images" / "test" / "dark")
+    code, _, err = run("nightly", "job.toml")
+    assert code == 65
+    assert "shades / test: 24 images before, 16 now; 3 classes before, 2 now: 'dark' is gone" in err

@@ -1,11 +1,12 @@
 import errno
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from store import DamagedStore, RunNotFound
+from store import DamagedStore, RunNotFound, verify_store
 from store.documents import read_sealed, seal
 
 PARTS = ["run.json", "predictions.parquet", "curves.parquet", "head.npz", "manifest.json"]
@@ -14,7 +15,10 @@ PARTS = ["run.json", "predictions.parquet", "curves.parquet", "head.npz", "manif
 def test_run_comes_back_whole(store, probe_result):
     assert store.publish_run(probe_result)
     found = store.run(probe_result.run_id)
-    for name in ("config", "counts", "selection", "metrics", "class_names", "fit", "warnings", "seconds", "created"):
+    # What an earlier version left out is filled in where it is read.
+    meant = {"shots": "all", "metric": "accuracy", "train_share": 1.0, "views": 0}
+    assert found.config == probe_result.config | meant
+    for name in ("counts", "selection", "metrics", "class_names", "fit", "warnings", "seconds", "created"):
         assert getattr(found, name) == getattr(probe_result, name)
     pd.testing.assert_frame_equal(found.predictions, probe_result.predictions)
     pd.testing.assert_frame_equal(found.curves, probe_result.curves)
@@ -142,5 +146,26 @@ def test_manifest_that_names_files_elsewhere_is_refused(store, probe_result):
     manifest = read_sealed(folder / "manifest.json")
     manifest["parts"]["../../../../etc/passwd"] = "0" * 64
     (folder / "manifest.json").write_bytes(seal(manifest))
-    with pytest.raises(DamagedStore, match=r"parts \['curves.parquet', .* expected, \['../../../../etc/passwd'"):
+    with pytest.raises(DamagedStore, match=r"parts run.json, .* expected.*, \.\./\.\./\.\./\.\./etc/passwd, "):
         store.run(probe_result.run_id)
+
+
+def test_what_a_later_version_adds_is_kept_and_read_past(store, probe_result):
+    predictions = probe_result.predictions.assign(probabilities=[[0.9, 0.1], [0.6, 0.4]], nonsense=1)
+    store.publish_run(replace(probe_result, predictions=predictions))
+    found = store.predictions(probe_result.run_id)
+    assert list(found.columns)[-1] == "probabilities"
+    assert "nonsense" not in found.columns
+    assert verify_store(store.path, is_deep=True).problems == []
+    # A part that this version does not know by name is none of ours.
+    folder = store.path / "runs" / probe_result.run_id
+    manifest = read_sealed(folder / "manifest.json")
+    (folder / "notes.json").write_bytes(b"{}")
+    manifest["parts"]["notes.json"] = hashlib.sha256(b"{}").hexdigest()
+    (folder / "manifest.json").write_bytes(seal(manifest))
+    assert store.record(probe_result.run_id).metrics == probe_result.metrics
+    assert verify_store(store.path).problems == []
+    manifest["parts"]["strange.json"] = "0" * 64
+    (folder / "manifest.json").write_bytes(seal(manifest))
+    with pytest.raises(DamagedStore, match=r"expected, and perhaps .*, strange\.json found"):
+        store.record(probe_result.run_id)

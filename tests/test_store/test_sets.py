@@ -371,5 +371,5 @@ def test_torch_and_pandas_take_the_features_as_documented(flowers):
 def test_manifest_that_names_files_elsewhere_is_refused(flowers):
     manifest = {**flowers.manifest, "parts": {**flowers.manifest["parts"], "../../../etc/passwd": "0" * 64}}
     (flowers.folder / "manifest.json").write_bytes(seal(manifest))
-    with pytest.raises(DamagedStore, match=r"parts \['features.h5', .* expected, \['../../../etc/passwd'"):
+    with pytest.raises(DamagedStore, match=r"parts set.json, .* expected.*, \.\./\.\./\.\./etc/passwd, "):
         FeatureSet(flowers.folder)
