@@ -121,7 +121,8 @@ def _resampled_intervals(
 def negative_log_likelihood(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the mean of -log p(label), with p clipped to at least `NLL_CLIP`."""
     chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(chosen, NLL_CLIP, 1.0)).mean())
+    # Not minus the mean: that of certainties would be -0.
+    return float(0.0 - np.log(np.clip(chosen, NLL_CLIP, 1.0)).mean())
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = ECE_BINS) -> float:

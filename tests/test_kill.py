@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from extract.shares import CHUNK
-from store import FeatureStore
+from store import FeatureStore, verify_store
 from store.shards import open_shard
 
 pytestmark = pytest.mark.slow
@@ -100,3 +100,47 @@ def test_killed_extractions_lose_no_committed_row_and_end_with_the_undisturbed_s
 @pytest.mark.parametrize("seed", range(50))
 def test_a_hundred_killed_extractions(images, undisturbed, tmp_path, seed):
     check_kills(images, undisturbed, tmp_path / "store", kills=2, seed=100 + seed)
+
+
+def _signalled_nights(images, tmp_path, seed, times):
+    """Nights that are told to stop at any instant end with 75 or are done, and the next one goes on from there."""
+    generator = random.Random(seed)
+    store = tmp_path / "store"
+    (tmp_path / "job.toml").write_text(
+        f'store = "{store}"\n[[datasets]]\nname = "many"\nsource = "folder:{images}"\n[[extractors]]\nname = "pixels"\n'
+        '[[probes]]\nhead = "ridge"\n'
+    )
+    codes = []
+    for number in range(times):
+        process = subprocess.Popen(
+            [LINPROBE, "nightly", "job.toml"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            _, err = process.communicate(timeout=generator.uniform(0.3, 6.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(generator.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
+            _, err = process.communicate(timeout=120)
+        codes.append(process.returncode)
+        # Before the command line has set itself up, a signal ends the interpreter as it always does.
+        assert process.returncode in (0, 75, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 130), err
+        assert "this is a fault of ours" not in err, f"{number}: {err}"
+    last = subprocess.run([LINPROBE, "nightly", "job.toml"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    opened = FeatureStore(store)
+    nights = opened.nights()
+    assert nights[-1]["how"] == "done"
+    assert {night["how"] for night in nights} <= {"done", "interrupted", "not ended"}
+    assert len(opened.standing()) == 1
+    assert verify_store(store).problems == []
+    print(f"\nseed {seed}: {codes}, {len(committed(store))} rows")
+    assert len(committed(store)) == IMAGES
+
+
+def test_nights_that_are_told_to_stop_go_on_the_next_time(images, tmp_path):
+    _signalled_nights(images, tmp_path, seed=0, times=5)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_a_hundred_nights_that_are_told_to_stop(images, tmp_path, seed):
+    _signalled_nights(images, tmp_path, seed, times=10)

@@ -116,6 +116,10 @@ def test_a_certain_mistake_costs_a_finite_number():
     assert negative_log_likelihood(np.array([1]), np.array([[1.0, 0.0]])) == pytest.approx(15 * np.log(10))
 
 
+def test_certainties_cost_nothing_and_no_less():
+    assert str(negative_log_likelihood(np.array([1]), np.array([[0.0, 1.0]]))) == "0.0"
+
+
 def test_calibration_error_by_hand():
     # Two rows in bin (0.8, 0.867], one of them right: |0.5 - 0.85|; two in (0.933, 1], both right: |1 - 0.95|.
     probabilities = np.array([[0.85, 0.15], [0.85, 0.15], [0.95, 0.05], [0.95, 0.05]])
