@@ -1,6 +1,6 @@
 """The gate: a night whose results fell too far below a pinned baseline has failed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from linprobe.job.config import GateConfig
@@ -54,8 +54,14 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
     return gate.model_copy(update={"baselines": tuple(pinned)})
 
 
-def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> GateResult:
-    """Compare a night's runs with their baselines.
+def check_gate(
+    gate: GateConfig,
+    rows: list[dict[str, object]],
+    store: FeatureStore,
+    *,
+    kept: Collection[tuple[str, str]] = (),
+) -> GateResult:
+    """Compare a night's answers with their baselines.
 
     A baseline is compared with the runs that answer the same question: equal dataset, extractor, head, seed, shots,
     views and test split.
@@ -64,8 +70,10 @@ def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureSt
         gate: how much worse a run may be, and than which runs.
         rows: tonight's runs, as `linprobe.commands.probe` gives them.
         store: holds the baselines.
+        kept: (dataset, extractor) pairs, as the store calls them, that kept the answers of before tonight.
     """
     result = GateResult()
+    rows = [*rows, *_kept_rows(store, kept)]
     for name in gate.baselines:
         try:
             for drop in _drops(name, rows, store):
@@ -74,6 +82,15 @@ def check_gate(gate: GateConfig, rows: list[dict[str, object]], store: FeatureSt
         except foreseen() as error:
             result.failures.append(Failure(f"gate {name[:12]}", error))
     return result
+
+
+def _kept_rows(store: FeatureStore, kept: Collection[tuple[str, str]]) -> list[dict[str, object]]:
+    """Return rows of the runs that still answer the questions of these pairs."""
+    standing = [one for one in store.standing() if (one.dataset, one.extractor) in kept and one.is_read] if kept else []
+    return [
+        {**one.config, "run_id": one.run_id, "accuracy": store.record(one.run_id).metrics["accuracy"]}
+        for one in standing
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

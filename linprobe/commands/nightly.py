@@ -72,7 +72,9 @@ def run_night(job: JobConfig, session: Session, *, accept_shrink: Sequence[str] 
             if not (failures and isinstance(error, NothingToReport)):
                 failures.append(Failure("report", error))
         if gate:
-            checked = check_gate(gate, probed.rows, store)
+            stored = {one.name: one.stored_name for one in job.datasets}
+            kept = {(stored[dataset], extractor) for dataset, extractor in extracted.failed_pairs}
+            checked = check_gate(gate, probed.rows, store, kept=kept)
             failures.extend(checked.failures)
             for failure in checked.failures:
                 console.say(f"{failure.part}: {sentence(failure.error)}")

@@ -8,6 +8,8 @@ from store import GarbageRule, collect_garbage, verify_store
 
 __all__ = ["collect", "verify"]
 
+_LOOKED_AT = ("pools", "shards", "sets", "names", "runs", "answers", "nights")
+
 
 def verify(session: Session, *, is_deep: bool) -> tuple[str, dict[str, Any], bool]:
     """Check every file of a store; return a line per problem, the document, and whether all is sound."""
@@ -17,7 +19,7 @@ def verify(session: Session, *, is_deep: bool) -> tuple[str, dict[str, Any], boo
     for note in found.notes:
         session.say(f"note: {note}")
     counts = found.counts
-    looked = ", ".join(f"{counts[name]:,} {name}" for name in ("pools", "shards", "sets", "names", "runs"))
+    looked = ", ".join(f"{counts[name]:,} {name}" for name in _LOOKED_AT)
     golden = f", {counts['rows_recomputed']:,} rows computed again" if is_deep else ""
     total = f"{looked}; {counts['files']:,} files, {counts['bytes'] / 1e6:,.1f} MB read{golden}: "
     total += f"{len(found.problems):,} problems" if found.problems else "all sound"

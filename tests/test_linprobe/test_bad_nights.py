@@ -284,6 +284,17 @@ def test_a_listing_that_fails_is_no_empty_class(run, dataset, job, monkeypatch):
     assert "stale file handle" in err
 
 
+def test_the_gate_goes_by_the_answers_that_were_kept(run, dataset, job):
+    _, document, _ = run("nightly", job, "--json")
+    job.write_text(job.read_text() + f"[gate]\nmax_drop = 0.1\nbaselines = ['{document['runs'][0]['run_id']}']\n")
+    assert run("nightly", job)[0] == 0
+    lose_a_class(dataset)
+    code, document, err = run("nightly", job, "--json")
+    assert code == 65
+    assert [error["exit_code"] for error in document["errors"]] == [65], err
+    assert FeatureStore("linprobe-store").nights()[-1]["gate_passed"] is True
+
+
 @pytest.mark.slow
 def test_the_bad_night_of_the_documents_is_as_they_say(tmp_path):
     text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()

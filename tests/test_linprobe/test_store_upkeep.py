@@ -28,7 +28,7 @@ def damage(path):
 def test_verify_of_a_sound_store_says_what_it_read_and_ends_with_0(run, extracted):
     code, out, _ = run("store", "verify")
     assert code == 0
-    assert out.startswith("1 pools, 3 shards, 2 sets, 2 names, 0 runs; 17 files, ")
+    assert out.startswith("1 pools, 3 shards, 2 sets, 2 names, 0 runs, 0 answers, 0 nights; 17 files, ")
     assert out.endswith(" MB read: all sound\n")
     code, document, _ = run("store", "verify", "--json")
     assert code == 0
