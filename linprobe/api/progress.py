@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from extract import Progress
-from linprobe.job.console import Console
+from linprobe.job.console import Console, nothing
 
 __all__ = ["ProgressConsole"]
 
@@ -18,11 +18,17 @@ class ProgressConsole(Console):
 
     def __init__(self) -> None:
         super().__init__(is_json=False, out=sys.stderr, err=sys.stderr)
+        self._has_bar = False
 
     def say(self, text: str) -> None:
         """Log a line."""
         self.status("")
         _logger.info(text)
+
+    def status(self, text: str) -> None:
+        """Show what goes on right now, on a terminal where no bar says how far it is."""
+        if not self._has_bar:
+            super().status(text)
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[Progress], None]]:
@@ -35,6 +41,25 @@ class ProgressConsole(Console):
                 yield update
         else:
             yield _ignore
+
+    @contextmanager
+    def steps(self, title: str, total: int) -> Iterator[Callable[[], None]]:
+        """Show how many of some steps are done: a bar in a terminal or a notebook, for more than one."""
+        if total < 2 or not (_is_notebook() or sys.stderr.isatty()):
+            yield nothing
+            return
+        from tqdm import tqdm
+
+        with tqdm(desc=title, total=total, unit="run", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+
+            def step() -> None:
+                bar.update()
+
+            self._has_bar = True
+            try:
+                yield step
+            finally:
+                self._has_bar = False
 
 
 def _ignore(progress: Progress) -> None:

@@ -1,7 +1,7 @@
 """`linprobe probe`: every head on every dataset and extractor, from cached features alone."""
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -57,6 +57,12 @@ class ProbeOptions:
     metric: str | None = None
     views: int | None = None
     chosen_seeds: tuple[int, ...] | None = None
+
+    def seeds_of(self, probe: ProbeConfig, shots: int | str, share: float) -> Sequence[int]:
+        """Return the seeds with which a head is trained on so many shots and such a share of train."""
+        if self.chosen_seeds is not None:
+            return self.chosen_seeds
+        return range(self.seeds or probe.seeds or _default_seeds(shots, share))
 
 
 def parse_shots(text: str | None) -> tuple[int | str, ...] | None:
@@ -133,23 +139,33 @@ def probe_all(
     session.environment.prepare_frameworks()
     store = session.open_store()
     shown_names = store.shown_names()
-    for dataset in job.datasets:
-        for extractor in (entry.name for entry in job.extractors if (dataset.name, entry.name) not in skipped):
-            asked = _Asked(
-                session=session,
-                store=store,
-                shown_names=shown_names,
-                dataset=dataset,
-                extractor=extractor,
-                options=options,
-            )
+    features = [
+        _Asked(
+            session=session,
+            store=store,
+            shown_names=shown_names,
+            dataset=dataset,
+            extractor=entry.name,
+            options=options,
+        )
+        for dataset in job.datasets
+        for entry in job.extractors
+        if (dataset.name, entry.name) not in skipped
+    ]
+    limits = [
+        (probe, shots, share)
+        for probe in job.probes
+        for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares)
+    ]
+    total = len(features) * sum(len(options.seeds_of(*limit)) for limit in limits)
+    with session.console.steps("probes", total) as step:
+        for asked in features:
             first = len(outcome.rows)
-            for probe in job.probes:
-                for shots, share in product(options.shots or probe.shots, options.train_shares or probe.train_shares):
-                    limits = name_limits(shots, share, asked.views(probe))
-                    part = f"{dataset.name} / {extractor} / {probe.head}{limits}"
-                    with noted(part, outcome.failures, session.console):
-                        outcome.rows += asked.run_seeds(probe, shots, share)
+            for probe, shots, share in limits:
+                limited = name_limits(shots, share, asked.views(probe))
+                part = f"{asked.dataset.name} / {asked.extractor} / {probe.head}{limited}"
+                with noted(part, outcome.failures, session.console):
+                    outcome.rows += asked.run_seeds(probe, shots, share, step=step)
             asked.warn_of_disagreements(outcome.rows[first:])
     return outcome
 
@@ -198,16 +214,18 @@ class _Asked:
         """Return how many views of each training image a head is trained on."""
         return probe.views if self.options.views is None else self.options.views
 
-    def run_seeds(self, probe: ProbeConfig, shots: int | str, share: float) -> list[dict[str, Any]]:
+    def run_seeds(
+        self, probe: ProbeConfig, shots: int | str, share: float, *, step: Callable[[], None]
+    ) -> list[dict[str, Any]]:
         """Train a head with every seed, and tell of it."""
-        count = self.options.seeds or probe.seeds or _default_seeds(shots, share)
-        seeds = range(count) if self.options.chosen_seeds is None else self.options.chosen_seeds
+        seeds = self.options.seeds_of(probe, shots, share)
         count = len(seeds)
         rows = []
         for seed in seeds:
             row = self._run(self._request(probe, shots=shots, share=share, seed=seed))
             # An equal run may have been trained under another name.
             rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})
+            step()
             if count < _MANY_SEEDS:
                 self.session.console.say(_line(rows[-1], self.shown_name))
             else:

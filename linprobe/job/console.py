@@ -13,7 +13,7 @@ from linprobe.job.streams import LogLines, Telling, telling, visible
 if TYPE_CHECKING:
     from extract import Progress
 
-__all__ = ["Console"]
+__all__ = ["Console", "nothing"]
 
 # Where there is no terminal, a line now and then tells a log that the job is alive: soon once, then each minute.
 _FIRST_LOG_SECONDS = 10.0
@@ -91,9 +91,23 @@ class Console:
         else:
             yield _Log(title, self.say, self._clock)
 
+    @contextmanager
+    def steps(self, title: str, total: int) -> "Iterator[Callable[[], None]]":
+        """Show how many of some steps are done; a command's lines tell that already, and a notebook has a bar.
+
+        Args:
+            title: what the steps are.
+            total: how many there are.
+        """
+        yield nothing
+
 
 def _is_unicode(encoding: str) -> bool:
     return encoding.lower().replace("_", "-").startswith("utf")
+
+
+def nothing() -> None:
+    """Let nobody be told."""
 
 
 class _Log:

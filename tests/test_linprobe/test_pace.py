@@ -3,6 +3,7 @@ import io
 import pytest
 
 from extract import Progress
+from linprobe.api.progress import ProgressConsole
 from linprobe.job.console import Console
 from linprobe.job.pace import Pace
 
@@ -52,3 +53,17 @@ def test_a_log_gets_a_line_after_ten_seconds_and_then_each_minute():
     assert lines[0] == (
         "flowers/all toy: 108 of 4,000 images, 100 computed, 7 reused, 1 quarantined; 10 images/s, 6:29 left"
     )
+
+
+@pytest.mark.parametrize(("is_terminal", "shows"), [(True, True), (False, False)])
+def test_many_probes_from_python_have_a_bar_where_somebody_looks(monkeypatch, is_terminal, shows):
+    class Stream(io.StringIO):
+        def isatty(self):
+            return is_terminal
+
+    stream = Stream()
+    monkeypatch.setattr("sys.stderr", stream)
+    with ProgressConsole().steps("probes", 4) as step:
+        for _ in range(4):
+            step()
+    assert ("probes" in stream.getvalue() and "/4" in stream.getvalue()) == shows
