@@ -102,6 +102,9 @@ def test_a_hundred_killed_extractions(images, undisturbed, tmp_path, seed):
     check_kills(images, undisturbed, tmp_path / "store", kills=2, seed=100 + seed)
 
 
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL]
+
+
 def _signalled_nights(images, tmp_path, seed, times):
     """Nights that are told to stop at any instant end with 75 or are done, and the next one goes on from there."""
     generator = random.Random(seed)
@@ -118,11 +121,11 @@ def _signalled_nights(images, tmp_path, seed, times):
         try:
             _, err = process.communicate(timeout=generator.uniform(0.3, 6.0))
         except subprocess.TimeoutExpired:
-            process.send_signal(generator.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
+            process.send_signal(generator.choice(SIGNALS))
             _, err = process.communicate(timeout=120)
         codes.append(process.returncode)
         # Before the command line has set itself up, a signal ends the interpreter as it always does.
-        assert process.returncode in (0, 75, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 130), err
+        assert process.returncode in (0, 75, *(-number for number in SIGNALS), 130), err
         assert "this is a fault of ours" not in err, f"{number}: {err}"
     last = subprocess.run([LINPROBE, "nightly", "job.toml"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr

@@ -25,6 +25,11 @@ class ProgressConsole(Console):
         self.status("")
         _logger.info(text)
 
+    def warn(self, text: str) -> None:
+        """Log a line at the level WARNING, which Python shows where nobody has set up logging."""
+        self.status("")
+        _logger.warning(text)
+
     def status(self, text: str) -> None:
         """Show what goes on right now, on a terminal where no bar says how far it is."""
         if not self._has_bar:

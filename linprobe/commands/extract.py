@@ -290,7 +290,7 @@ class _Extracting:
             return partial_row(part.dataset.name, job, computed)
         if published.size.is_shrink:
             accepted = "accepted" if job.accepts_shrink else "NOT what was accepted; is something not mounted?"
-            self._session.say(f"{part.title}: SHRANK: {published.size.text()}; {accepted}")
+            self._session.console.warn(f"{part.title}: SHRANK: {published.size.text()}; {accepted}")
         return extracted_row(part.dataset.name, job, published)
 
     def _by_workers(self, part: _Part, update: Callable[[Progress], None]) -> Computed:

@@ -187,7 +187,7 @@ class _Asked:
         for split in found:
             self._tell_of_shrink(split)
         for split in self.store.unaccepted_ends(self.stored_name, self.extractor, list(found)):
-            self.session.console.say(
+            self.session.console.warn(
                 f"{self.shown_name} {self.extractor}: SHRANK: the base split {split!r} is gone; NOT what was accepted"
             )
         return found
@@ -198,7 +198,7 @@ class _Asked:
         )
         if now and accepted and now.is_smaller_than(accepted):
             title, change = f"{self.shown_name}/{split} {self.extractor}", SizeChange(accepted, now).text()
-            self.session.console.say(f"{title}: SHRANK: {change}; NOT what was accepted")
+            self.session.console.warn(f"{title}: SHRANK: {change}; NOT what was accepted")
 
     @cached_property
     def stored_name(self) -> str:

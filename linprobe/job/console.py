@@ -51,6 +51,10 @@ class Console:
         lines = [first, *(line if line.startswith(" ") else f"  {line}" for line in others)]
         self._tell("\n".join(lines))
 
+    def warn(self, text: str) -> None:
+        """Write a line that nobody must miss."""
+        self.say(text)
+
     def _tell(self, text: str) -> None:
         if isinstance(self._err, LogLines):
             self._err.event("message", text)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import linprobe
 from linprobe.job.environment import Environment
 from store import FeatureStore
 
@@ -31,6 +32,11 @@ def dataset(tmp_path):
                 pixels = rng.integers(60 * level, 60 * level + 90, (8, 8, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{number:02d}.png")
     return folder
+
+
+def also_slow(harm):
+    """The same by another harm: 'make slow' has it."""
+    return pytest.param(harm, marks=pytest.mark.slow)
 
 
 def lose_a_split(folder):
@@ -73,7 +79,7 @@ def told(run):
     return [row["run_id"] for row in rows], store.find_run(NAME), len(store.predictions(NAME))
 
 
-@pytest.mark.parametrize("harm", [lose_a_split, lose_a_class, lose_most, set_the_clock])
+@pytest.mark.parametrize("harm", [lose_a_split, set_the_clock, also_slow(lose_a_class), also_slow(lose_most)])
 def test_a_bad_night_is_forgotten_by_the_next_good_one(run, dataset, tmp_path, monkeypatch, harm):
     good = night(run, dataset)
     assert told(run) == ([good["run_id"]], good["run_id"], 18)
@@ -161,7 +167,7 @@ SAYS = {
 }
 
 
-@pytest.mark.parametrize("harm", SAYS, ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("harm", [lose_a_class, unmount, *map(also_slow, (lose_a_split, lose_most, leave_nothing))])
 def test_a_night_keeps_the_old_answer_where_data_shrank(run, dataset, job, tmp_path, harm):
     code, good, err = run("nightly", job, "--json")
     assert code == 0, err
@@ -206,7 +212,7 @@ def test_a_few_per_cent_a_night_do_not_slip_through(run, dataset, job):
     assert store.accepted_size("images", "train", "pixels").images == 30
 
 
-@pytest.mark.parametrize("harm", [lose_a_split, lose_a_class, lose_most])
+@pytest.mark.parametrize("harm", [lose_a_split, also_slow(lose_a_class), also_slow(lose_most)])
 def test_a_shrink_that_is_meant_is_accepted_for_one_night(run, dataset, job, harm):
     assert run("nightly", job)[0] == 0
     harm(dataset)
@@ -243,6 +249,17 @@ def test_commands_by_hand_tell_of_a_shrink_and_go_on_and_the_next_night_does_not
     code, _, err = run("nightly", job)
     assert code == 65
     assert "30 images before, 20 now" in err
+
+
+def test_python_is_told_of_a_shrink_as_a_warning(dataset, tmp_path, caplog):
+    workspace = linprobe.open(tmp_path / "store")
+    workspace.extract(f"folder:{dataset}", "pixels", name="images")
+    lose_most(dataset)
+    features = workspace.extract(f"folder:{dataset}", "pixels", name="images")
+    features.probe("ridge")
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    # By the extraction, and by the probe on what is left.
+    assert sum("images/train pixels: SHRANK: 30 images before, 6 now" in text for text in warned) == 2
 
 
 def test_a_split_that_ended_by_hand_is_missed_by_the_next_night(run, dataset, job):

@@ -62,7 +62,9 @@ def bomb(path):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("harm", [fake, exchange, pipe, link, bomb], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize(
+    "harm", [exchange, pipe, *(pytest.param(h, marks=pytest.mark.slow) for h in (fake, link, bomb))]
+)
 def test_no_thumbnail_but_ours_is_shown_and_none_holds_a_report_up(run, night, harm):
     before = pages(night)
     assert before
@@ -82,7 +84,13 @@ def files_of_the_cache(folder):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"shards": 3}', b"\xff" * 50, b"[" * 100_000, b"1\n2\n3"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"shards": 3}', b"[" * 100_000,
+        *(pytest.param(body, marks=pytest.mark.slow) for body in (b"", b"[]", b"{", b"\xff" * 50, b"1\n2\n3")),
+    ],
+)  # fmt: skip
 def test_an_index_that_is_sealed_and_malformed_is_read_anew(run, night, body):
     layouts = {
         "contents": b"linprobe contents 2", "stat": b"linprobe stat 1", "results.jsonl": b"linprobe results 2",

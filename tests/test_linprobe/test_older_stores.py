@@ -99,7 +99,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in ("aa0ac64", "33a0671") else []) for kind in KINDS]
+)
 def test_a_store_of_every_kind_reports_compares_gates_and_goes_on(run, tmp_path, kind):
     with zipfile.ZipFile(DATA / f"store_{kind}.zip") as archive:
         archive.extractall(tmp_path)

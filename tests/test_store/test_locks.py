@@ -207,7 +207,7 @@ for user, umask, arguments in steps:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("umask", ["002", "022", "077"])
+@pytest.mark.parametrize("umask", ["077", *(pytest.param(umask, marks=pytest.mark.slow) for umask in ("002", "022"))])
 def test_a_shared_store_works_for_a_second_user_whatever_the_umask(tmp_path_factory, umask):
     # Who is not root is the same user twice: the umask alone is tested then.
     is_root = os.getuid() == 0
