@@ -23,7 +23,7 @@ from store.errors import REPAIR, DamagedStore
 from store.hdf5 import read_checked
 from store.layout import unexpected
 from store.older_runs import completed, completed_predictions
-from store.settings import values_of
+from store.settings import SETTINGS, values_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ class RunRecord:
     @property
     def views(self) -> int:
         """How many views of each training image it was trained on; 0 where its configuration does not say."""
-        return int(self.config["views"])
+        return int(self.config.get("views", SETTINGS["views"].default))
 
     @classmethod
     def of_document(cls, run_id: str, document: Mapping[str, Any]) -> "RunRecord":

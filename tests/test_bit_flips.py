@@ -3,7 +3,6 @@
 import logging
 import os
 import random
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from PIL import Image
 import store.hdf5
 import store.pool
 import store.run_table
+from linprobe.models.thumbnails import layout_of
+from store.disposable import write_disposable
 
 ARCHIVE = Path(__file__).parent / "test_store" / "data" / "format-1.tar.gz"
 NAMES = [
@@ -103,8 +104,8 @@ def make_caches(path, images):
     """Read all, in another process as it were, so that every cache is there."""
     there_is = everything_read.what_there_is(path, NAMES)
     content = everything_read.FeatureStore(path).run(there_is["runs"][0]).predictions["content_sha256"][0]
-    (path / "cache" / "thumbnails").mkdir(parents=True)
-    shutil.copy(images / "class1" / "1.png", path / "cache" / "thumbnails" / f"{content}.png")
+    thumbnail = (images / "class1" / "1.png").read_bytes()
+    write_disposable(path / "cache" / "thumbnails" / content, layout_of(content), thumbnail)
     everything_read.read_everything(path, images, there_is)
 
 

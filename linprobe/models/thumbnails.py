@@ -14,7 +14,7 @@ from linprobe.job.environment import Environment
 from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore, ProbeResult
 from store.disposable import read_disposable, write_disposable
 
-__all__ = ["StoreImages", "thumbnail"]
+__all__ = ["StoreImages", "layout_of", "thumbnail"]
 
 _THUMBNAIL = 128
 
@@ -66,7 +66,7 @@ class StoreImages:
         return Path(rest).exists() if rest.startswith("/") else True
 
     def _cached(self, content: str) -> bytes | None:
-        return read_disposable(self._folder / content, _layout(content))
+        return read_disposable(self._folder / content, layout_of(content))
 
     def _from_source(self, split: str, key: str, wanted: Mapping[str, str]) -> dict[str, bytes]:
         found = {}
@@ -77,14 +77,15 @@ class StoreImages:
                 if example.content_sha256().hex() == wanted[example.example_id]:
                     data = thumbnail(example)
                     content = wanted[example.example_id]
-                    write_disposable(self._folder / content, _layout(content), data)
+                    write_disposable(self._folder / content, layout_of(content), data)
                     found[example.example_id] = data
         except (ExtractError, FeatureSetNotFound, DecodeFailure, OSError):
             return found
         return found
 
 
-def _layout(content: str) -> bytes:
+def layout_of(content: str) -> bytes:
+    """Return under which name a thumbnail of an image is sealed, see `store.disposable`."""
     # The image's hash is part of what the digest covers: a thumbnail is never shown as another image's.
     return f"linprobe thumbnail 1 {content}".encode()
 
