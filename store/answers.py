@@ -21,9 +21,10 @@ from store.commit import PUBLISHED, list_folder
 from store.documents import digest, read_sealed, seal
 from store.errors import DamagedStore
 from store.histories import append_entry, entry_numbers
+from store.names import find_dataset
 from store.settings import circumstances, same_but_seed, values_of
 
-__all__ = ["Answer", "Answers", "Standing", "pick", "standing_runs"]
+__all__ = ["Answer", "Answers", "Standing", "answering", "pick", "standing_runs"]
 
 _logger = logging.getLogger(__name__)
 
@@ -204,6 +205,20 @@ def _resolved(config: Mapping[str, Any]) -> str:
 def _agree(options: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
     """Return whether two runs had the same options, as far as both versions knew them: a later one has more."""
     return all(options[name] == others[name] for name in options.keys() & others.keys())
+
+
+def answering(name: str, standing: Sequence[Standing]) -> list[Standing]:
+    """Return the runs that DATASET/EXTRACTOR/HEAD means; of several datasets where DATASET is an end of several."""
+    whole = [one for one in standing if f"{one.dataset}/{one.extractor}/{one.config['head']}" == name]
+    if whole:
+        return whole
+    ends: dict[str, set[str]] = {}
+    for one in standing:
+        end = f"/{one.extractor}/{one.config['head']}"
+        if name.endswith(end):
+            ends.setdefault(end, set()).add(one.dataset)
+    meant = {(end, dataset) for end, known in ends.items() for dataset in find_dataset(name.removesuffix(end), known)}
+    return [one for one in standing if (f"/{one.extractor}/{one.config['head']}", one.dataset) in meant]
 
 
 def pick(standing: Sequence[Standing]) -> Standing:

@@ -1,19 +1,18 @@
 """The catalogue: one folder that holds pools, sets, names and runs."""
 
-import functools
 import hashlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from store.accepted_sizes import AcceptedSizes
 from store.aliases import Alias, Aliases
-from store.answers import Answers, Standing, pick, standing_runs
+from store.answers import Answers, Standing, answering, pick, standing_runs
 from store.commit import PUBLISHED, list_folder, sync_folder
 from store.errors import (
     DamagedStore,
@@ -288,12 +287,11 @@ class FeatureStore:
             raise self._gone(key)
         # The name must not outlive the set, which another writer may not have synced yet.
         sync_folder(self.path / "sets")
-        accepted = size
-        if size is not None and not is_accepted:
-            before = self.accepted_size(dataset, split, extractor)
-            accepted = before.grown(size) if before else size
-        documents = [one.document() if one else None for one in (size, accepted)]
-        self._aliases.put(Alias(dataset, split, extractor, key, created, *documents))
+        alias = Alias(dataset, split, extractor, key, created)
+        if size is not None:
+            accepted = self._sizes.next_accepted(alias, size, is_accepted)
+            alias = replace(alias, size=size.document(), accepted=accepted.document())
+        self._aliases.put(alias)
         # Looked at again now that the name is there: `gc` reads names again after it took a set away.
         if not self._is_published("sets", key):
             raise self._gone(key)
@@ -307,29 +305,11 @@ class FeatureStore:
         Returns:
             None for a base split that is new, or whose end was agreed to.
         """
-        last = self._aliases.last_sound(dataset, split, extractor)
-        if last is not None:
-            return self._accepted(last)
-        others = [self._aliases.last_sound(dataset, split, other) for other in self._aliases.extractors_of(dataset)]
-        sizes = [size for size in (self._accepted(other) for other in others if other) if size]
-        return functools.reduce(Size.grown, sizes) if sizes else None
-
-    def _accepted(self, alias: Alias) -> Size | None:
-        if alias.accepted is not None:
-            return Size.of_document(alias.accepted)
-        if alias.has_ended:
-            return None
-        try:
-            features = FeatureSet(self.path / "sets" / alias.set_key)
-            present = {features.class_names[label] for label in np.unique(np.asarray(features.labels)).tolist()}
-            return Size.of(features.candidates, present)
-        except (DamagedStore, FeatureSetNotFound):
-            return None  # nobody can tell any more
+        return self._sizes.accepted(dataset, split, extractor)
 
     def named_size(self, dataset: str, split: str, extractor: str) -> Size | None:
         """Return how large the base split is that a name means now; None where its entry does not say."""
-        last = self._aliases.last_sound(dataset, split, extractor)
-        return Size.of_document(last.size) if last and last.size else None
+        return self._sizes.named(dataset, split, extractor)
 
     def unaccepted_ends(self, dataset: str, extractor: str, kept: Collection[str]) -> list[str]:
         """Return the base splits of a dataset that have ended without anybody agreeing to it, and are not there again.
@@ -339,8 +319,7 @@ class FeatureStore:
             extractor: what the extractor is called.
             kept: the base splits that the source has.
         """
-        ended = self._aliases.ended(dataset, extractor)
-        return [alias.split for alias in ended if alias.accepted is not None and alias.split not in kept]
+        return self._sizes.unaccepted_ends(dataset, extractor, kept)
 
     def _gone(self, key: str) -> StoreBusy:
         return StoreBusy(f"{self.path}/sets/{key}: taken away by 'linprobe store gc' meanwhile; run it again.")
@@ -496,7 +475,7 @@ class FeatureStore:
             raise RunNotFound(f"{name}: {len(found)} runs begin so; give more of the id.")
         documents, damage = run_documents(self.path, ids)
         standing = standing_runs(self._answers, documents, damage)
-        matching = _answering(name, [one for one in standing if one.config])
+        matching = answering(name, [one for one in standing if one.config])
         # Of a damaged run that no answer names nobody can say what it answers.
         unclear = next((one for one in standing if not one.is_read and (one in matching or not one.config)), None)
         if unclear is not None:
@@ -548,6 +527,10 @@ class FeatureStore:
     def _answers(self) -> Answers:
         return Answers(self.path / "answers")
 
+    @property
+    def _sizes(self) -> AcceptedSizes:
+        return AcceptedSizes(self.path, self._aliases)
+
     @cached_property
     def _aliases(self) -> Aliases:
         return Aliases(self.path / "aliases")
@@ -580,20 +563,6 @@ class FeatureStore:
                 f"{prefix}: {len(found)} sets in {self.path} have this key or begin so, one expected."
             )
         return found[0]
-
-
-def _answering(name: str, standing: Sequence[Standing]) -> list[Standing]:
-    """Return the runs that DATASET/EXTRACTOR/HEAD means; of several datasets where DATASET is an end of several."""
-    whole = [one for one in standing if f"{one.dataset}/{one.extractor}/{one.config['head']}" == name]
-    if whole:
-        return whole
-    ends: dict[str, set[str]] = {}
-    for one in standing:
-        end = f"/{one.extractor}/{one.config['head']}"
-        if name.endswith(end):
-            ends.setdefault(end, set()).add(one.dataset)
-    meant = {(end, dataset) for end, known in ends.items() for dataset in find_dataset(name.removesuffix(end), known)}
-    return [one for one in standing if (f"/{one.extractor}/{one.config['head']}", one.dataset) in meant]
 
 
 def _catalog_row(features: FeatureSet, alias: Alias | None) -> dict[str, Any]:
