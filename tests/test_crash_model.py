@@ -134,8 +134,8 @@ def read(path: Path, acknowledged: set[str], may_be_damaged: bool = False) -> No
         assert fs.get("d", "all", "e").key == set_key().digest
     answers = Answers(path / "answers").current()
     assert "answer" not in acknowledged or len(answers) == 1
-    # What answers is there: the run was durable before the answer was written.
-    assert all(answer.run_id in run_ids(path) for answer in answers)
+    # What answers is there: the run was durable before the answer. (A damaged one is away while it is replaced.)
+    assert may_be_damaged or all(answer.run_id in run_ids(path) for answer in answers)
     nights = fs.nights()
     assert len(nights) == len([name for name in list_folder(path / "nights") if not name.startswith(".")])
     assert "night" not in acknowledged or any(night["how"] == "done" for night in nights)
@@ -180,7 +180,7 @@ class Circumstances:
 
 
 # How many folder fsyncs a job makes on an empty folder; a test holds it.
-FOLDER_SYNCS = 19
+FOLDER_SYNCS = 27
 OTHERS = [Circumstances(folder_syncs=number) for number in range(FOLDER_SYNCS)]
 
 
