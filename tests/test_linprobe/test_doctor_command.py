@@ -1,5 +1,7 @@
 from importlib import metadata
 
+import pytest
+
 
 def test_doctor_finds_a_machine_that_can_work(run, tmp_path):
     code, document, _ = run("doctor", "--store", tmp_path / "s", "--json")
@@ -8,6 +10,16 @@ def test_doctor_finds_a_machine_that_can_work(run, tmp_path):
     assert states["weights"] == "ok"
     assert states["store"] == "note"
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.framework
+def test_only_the_deep_look_starts_tensorflow(run, tmp_path):
+    said = {}
+    for flags in ((), ("--deep",)):
+        _, document, _ = run("doctor", "--store", tmp_path / "s", *flags, "--json")
+        said[flags] = {check["name"]: check["text"] for check in document["checks"]}["tensorflow"]
+    assert "'linprobe doctor --deep' starts it" in said[()]
+    assert said["--deep",].startswith("runs on the")
 
 
 def test_doctor_ends_with_69_and_says_what_to_install_when_the_weights_are_missing(run, monkeypatch):

@@ -24,6 +24,26 @@ def test_the_site_has_images_from_the_dataset(run, probed, tmp_path):
 
 
 @pytest.mark.framework
+def test_a_report_is_drawn_again_only_where_what_it_shows_has_changed(run, probed, tmp_path):
+    def written():
+        assert run("report", "--out", "r")[0] == 0
+        return {path: path.stat().st_ino for path in Path("r").rglob("*") if path.is_file()}
+
+    first = written()
+    assert written() == first
+    # A page that somebody changed, a run more, another answer: each is a change.
+    (tmp_path / "r" / "index.html").write_text("mine")
+    second = written()
+    assert second != first
+    assert (tmp_path / "r" / "index.html").read_text() != "mine"
+    run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:90]")
+    third = written()
+    assert third.keys() > second.keys()
+    run("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--train", "train[:80]")
+    assert written() == third
+
+
+@pytest.mark.framework
 def test_a_dataset_that_is_gone_leaves_placeholders(run, images, tmp_path):
     import shutil
 
