@@ -136,6 +136,12 @@ def night_row(night: Mapping[str, Any]) -> dict[str, Any]:
         for row in found
         if row.get("lost_classes") or (row.get("images_before") or 0) > (row.get("images") or 0)
     ]
+    # An image that several extractors saw is one image.
+    parts: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in found:
+        seen = parts.get((row["dataset"], row["split"]), (0, 0))
+        images, quarantined = row.get("images") or 0, row.get("quarantined") or 0
+        parts[row["dataset"], row["split"]] = max(seen[0], images), max(seen[1], quarantined)
     return {
         "night": night["night"],
         "begun": night.get("begun"),
@@ -143,8 +149,8 @@ def night_row(night: Mapping[str, Any]) -> dict[str, Any]:
         "how": night["how"],
         "exit_code": night.get("exit_code"),
         "seconds": night.get("seconds"),
-        "images": sum(row.get("images") or 0 for row in found),
-        "quarantined": sum(row.get("quarantined") or 0 for row in found),
+        "images": sum(images for images, _ in parts.values()),
+        "quarantined": sum(quarantined for _, quarantined in parts.values()),
         "forward_passes": dict(computed).get("forward_passes", 0),
         "runs": len(answered),
         "trained": dict(computed).get("trained", 0),

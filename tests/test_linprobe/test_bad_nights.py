@@ -15,6 +15,7 @@ from PIL import Image
 
 import linprobe
 from linprobe.job.environment import Environment
+from linprobe.job.journal import night_row
 from store import FeatureStore
 
 NAME = "images/pixels/ridge"
@@ -225,6 +226,23 @@ def test_a_shrink_that_is_meant_is_accepted_for_one_night(run, dataset, job, har
     assert run("nightly", job)[0] == 0
     nights = FeatureStore("linprobe-store").nights()
     assert [night["accepted_shrink"] for night in nights] == [[], [], ["images"], []]
+
+
+def test_a_night_counts_an_image_once_however_many_extractors_saw_it():
+    found = [
+        {
+            "dataset": "a",
+            "split": split,
+            "extractor": extractor,
+            "images": images,
+            "images_before": 20,
+            "quarantined": 1,
+        }
+        for extractor in ("one", "two")
+        for split, images in (("train", 20), ("test", 10))
+    ]
+    row = night_row({"night": "0", "how": "done", "found": found})
+    assert (row["images"], row["quarantined"], row["shrunk"]) == (30, 2, "a/test")
 
 
 def test_who_is_accepted_is_a_dataset_of_the_job(run, job):
