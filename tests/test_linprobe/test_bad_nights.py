@@ -18,6 +18,8 @@ from linprobe.job.environment import Environment
 from linprobe.job.journal import night_row
 from store import FeatureStore
 
+pytestmark = pytest.mark.framework
+
 NAME = "images/pixels/ridge"
 
 

@@ -14,6 +14,8 @@ from PIL import Image
 from store import GarbageRule, collect_garbage
 from store.disposable import write_disposable
 
+pytestmark = pytest.mark.framework
+
 
 @pytest.fixture
 def night(run, tmp_path, images):

@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from store import FeatureStore
 
+pytestmark = pytest.mark.framework
+
 KEEP = "import sys, pathlib; path = pathlib.Path(sys.argv[1]); path.open('a').write(sys.stdin.read() + chr(10))"
 
 

@@ -99,6 +99,7 @@ KINDS = {
 }
 
 
+@pytest.mark.framework
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in ("aa0ac64", "33a0671") else []) for kind in KINDS]
 )
@@ -137,6 +138,7 @@ def test_a_store_of_every_kind_reports_compares_gates_and_goes_on(run, tmp_path,
     assert run("store", "verify", "--deep")[0] == 0
 
 
+@pytest.mark.framework
 def test_a_store_of_a_kind_is_guarded_against_shrink_too(run, tmp_path):
     with zipfile.ZipFile(DATA / "store_1118882.zip") as archive:
         archive.extractall(tmp_path)
