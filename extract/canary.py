@@ -24,7 +24,7 @@ from extract.single_images import compute_each
 from extract.sources.example import Example
 from store import Pool, keep_canary, read_canary
 
-__all__ = ["CanaryWatch", "Sighting", "sight"]
+__all__ = ["CanaryWatch", "Sighting", "inherit_canary", "sight"]
 
 # Relative L2 of one row. Engines agree within 1e-5 over many rows; a single row, on an image of hardly
 # any contrast, was seen at 1.04e-5. In bfloat16 TensorFlow's kernels and XLA's were 3.2e-2 apart on MobileNetV2.
@@ -113,6 +113,33 @@ class CanaryWatch:
                     "back to those, or extract into another store; --accept-drift mixes old rows and new ones."
                 )
             _logger.warning("%s Rows are added all the same, as was asked for.", text)
+
+
+def inherit_canary(source: Pool, heir: Pool, *, dry: bool = False) -> bool:
+    """Give a pool that takes over rows what their first writer saw of the canary images.
+
+    Args:
+        source: the pool that has the rows.
+        heir: of the same network, computed alike.
+        dry: only say whether it can be done.
+
+    Returns:
+        Whether rows can be taken over: the one has a canary, and the other none, or one that agrees.
+    """
+    theirs, own = read_canary(source.folder), read_canary(heir.folder)
+    if theirs is None:
+        return False
+    if own is None:
+        return dry or _agree(theirs, keep_canary(heir.folder, theirs), heir.key.precision)
+    return _agree(theirs, own, heir.key.precision)
+
+
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any], precision: str) -> bool:
+    kept, found = Sighting.from_document(one), Sighting.from_document(other)
+    if kept.pixels != found.pixels:
+        return False
+    differences = [_difference(found.vectors.get(name), row) for name, row in kept.vectors.items()]
+    return max(differences, default=0.0) <= _TOLERANCES[precision]
 
 
 def sight(extractor: Extractor, engine: Engine) -> Sighting:

@@ -1,7 +1,7 @@
 """Encoded bytes to pixels: what a file claims to be, and the careful path for all that is not plain.
 
-Plain 8-bit JPEG and PNG are decoded by TensorFlow in the pipeline. Everything else, and whatever
-fails there, comes here: Pillow under limits. Which path an image takes depends on its bytes
+Plain 8-bit JPEG and PNG are decoded by TensorFlow in the pipeline. Everything else, and whatever fails there, comes
+here: Pillow under limits, in a process of its own (`extract.decoders`). Which path an image takes depends on its bytes
 alone. A change of any rule here changes numbers: raise `DECODING_RULES`.
 """
 
@@ -13,13 +13,37 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["DECODING_RULES", "MAX_PIXELS", "DecodeFailure", "Header", "decode_carefully", "read_header"]
+from extract.containers import (
+    JPEG,
+    PNG,
+    Facts,
+    jpeg_facts,
+    jpeg_without_extras,
+    png_facts,
+    png_without_extras,
+)
 
-DECODING_RULES = 1
+__all__ = [
+    "AS_STORED",
+    "DECODING_RULES",
+    "MAX_PIXELS",
+    "WHITE",
+    "DecodeFailure",
+    "Header",
+    "Rules",
+    "decode_carefully",
+    "needs_look",
+    "read_header",
+    "turn",
+]
+
+DECODING_RULES = 2
+WHITE = "#ffffff"
 
 # Pillow's own threshold for a decompression bomb: a quarter of a GiB of RGB.
 MAX_PIXELS = 89_478_485
@@ -45,9 +69,52 @@ _PILLOW_ERRORS = (
 # `warnings.catch_warnings` changes the filters of the whole process, and two threads read images.
 _WARNINGS = threading.Lock()
 
+# TIFF's tags.
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_NEW_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
+# The bytes by which files are known that no decoder here reads: offset, bytes, what they are.
+_FOREIGN = (
+    (0, b"8BPS", "a Photoshop file (PSD)"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (0, b"\xff\x0a", "a JPEG XL image"),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+    (0, b"v/1\x01", "an OpenEXR image"),
+    (0, b"#?RADIANCE", "a Radiance HDR image"),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw file"),
+    (0, b"IIRO", "a camera's raw file"),
+    (0, b"IIRS", "a camera's raw file"),
+    (0, b"IIU\0", "a camera's raw file"),
+    (8, b"CR\x02", "a camera's raw file"),
+    (4, b"ftypcrx ", "a camera's raw file"),
+    (0, b"\0\0\1\0", "an icon (ICO)"),
+    (128, b"DICM", "a DICOM image"),
+    (0, b"SIMPLE  =", "a FITS image"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+
 
 class DecodeFailure(ValueError):
     """An image that no decoder makes pixels of; the text is the reason that the ledger keeps."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is done to an image beyond decoding it.
+
+    Attributes:
+        orientation: `exif`: turned as EXIF says, as viewers show it; `stored`: as its pixels are stored. What TIFF and
+            HEIF state is about how rows are stored, and is applied in any case.
+        background: `#rrggbb`, under transparent pixels.
+        number: `DECODING_RULES`; under rules 1, of older pools, transparency was dropped, and what it hid was seen.
+    """
+
+    orientation: str = "stored"
+    background: str = WHITE
+    number: int = DECODING_RULES
+
+
+AS_STORED = Rules()
 
 
 @dataclass(frozen=True)
@@ -57,18 +124,50 @@ class Header:
     Attributes:
         format: such as `JPEG`; `pixels` for raw arrays.
         mode: Pillow's name of the colour layout, such as `RGB`, `L`, `P`, `CMYK`.
-        width, height: in pixels.
+        width, height: in pixels, as they are stored.
+        bits: of a channel.
+        orientation: EXIF's, 1 to 8, which `Rules.orientation` applies or not.
+        frames: how many there are; the first counts.
+        has_transparency: whether pixels can be transparent.
+        is_usual: whether it is of a kind that every decoder of its format reads.
     """
 
     format: str
     mode: str
     width: int
     height: int
+    bits: int = 8
+    orientation: int = 1
+    frames: int = 1
+    has_transparency: bool = False
+    is_usual: bool = True
 
     @property
     def is_plain(self) -> bool:
-        """Whether the pipeline's fast decoder takes it: 8-bit grey or RGB, JPEG or PNG."""
-        return self.format in ("JPEG", "PNG") and self.mode in ("L", "RGB")
+        """Whether the pipeline's fast decoder takes it: 8-bit grey or RGB without transparency, JPEG or PNG."""
+        is_simple = self.mode in ("L", "RGB") and self.bits <= 8 and not self.has_transparency
+        return self.format in ("JPEG", "PNG") and is_simple and self.is_usual
+
+    def shown_size(self, rules: Rules) -> tuple[int, int]:
+        """Return width and height of what is seen of it."""
+        is_turned = rules.orientation == "exif" and self.orientation >= 5
+        return (self.height, self.width) if is_turned else (self.width, self.height)
+
+    def has_equal_pixels(self, one: Rules, other: Rules) -> bool:
+        """Whether two rules make the same pixels of it."""
+        if self.format == "pixels":
+            return True
+        turns = {rules.orientation == "exif" and self.orientation != 1 for rules in (one, other)}
+        return (
+            len(turns) == 1
+            and (one.background == other.background or not self.has_transparency)
+            and (one.number == other.number or self.is_plain)
+        )
+
+
+def needs_look(data: bytes) -> bool:
+    """Return whether a decoder is needed to read the header: for JPEG and PNG none is."""
+    return bool(data) and not data.startswith((JPEG, PNG))
 
 
 def read_header(data: bytes) -> Header:
@@ -82,37 +181,120 @@ def read_header(data: bytes) -> Header:
     """
     if not data:
         raise DecodeFailure("empty file")
-    with _opened(data) as image:
-        header = Header(image.format or "", image.mode, image.width, image.height)
+    try:
+        if data.startswith(JPEG):
+            header = _header_of("JPEG", jpeg_facts(data))
+        elif data.startswith(PNG):
+            header = _header_of("PNG", png_facts(data))
+        else:
+            header = _opened_header(data)
+    except ValueError as error:
+        raise DecodeFailure(_reason(error)) from error
     if not 0 < header.width * header.height <= MAX_PIXELS:
         raise DecodeFailure(f"{header.width} x {header.height} pixels, at most {MAX_PIXELS:,} allowed")
     return header
 
 
-def decode_carefully(data: bytes) -> np.ndarray:
+def _header_of(kind: str, facts: Facts) -> Header:
+    return Header(
+        kind,
+        facts.mode,
+        facts.width,
+        facts.height,
+        bits=facts.bits,
+        orientation=facts.orientation,
+        frames=facts.frames,
+        has_transparency=facts.has_transparency,
+        is_usual=facts.is_usual,
+    )
+
+
+def _opened_header(data: bytes) -> Header:
+    with _opened(data) as image:
+        _require_no_raw(image)
+        width, height, orientation = image.width, image.height, 1
+        if image.format in ("WEBP", "AVIF"):
+            orientation = _exif_orientation(image)
+        if image.format == "AVIF":
+            # The container's own turn and mirror, which Pillow tells as an orientation.
+            width, height = (height, width) if orientation >= 5 else (width, height)
+            orientation = 1
+        try:
+            frames = int(getattr(image, "n_frames", 1))
+        except _PILLOW_ERRORS:
+            frames = 1  # a broken later frame decides nothing over the first
+        return Header(
+            image.format or "",
+            image.mode,
+            width,
+            height,
+            bits=_bits(image),
+            orientation=orientation,
+            frames=frames,
+            has_transparency=_has_transparency(image),
+        )
+
+
+def _require_no_raw(image: Image.Image) -> None:
+    """Refuse a camera's raw file in a TIFF's clothes: its first image is a thumbnail."""
+    tags = getattr(image, "tag_v2", {})
+    if _DNG_VERSION in tags or (_SUB_IFDS in tags and int(tags.get(_NEW_SUBFILE_TYPE, 0)) & 1):
+        raise DecodeFailure("a camera's raw file, which is not read here; convert it to PNG")
+
+
+def decode_carefully(data: bytes, rules: Rules = AS_STORED) -> np.ndarray:
     """Decode an image with Pillow.
 
-    Rules: the first frame; alpha is dropped; palettes are applied; 16-bit grey is scaled to 8;
-    CMYK by Pillow's plain conversion; colour profiles and EXIF orientation are ignored. In a TIFF
-    the orientation belongs to how the rows are stored, and is applied.
+    The first frame; palettes applied; transparency composited on the background; 16-bit grey scaled to 8, in either
+    photometric order; of 16-bit colour the high byte; CMYK by Pillow's plain conversion; profiles ignored. Floating
+    point, 32-bit and signed numbers have no stated range, and are refused.
 
     Args:
         data: the encoded file.
+        rules: orientation and background.
 
     Returns:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        DecodeFailure: truncated or broken.
+        DecodeFailure: truncated, broken, or without a stated range.
     """
-    read_header(data)
-    with _opened(data) as image:
+    header = read_header(data)
+    with _opened(_bare(data)) as image:
         try:
             with _quiet_pillow():
                 image.load()
-                return np.asarray(_to_rgb(image))
+                if rules.number < 2:
+                    return np.asarray(_to_rgb_by_rules_1(image))
+                rgb = _to_rgb(image, rules.background, header)
+                # A TIFF was turned when it was loaded.
+                orientation = _exif_orientation(image) if header.format == "AVIF" else header.orientation
+                if header.format == "AVIF" or rules.orientation == "exif":
+                    return turn(np.asarray(rgb), orientation)
+                return np.asarray(rgb)
         except _PILLOW_ERRORS as error:
             raise DecodeFailure(_reason(error)) from error
+
+
+def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return pixels as EXIF's orientation shows them.
+
+    Args:
+        pixels: (H, W, C).
+        orientation: 1 to 8.
+
+    Returns:
+        (H, W, C), or (W, H, C) from 5 on.
+
+    Source: EXIF 2.32, 4.6.4, tag 274: where the 0th row and the 0th column of what is stored are shown.
+    """
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 @contextmanager
@@ -123,19 +305,120 @@ def _quiet_pillow() -> Iterator[None]:
         yield
 
 
+def _bare(data: bytes) -> bytes:
+    """Return the file without what its pixels do not depend on, so that nothing of it can fail."""
+    if data.startswith(JPEG):
+        return jpeg_without_extras(data)
+    return png_without_extras(data) if data.startswith(PNG) else data
+
+
 def _opened(data: bytes) -> Image.Image:
+    foreign = next((what for at, magic, what in _FOREIGN if data[at : at + len(magic)] == magic), None)
+    if foreign is not None:
+        raise DecodeFailure(f"{foreign}, which is not read here; convert it to PNG")
+    is_heif = data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+    formats: tuple[str, ...] = FORMATS
+    if is_heif and b"avif" not in data[:64]:
+        _register_heif()
+        formats = ("HEIF",)
     try:
         with _quiet_pillow():
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+            return Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError as error:
         raise DecodeFailure("not an image of a known format") from error
     except _PILLOW_ERRORS as error:
         raise DecodeFailure(_reason(error)) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _register_heif() -> None:
+    try:
+        from pi_heif import register_heif_opener
+    except ImportError as error:
+        raise DecodeFailure(
+            "a HEIC image, which needs the package pi-heif: pip install 'linprobe[heic]', or convert it"
+        ) from error
+    # A thumbnail or a depth map beside the image is not looked at.
+    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    try:
+        found: Any = image.getexif().get(0x0112, 1)
+    except _PILLOW_ERRORS:
+        return 1  # a broken block states nothing
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _bits(image: Image.Image) -> int:
+    if image.mode.startswith("I;16"):
+        return 16
+    if image.mode in ("I", "F"):
+        return 16 if image.format == "PPM" and image.mode == "I" else 32
+    return 8
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+def _to_rgb(image: Image.Image, background: str, header: Header) -> Image.Image:
+    if image.mode == "F":
+        raise DecodeFailure(_without_range("floating point numbers"))
+    if image.mode == "I" and image.format != "PPM":
+        tag = getattr(image, "tag_v2", {}).get(_BITS, (32,))
+        raise DecodeFailure(_without_range(f"{tag[0] if isinstance(tag, tuple) else tag}-bit signed or whole numbers"))
+    if image.mode.startswith("I"):
+        return _from_16_bits(image, background)
+    key = image.info.get("transparency")
+    if header.format == "PNG" and isinstance(key, int | tuple) and image.mode != "P":
+        return _with_key_colour(image, background, header.bits)
+    if not _has_transparency(image):
+        return image.convert("RGB")
+    return _composited(image.convert("RGBA"), background)
+
+
+def _without_range(what: str) -> str:
+    return f"{what} without a stated range, which nobody can guess; save it with 8 or 16 bits"
+
+
+def _composited(image: Image.Image, background: str) -> Image.Image:
+    return Image.composite(image.convert("RGB"), Image.new("RGB", image.size, background), image.getchannel("A"))
+
+
+def _from_16_bits(image: Image.Image, background: str) -> Image.Image:
+    """Scale 16-bit grey to 8; convert("RGB") would clip all above 255 to white."""
+    values = np.asarray(image).astype(np.float32)
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, (16,))
+    full = (1 << int(bits[0] if isinstance(bits, tuple) else bits)) - 1
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        # Pillow turns only 8 bits round.
+        values = full - values
+    grey = Image.fromarray(np.clip(np.round(values * (255 / full)), 0, 255).astype(np.uint8)).convert("RGB")
+    key = image.info.get("transparency")
+    if not isinstance(key, int):
+        return grey
+    mask = Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
+    return Image.composite(grey, Image.new("RGB", image.size, background), mask)
+
+
+def _with_key_colour(image: Image.Image, background: str, bits: int) -> Image.Image:
+    """Composite a PNG of which one colour is transparent; the colour is told in the file's own bits."""
+    key: int | tuple[int, ...] = image.info["transparency"]
+    if bits == 16:
+        raise DecodeFailure("16-bit colour of which one colour is transparent; save it with an alpha channel")
+    grey = isinstance(key, int)
+    # Of one bit, Pillow has scaled it.
+    full = 255 if image.mode == "1" else (1 << bits) - 1
+    keys = np.asarray([key] if grey else key) * 255 // full
+    pixels = np.asarray(image.convert("L" if grey else "RGB")).reshape(image.height, image.width, -1)
+    mask = Image.fromarray(np.where((pixels == keys).all(axis=2), 0, 255).astype(np.uint8))
+    return Image.composite(image.convert("RGB"), Image.new("RGB", image.size, background), mask)
+
+
+def _to_rgb_by_rules_1(image: Image.Image) -> Image.Image:
+    """Convert as rules 1 did, for extractors whose pool was made by them."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        # convert("RGB") would clip all above 255 to white.
         scaled = np.clip(np.round(np.asarray(image, np.float64) / 257), 0, 255).astype(np.uint8)
         return Image.fromarray(scaled).convert("RGB")
     if image.mode == "P" and "transparency" in image.info:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from extract.adoption import Adoption
 from extract.canary import CanaryWatch
 from extract.engines.engine import Engine
 from extract.extractors.extractor import Extractor
@@ -73,6 +74,10 @@ class SplitJob:
     max_shrink: Budget | None = None
     accepts_shrink: bool = False
 
+    def __post_init__(self) -> None:
+        # The source's own world says how its images are shown, unless the extractor was told.
+        object.__setattr__(self, "extractor", self.extractor.seeing(self.source.orientation))
+
     def size_change(self, survey: Survey) -> SizeChange:
         """Return how large the base split is, which was read to its end, and how large it was accepted to be."""
         before = self.store.accepted_size(self.dataset, self.split, self.extractor.name) if self.store else None
@@ -116,7 +121,14 @@ class SplitJob:
         """
         known = known_decode_failures(self.store, self.dataset, self.split, extractor=self.extractor)
         failures = known | dict(computed.decode_failures)
-        return Survey(self.source, self.split, pool, failures=failures, is_wanted=is_wanted or self.share.has_candidate)
+        return Survey(
+            self.source,
+            self.split,
+            pool,
+            failures=failures,
+            is_wanted=is_wanted or self.share.has_candidate,
+            adoption=Adoption(self.store, pool, self.extractor.preprocessing.decoding),
+        )
 
 
 def plan(job: SplitJob) -> Plan:
@@ -232,6 +244,7 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
     began = time.perf_counter()
     pool, store = survey.pool, job.opened_store()
     change = job.require_size(survey)
+    survey.bring_adopted()
     key = set_key(survey, job.source, job.split, pool=pool)
     # An image that stands in two shares is computed in both.
     reused = max(0, len(survey.candidates) - survey.bad - done.forward_passes)

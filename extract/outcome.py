@@ -56,6 +56,7 @@ class Computed:
         candidates: how many were looked at.
         bad: those of them that are undecodable.
         forward_passes: images computed, without canary and padding.
+        adopted: images whose rows another pool of the same extractor had.
         seconds: it took, without loading and compiling the model.
         time: where the seconds went.
         engine, device, threads: what ran it; empty, empty and 0 where nothing had to run.
@@ -68,6 +69,7 @@ class Computed:
     candidates: int = 0
     bad: int = 0
     forward_passes: int = 0
+    adopted: int = 0
     seconds: float = 0.0
     time: TimeSpent = field(default_factory=TimeSpent)
     engine: str = ""
@@ -102,6 +104,7 @@ def combine(several: Sequence[Computed], seconds: float | None = None) -> Comput
         candidates=sum(one.candidates for one in several),
         bad=sum(one.bad for one in several),
         forward_passes=sum(one.forward_passes for one in several),
+        adopted=sum(one.adopted for one in several),
         seconds=sum(one.seconds for one in several) if seconds is None else seconds,
         time=sum((one.time for one in several), TimeSpent()),
         engine=ran.engine,

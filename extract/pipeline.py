@@ -1,17 +1,21 @@
 """The stream from encoded images to batches of pixels: decode and resize on all cores, in order.
 
-Decoding and resizing are `tf.data`'s; what it cannot decode is taken up again by the careful path.
+Plain images are decoded and resized by `tf.data`; all others are decoded by processes (`extract.decoders`), and resized
+there. What it cannot decode is taken up again by the careful path.
 """
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import astuple, dataclass, replace
 from itertools import repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from extract.decoding import DecodeFailure, Header, decode_carefully
+from extract.decoders import decode_apart, processors
+from extract.decoding import AS_STORED, DecodeFailure, Header, Rules, turn
 from extract.geometry import crop_and_resize
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Pending
@@ -23,9 +27,29 @@ __all__ = ["Batch", "decode_plain", "load_decoder", "stream_batches"]
 # How an element's bytes are to be read.
 _JPEG, _PNG, _PIXELS = 0, 1, 2
 
-# Kind, bytes, (height, width, channels) of pixels, and the window of a view: see `crop_and_resize`.
-_Element = tuple[int, int, bytes, tuple[int, int, int], tuple[int, ...]]
+# One call of Python hands over so many images: a call for each cost more than decoding it.
+_BLOCK = 16
 _NO_WINDOW = (0, 0, 1, 1, 0)
+
+
+class _Element(NamedTuple):
+    """An image on its way through tf.data.
+
+    Attributes:
+        ordinal: its place; negative for a blank that pushes others out.
+        kind: how the bytes are read.
+        data: the encoded file, or pixels.
+        shape: height, width and channels of pixels.
+        window: of a view, see `crop_and_resize`.
+        orientation: EXIF's, to be applied; 1 for none.
+    """
+
+    ordinal: int
+    kind: int
+    data: bytes
+    shape: tuple[int, int, int]
+    window: tuple[int, ...]
+    orientation: int
 
 
 @dataclass(frozen=True)
@@ -65,45 +89,63 @@ def stream_batches(images: Iterator[Pending], preprocessing: Preprocessing, batc
     Raises:
         whatever `images` raises.
     """
-    import tensorflow as tf
 
     feed = _Feed(images, preprocessing, batch_size)
+    try:
+        yield from feed.batches(_dataset(feed.blocks, preprocessing, batch_size))
+    finally:
+        feed.stop()
+
+
+def _dataset(blocks: Callable[[], Iterator[tuple[np.ndarray, ...]]], preprocessing: Preprocessing, size: int) -> Any:
+    """Return blocks of elements, decoded, resized and batched, as a `tf.data.Dataset`."""
+    import tensorflow as tf
+
     signature = (
-        tf.TensorSpec((), tf.int64),
-        tf.TensorSpec((), tf.int32),
-        tf.TensorSpec((), tf.string),
-        tf.TensorSpec((3,), tf.int32),
-        tf.TensorSpec((5,), tf.int32),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((None,), tf.string),
+        tf.TensorSpec((None, 3), tf.int32),
+        tf.TensorSpec((None, 5), tf.int32),
+        tf.TensorSpec((None,), tf.int32),
     )
-    dataset = tf.data.Dataset.from_generator(feed.elements, output_signature=signature)
 
     def to_images(*element: Any) -> tuple[Any, Any, Any]:
-        ordinal, kind, data, shape, window = element
+        ordinal, kind, data, shape, window, orientation = element
         began = tf.timestamp()
         with tf.control_dependencies([began]):
-            image = resize(decode(kind, data, shape), preprocessing, window)
+            pixels = _turned(decode(kind, data, shape), orientation)
+            image = resize(pixels, preprocessing, window)
         with tf.control_dependencies([image]):
             return ordinal, image, tf.timestamp() - began
 
     # AutoGraph would read our source files again, to find nothing to convert.
     traced = tf.autograph.experimental.do_not_convert(to_images)
-    dataset = dataset.map(traced, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    # A broken image drops out here; the gap in the ordinals tells which, below.
-    dataset = dataset.ignore_errors(log_warning=False).batch(batch_size).prefetch(2)
-    for ordinals, pixels, seconds in dataset.as_numpy_iterator():
-        yield feed.match(ordinals, pixels, float(seconds.sum()))
-    if feed.error is not None:
-        raise feed.error
-    none = np.empty((0, *_shape(preprocessing)), preprocessing.pixels)
-    rest = feed.match(np.empty(0, np.int64), none, 0.0, last=True)
-    if rest.pending or rest.failed:
-        yield rest
+    elements: Any = tf.data.Dataset.from_generator(blocks, output_signature=signature).unbatch()
+    # Map and batch become one, which writes each image into its batch; `ignore_errors` between them prevents it, and
+    # costs a quarter. A broken image fails its batch instead, see `_Feed.batches`.
+    return elements.map(traced, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(size).prefetch(2)
+
+
+def _turned(pixels: Any, orientation: Any) -> Any:
+    """Return (H, W, 3) pixels as EXIF's orientation shows them; see `extract.decoding.turn`."""
+    import tensorflow as tf
+
+    def is_one_of(*values: int) -> Any:
+        return tf.reduce_any(tf.equal(orientation, values))
+
+    def turned() -> Any:
+        image = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, (1, 0, 2)), lambda: pixels)
+        image = tf.cond(is_one_of(3, 4, 7, 8), lambda: tf.reverse(image, [0]), lambda: image)
+        return tf.cond(is_one_of(2, 3, 6, 7), lambda: tf.reverse(image, [1]), lambda: image)
+
+    return tf.cond(orientation > 1, turned, lambda: pixels)
 
 
 class _Feed:
     """What was given to the pipeline and has not come out yet.
 
-    A run of broken images fills no batch, and would be read to its end before any failure is known. So
+    A run of images that no decoder reads fills no batch, and would be read to its end before any failure is known. So
     after many images without a batch, a batch of blanks flushes it; blanks have negative ordinals.
     """
 
@@ -113,45 +155,117 @@ class _Feed:
         self._batch_size = batch_size
         # More than ever are in the buffers of a pipeline that flows.
         self._patience = 8 * batch_size + 256
+        # Images that wait behind one that is being decoded in a process.
+        self._ahead = 4 * processors()
         self._given = 0
         self._in_flight: deque[Pending] = deque()
         self._refused: dict[int, str] = {}
+        self._is_stopped = False
         self._reading, self._decoding, self._rescuing = Stopwatch(), Stopwatch(), Stopwatch()
-        self.error: BaseException | None = None
+        self._error: BaseException | None = None
 
-    def elements(self) -> Iterator[_Element]:
+    def stop(self) -> None:
+        """Let the pipeline's thread end: nobody takes any more."""
+        self._is_stopped = True
+
+    def batches(self, dataset: Any) -> Iterator[Batch]:
+        """Yield what comes out of the pipeline, paired with what went in, and what did not come out."""
+        import tensorflow as tf
+
+        stream = dataset.as_numpy_iterator()
+        while True:
+            try:
+                ordinals, pixels, seconds = next(stream)
+            except StopIteration:
+                break
+            except tf.errors.InvalidArgumentError:
+                # A broken image took its batch along. The gap in the ordinals tells which, when the next comes.
+                continue
+            yield from self._pieces(self.match(ordinals, pixels, float(seconds.sum())))
+        if self._error is not None:
+            raise self._error
+        none = np.empty((0, *_shape(self._preprocessing)), self._preprocessing.pixels)
+        yield from self._pieces(self.match(np.empty(0, np.int64), none, 0.0, last=True))
+
+    def _pieces(self, batch: Batch) -> Iterator[Batch]:
+        """Yield a batch in pieces of the batch size, should rescued images have made it larger."""
+        if len(batch.pending) <= self._batch_size:
+            if batch.pending or batch.failed:
+                yield batch
+            return
+        for at in range(0, len(batch.pending), self._batch_size):
+            part = slice(at, at + self._batch_size)
+            piece = Batch(batch.pending[part], batch.images[part], [])
+            yield piece if at else replace(batch, pending=piece.pending, images=piece.images)
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield elements, several at a time, all of one kind."""
+        block: list[_Element] = []
+        for element in self._elements():
+            if block and (len(block) == _BLOCK or block[0].kind != element.kind):
+                yield _stacked(block)
+                block = []
+            block.append(element)
+            # A blank means that somebody waits.
+            if element.ordinal < 0:
+                yield _stacked(block)
+                block = []
+        if block:
+            yield _stacked(block)
+
+    def _elements(self) -> Iterator[_Element]:
+        ahead: deque[tuple[Pending, _Element | Future[np.ndarray]]] = deque()
         try:
             for image in self._images:
+                if self._is_stopped:
+                    return
                 self._in_flight.append(image)
-                element = self._element(image)
-                if element is not None:
-                    yield element
+                ahead.append((image, self._begin(image)))
+                while ahead and (len(ahead) > self._ahead or _is_ready(ahead[0][1])):
+                    yield from self._finished(*ahead.popleft())
                 self._given += 1
                 if self._given >= self._patience:
                     self._given = 0
-                    blank = (-1 - image.ordinal, _PIXELS, b"\0", (1, 1, 1), _NO_WINDOW)
+                    while ahead:
+                        yield from self._finished(*ahead.popleft())
+                    blank = _Element(-1 - image.ordinal, _PIXELS, b"\0", (1, 1, 1), _NO_WINDOW, 1)
                     yield from repeat(blank, self._batch_size)
-        # Handed to the consumer: raised here, it would become a text within a TensorFlow error,
-        # or be ignored like a broken image.
+            while ahead:
+                yield from self._finished(*ahead.popleft())
+        # Handed to the consumer: raised here, it would become a text within a TensorFlow error.
         except BaseException as error:  # noqa: BLE001
-            self.error = error
+            self._error = error
 
-    def _element(self, image: Pending) -> _Element | None:
+    def _begin(self, image: Pending) -> "_Element | Future[np.ndarray]":
         with self._reading.running():
             data = image.example.read()
-        if isinstance(data, bytes) and image.header.is_plain:
-            kind = _JPEG if image.header.format == "JPEG" else _PNG
-            window = self._window(image, image.header.height, image.header.width)
-            return image.ordinal, kind, data, (0, 0, 0), window
+        if not isinstance(data, bytes):
+            return self._of_pixels(image, data)
+        if not image.header.is_plain:
+            return decode_apart(data, self._preprocessing.decoding)
+        kind = _JPEG if image.header.format == "JPEG" else _PNG
+        decoding = self._preprocessing.decoding
+        width, height = image.header.shown_size(decoding)
+        orientation = image.header.orientation if decoding.orientation == "exif" else 1
+        window = self._window(image, height, width)
+        return _Element(image.ordinal, kind, data, (0, 0, 0), window, orientation)
+
+    def _finished(self, image: Pending, begun: "_Element | Future[np.ndarray]") -> Iterator[_Element]:
+        if isinstance(begun, _Element):
+            yield begun
+            return
         try:
             with self._decoding.running():
-                pixels = decode_carefully(data) if isinstance(data, bytes) else data
+                pixels = begun.result()
         except DecodeFailure as error:
             self._refused[image.ordinal] = str(error)
-            return None
+        else:
+            yield self._of_pixels(image, pixels)
+
+    def _of_pixels(self, image: Pending, pixels: np.ndarray) -> _Element:
         height, width, channels = pixels.shape
         window = self._window(image, height, width)
-        return image.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels), window
+        return _Element(image.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels), window, 1)
 
     def _window(self, image: Pending, height: int, width: int) -> tuple[int, ...]:
         view = self._preprocessing.view
@@ -188,10 +302,37 @@ class _Feed:
         if reason is not None:
             raise DecodeFailure(reason)
         data = image.example.read()
-        assert isinstance(data, bytes)  # raw pixels have nothing to fail at
-        pixels = decode_carefully(data)
+        if not isinstance(data, bytes):
+            pixels = np.broadcast_to(data, (*data.shape[:2], 3))
+        else:
+            pixels = self._rescued(data, image.header)
         window = self._window(image, *pixels.shape[:2])
         return np.asarray(resize(pixels, self._preprocessing, window).numpy())
+
+    def _rescued(self, data: bytes, header: Header) -> np.ndarray:
+        """Decode an image whose batch failed: as the pipeline does, if it was another's fault, else carefully."""
+        import tensorflow as tf
+
+        decoding = self._preprocessing.decoding
+        if header.is_plain:
+            with suppress(tf.errors.InvalidArgumentError):
+                return decode_plain(data, header, decoding)
+        return decode_apart(data, decoding).result()
+
+
+def _is_ready(begun: "_Element | Future[np.ndarray]") -> bool:
+    return isinstance(begun, _Element) or begun.done()
+
+
+def _stacked(block: list[_Element]) -> tuple[np.ndarray, ...]:
+    return (
+        np.array([element.ordinal for element in block], np.int64),
+        np.array([element.kind for element in block], np.int32),
+        np.array([element.data for element in block], object),
+        np.array([element.shape for element in block], np.int32),
+        np.array([element.window for element in block], np.int32),
+        np.array([element.orientation for element in block], np.int32),
+    )
 
 
 def decode(kind: Any, data: Any, shape: Any) -> Any:
@@ -222,12 +363,13 @@ def decode(kind: Any, data: Any, shape: Any) -> Any:
     )
 
 
-def decode_plain(data: bytes, header: Header) -> np.ndarray:
+def decode_plain(data: bytes, header: Header, rules: Rules = AS_STORED) -> np.ndarray:
     """Decode one plain image outside of the stream.
 
     Args:
         data: the encoded file.
         header: what it claims to be; `is_plain`.
+        rules: whether it is turned.
 
     Returns:
         (H, W, 3) uint8.
@@ -235,7 +377,8 @@ def decode_plain(data: bytes, header: Header) -> np.ndarray:
     import tensorflow as tf
 
     kind = tf.constant(_JPEG if header.format == "JPEG" else _PNG)
-    return np.asarray(decode(kind, data, (0, 0, 0)).numpy())
+    pixels = np.asarray(decode(kind, data, (0, 0, 0)).numpy())
+    return turn(pixels, header.orientation) if rules.orientation == "exif" else pixels
 
 
 def resize(pixels: Any, preprocessing: Preprocessing, window: Any = None) -> Any:

@@ -1,14 +1,28 @@
 """All that turns a decoded image into a network's input."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from extract.decoding import DECODING_RULES
+from PIL import ImageColor
+
+from extract.decoding import DECODING_RULES, WHITE, Rules
 from extract.errors import InvalidSetting, UnknownName
 from extract.views import VIEW_RULES
 from store.extractor_names import MAX_VIEWS
 
-__all__ = ["RESIZE_METHODS", "VALUE_RANGES", "Crop", "Preprocessing", "lesson"]
+__all__ = [
+    "ORIENTATIONS",
+    "RESIZE_METHODS",
+    "VALUE_RANGES",
+    "Crop",
+    "Preprocessing",
+    "color_of",
+    "decoding_of",
+    "lesson",
+]
+
+ORIENTATIONS = ("exif", "stored")
 
 # Those of `tf.image.resize`, and TensorFlow 1's own sampling, which many published networks were
 # evaluated with: it takes a pixel's corner for its place, not its middle.
@@ -89,8 +103,10 @@ class Preprocessing:
         crop: what `Crop.parse` takes; `none`: the aspect is not kept, as in the lesson.
         pixels: `float32`: resized pixels are 0 to 255, not rounded, as in the lesson; `uint8`: rounded,
             a quarter of the bytes on their way to the device.
-        orientation: `ignore`: EXIF orientation is not applied, as TFDS and the lesson do.
-        rules: `extract.decoding.DECODING_RULES`.
+        orientation: `exif`: turned as EXIF says, as viewers show images; `stored`: as the pixels are stored, as TFDS
+            and the lesson take them.
+        background: `#rrggbb`, what transparent pixels are composited on.
+        rules: `extract.decoding.DECODING_RULES`; 1 for extractors of pools that were made by them.
         view: which seeded crop and flip of the image, see `extract.views`; its window takes the place of `crop`.
             0: the image itself.
     """
@@ -101,7 +117,8 @@ class Preprocessing:
     antialias: bool = False
     crop: str = "none"
     pixels: str = "float32"
-    orientation: str = "ignore"
+    orientation: str = "stored"
+    background: str = WHITE
     rules: int = DECODING_RULES
     view: int = 0
 
@@ -110,6 +127,8 @@ class Preprocessing:
             raise UnknownName("value range", self.value_range, VALUE_RANGES)
         if self.pixels not in ("float32", "uint8"):
             raise UnknownName("pixel type", self.pixels, ("float32", "uint8"))
+        if self.orientation not in ORIENTATIONS:
+            raise UnknownName("orientation", self.orientation, ORIENTATIONS)
         if self.resize not in RESIZE_METHODS:
             raise UnknownName("resize method", self.resize, RESIZE_METHODS)
         if not 1 <= self.size <= 4096:
@@ -122,6 +141,11 @@ class Preprocessing:
             raise InvalidSetting(f"view {self.view}: 0 (the image itself) to {MAX_VIEWS} expected.")
         Crop.parse(self.crop, self.size)
 
+    @property
+    def decoding(self) -> Rules:
+        """What is done to an image beyond decoding it."""
+        return Rules(self.orientation, self.background, self.rules)
+
     def document(self) -> dict[str, Any]:
         """Return the fields as they stand in a pool's key, with the numbers behind the range."""
         scale, offset, channels = VALUE_RANGES[self.value_range]
@@ -131,7 +155,35 @@ class Preprocessing:
             fields["view_rules"] = VIEW_RULES
         else:
             del fields["view"]
+        if self.rules < 2:
+            # They knew no background, and another word for what is stored.
+            del fields["background"]
+            fields["orientation"] = "ignore"
         return {**fields, "scale": list(scale), "offset": list(offset), "channels": channels}
+
+
+def decoding_of(document: Mapping[str, Any]) -> Rules:
+    """Return the rules that stand in a pool's key, of whatever version."""
+    orientation = "stored" if document["orientation"] == "ignore" else document["orientation"]
+    return Rules(orientation, document.get("background", ""), document["rules"])
+
+
+def color_of(text: str) -> str:
+    """Return a colour as `#rrggbb`.
+
+    Args:
+        text: a name of CSS, such as `white`, or `#rrggbb`.
+
+    Raises:
+        InvalidSetting: it is none.
+    """
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise InvalidSetting(
+            f"background {text!r}: a colour expected, by its name (white, black, grey) or as #rrggbb."
+        ) from error
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def lesson(size: int, value_range: str) -> Preprocessing:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from extract.adoption import Adoption
 from extract.decoding import Header
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
@@ -102,6 +103,7 @@ class Survey:
         pool: whose rows are known.
         failures: content → reason, of images that are known to be undecodable.
         is_wanted: whether the candidate at a place, from 0, is looked at; all are by default.
+        adoption: what other pools have.
 
     Attributes:
         candidates: those read until now.
@@ -119,11 +121,13 @@ class Survey:
         *,
         failures: Mapping[bytes, str],
         is_wanted: Callable[[int], bool] = lambda ordinal: True,
+        adoption: Adoption | None = None,
     ) -> None:
         self._source = source
         self._split = split
         self._is_wanted = is_wanted
         self.pool = pool
+        self._adoption = adoption
         self._known = pool.index()
         self._scheduled: set[bytes] = set()
         self._times: Counter[bytes] = Counter()
@@ -151,11 +155,24 @@ class Survey:
             if content in self.decode_failures:
                 self.bad += 1
                 return False
-            if content in self._known or content in self._scheduled:
+            if content in self._known or content in self._scheduled or self._is_adopted(known):
                 self.reused += 1
                 return False
             self._scheduled.add(content)
             return True
+
+    def _is_adopted(self, known: Known) -> bool:
+        is_offered = self._adoption is not None and self._adoption.offers(known.content, known.header)
+        if is_offered:
+            self._scheduled.add(known.content)
+        return is_offered
+
+    def bring_adopted(self) -> int:
+        """Take over the rows that other pools offer for what was read until now; return how many were, in all."""
+        if self._adoption is None:
+            return 0
+        self._adoption.bring()
+        return self._adoption.adopted
 
     def refuse(self, content: bytes, reason: str) -> None:
         """Remember that an image that was passed on turned out to be undecodable, and so all its equals."""

@@ -100,11 +100,12 @@ class Work:
                 self.engine = self._open_engine()
                 self._watch.look(self.engine)
             self._compute(chain([first], missing), self.engine)
+        adopted = self._survey.bring_adopted()
         # A share can be held against the total at last, where only reading tells it.
         self.progress = replace(self.progress, candidates=len(self._survey.candidates))
         self._report()
         require_within_budget(self._survey, self._budget)
-        return self._computed()
+        return replace(self._computed(), adopted=adopted)
 
     def _compute(self, missing: Iterator[Pending], engine: Engine) -> None:
         began = time.perf_counter()

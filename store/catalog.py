@@ -361,6 +361,16 @@ class FeatureStore:
         """
         return read_pool_key(self.path / "pools" / digest)
 
+    def pools(self) -> list[Pool]:
+        """Return the pools that hold something, by their keys; damaged ones are left out, `verify_store` tells."""
+        found = []
+        for name in self._published("pools"):
+            try:
+                found.append(self.pool(self.pool_key(name)))
+            except DamagedStore:
+                continue
+        return found
+
     # Runs
 
     def results(self) -> "pd.DataFrame":

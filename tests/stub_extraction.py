@@ -56,6 +56,7 @@ class Dataset:
 
     version = "1"
     class_names = CLASSES
+    orientation = "stored"
     splits = ("all",)
 
     @property

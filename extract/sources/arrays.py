@@ -37,6 +37,7 @@ class ArraysSource:
     """
 
     version = ""
+    orientation = "stored"
     origin: Mapping[str, Any] = {}
 
     def __init__(self, path: Path) -> None:

@@ -50,6 +50,7 @@ class BundledDigits:
     """
 
     name = "bundled:digits"
+    orientation = "stored"
     version = "1"
     origin: Mapping[str, Any] = {}
     class_names = tuple("0123456789")

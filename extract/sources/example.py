@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from extract.decoding import DecodeFailure, Header, read_header
+from extract.decoders import look_at
+from extract.decoding import DecodeFailure, Header
 from extract.errors import BadData
 
 __all__ = ["DatasetSource", "Example", "Known", "Pending", "UnreadFile"]
@@ -34,7 +35,7 @@ class Known(NamedTuple):
         """Look at an encoded file."""
         content = hashlib.sha256(data).digest()
         try:
-            return cls(content, read_header(data), "", len(data))
+            return cls(content, look_at(data), "", len(data))
         except DecodeFailure as error:
             return cls(content, None, str(error), len(data))
 
@@ -141,6 +142,10 @@ class DatasetSource(Protocol):
     @property
     def origin(self) -> Mapping[str, Any]:
         """What names the data beyond its content; part of a set's identity."""
+
+    @property
+    def orientation(self) -> str:
+        """How its own world shows images, where an extractor does not say: `exif` or `stored`."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class FolderSource:
     """
 
     version = ""
+    orientation = "exif"
     origin: Mapping[str, Any] = {}
 
     def __init__(self, path: Path, index: StatIndex | None = None) -> None:

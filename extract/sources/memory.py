@@ -74,6 +74,9 @@ class MemorySource:
                 twice = next(example_id for example_id in ids if ids.count(example_id) > 1)
                 raise BadData(f"{name}: the id {twice!r} is duplicated in the base split {split!r}; give example ids.")
         self.splits = tuple(self._rows)
+        # As files are shown, where there are any; arrays state no orientation.
+        are_arrays = all(isinstance(row.image, np.ndarray) for rows in self._rows.values() for row in rows)
+        self.orientation = "stored" if are_arrays else "exif"
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the images of a base split, in the order in which they were given."""

@@ -45,6 +45,7 @@ class TableSource:
     """
 
     version = ""
+    orientation = "exif"
     origin: Mapping[str, Any] = {}
 
     def __init__(self, path: Path, index: StatIndex | None = None) -> None:

@@ -26,6 +26,8 @@ class TfdsSource:
         BadData: it has no image with a class label.
     """
 
+    orientation = "stored"
+
     def __init__(self, spec: str, data_dir: Path | None = None) -> None:
         import tensorflow_datasets as tfds
 

@@ -85,7 +85,9 @@ def classify_images(extractor: str, images: Sequence[str], session: Session, *, 
         return open_engine(classifier.network, options.engine, session.say)
 
     found = {}
-    for example, scores in compute_images(paths, classifier.network.preprocessing, opened, failures=outcome.failures):
+    # Files are seen as viewers show them.
+    preprocessing = classifier.network.seeing("exif").preprocessing
+    for example, scores in compute_images(paths, preprocessing, opened, failures=outcome.failures):
         found[example.example_id] = _document(example.example_id, classifier.named(scores), options.top)
     outcome.rows = [found[str(path)] for path in paths if str(path) in found]
     for failure in outcome.failures:

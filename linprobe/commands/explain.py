@@ -261,7 +261,10 @@ def _aspect(example: Example, preprocessing: Preprocessing) -> float:
     """Return width by height of what the network saw, before it was made a square."""
     header = example.look().header
     is_whole = Crop.parse(preprocessing.crop, preprocessing.size).rule in ("none", "fraction")
-    return header.width / header.height if header is not None and is_whole else 1.0
+    if header is None or not is_whole:
+        return 1.0
+    width, height = header.shown_size(preprocessing.decoding)
+    return width / height
 
 
 def _file_stem(number: int, path: Path) -> str:

@@ -97,7 +97,7 @@ def predict_images(run: str, images: Sequence[str], session: Session, *, options
     for example, row in compute_images(paths, head.extractor.preprocessing, opened, failures=outcome.failures):
         features[example.example_id] = row
         if example.example_id in shown:
-            small[example.example_id] = thumbnail(example)
+            small[example.example_id] = thumbnail(example, head.extractor.preprocessing.decoding)
     names = [str(path) for path in paths if str(path) in features]
     outcome.rows = _documents([(name, features[name]) for name in names], head, is_labelled=options.is_labelled)
     outcome.cells = [_cell(row, small) for row in outcome.rows if row["image"] in small]

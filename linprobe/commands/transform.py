@@ -37,5 +37,5 @@ def transform_images(images: Any, configured: ExtractorConfig, session: Session)
     with session.console.progress(f"{extractor.name}: {source.count('all'):,} images") as update:
         job = SplitJob(source=source, split="all", extractor=extractor, store=store, dataset=source.name)
         compute(job, engine, on_progress=update)
-    rows = store.pool(extractor.pool_key()).rows([example.content_sha256() for example in source.examples("all")])
+    rows = store.pool(job.extractor.pool_key()).rows([example.content_sha256() for example in source.examples("all")])
     return np.asarray(rows, np.float32)

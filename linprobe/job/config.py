@@ -107,6 +107,8 @@ class ExtractorConfig(_Table):
     antialias: StrictBool | None = None
     crop: str | None = None
     pixels: str | None = None
+    orientation: Literal["exif", "stored"] | None = None
+    background: str | None = None
     precision: str = "float32"
     dtype: str = "float32"
     views: _Views = 0

@@ -17,7 +17,8 @@ def readiness(extractor: Extractor) -> str:
 
 def open_configured(configured: ExtractorConfig, environment: Environment) -> Extractor:
     """Return the extractor of a configuration, with the settings that it states; see `extract.open_extractor`."""
-    fields = {name: getattr(configured, name) for name in Declared.__dataclass_fields__}
+    # The version of the decoding rules is no setting.
+    fields = {name: getattr(configured, name) for name in Declared.__dataclass_fields__ if name != "rules"}
     return open_extractor(configured.name, environment.caches, Declared(**fields))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from extract import Example, ExtractError, open_source
-from extract.decoding import DecodeFailure, decode_carefully
+from extract.decoders import decode_apart
+from extract.decoding import DecodeFailure, Rules
 from extract.sources.memory import MEMORY_SCHEME
 from linprobe.job.environment import Environment
 from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore, ProbeResult
@@ -73,9 +74,10 @@ class StoreImages:
         try:
             source = self._store.get(key=key).provenance.source
             self._environment.prepare_frameworks()
-            for example in open_source(source, self._environment.tfds_data_dir).pick(split, wanted):
+            found_source = open_source(source, self._environment.tfds_data_dir)
+            for example in found_source.pick(split, wanted):
                 if example.content_sha256().hex() == wanted[example.example_id]:
-                    data = thumbnail(example)
+                    data = thumbnail(example, Rules(found_source.orientation))
                     content = wanted[example.example_id]
                     write_disposable(self._folder / content, layout_of(content), data)
                     found[example.example_id] = data
@@ -87,17 +89,21 @@ class StoreImages:
 def layout_of(content: str) -> bytes:
     """Return under which name a thumbnail of an image is sealed, see `store.disposable`."""
     # The image's hash is part of what the digest covers: a thumbnail is never shown as another image's.
-    return f"linprobe thumbnail 1 {content}".encode()
+    return f"linprobe thumbnail 2 {content}".encode()
 
 
-def thumbnail(example: Example) -> bytes:
+def thumbnail(example: Example, rules: Rules) -> bytes:
     """Return an image as PNG bytes, at most 128 pixels wide and high.
+
+    Args:
+        example: the image.
+        rules: which of it is seen.
 
     Raises:
         DecodeFailure: no decoder makes pixels of it.
     """
     data = example.read()
-    pixels = decode_carefully(data) if isinstance(data, bytes) else data
+    pixels = decode_apart(data, rules).result() if isinstance(data, bytes) else data
     image = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()

@@ -60,6 +60,7 @@ class ListSource:
     version = "1"
     origin: Mapping[str, Any] = {}
     class_names = ("a", "b")
+    orientation = "exif"
     splits = ("all",)
 
     def __init__(self, examples: Sequence[Example], count: int | None = -1) -> None:
@@ -146,7 +147,7 @@ def caches(tmp_path: Path) -> ModelCaches:
 @pytest.fixture
 def toy() -> Extractor:
     """The identity of the counting engine's rows: images of 8 by 8, four numbers."""
-    return Extractor("toy", "toy", "0" * 64, "means", Preprocessing(8, "0..255"), 4)
+    return Extractor("toy", "toy", "0" * 64, "means", Preprocessing(8, "0..255"), 4, takes_orientation_of_source=False)
 
 
 class Lab:

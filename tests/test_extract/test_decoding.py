@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.decoding import MAX_PIXELS, DecodeFailure, decode_carefully, read_header
+from extract.decoding import MAX_PIXELS, DecodeFailure, Rules, decode_carefully, read_header
 
 # Two pixels: red and a dark blue.
 RED_BLUE = np.array([[[255, 0, 0], [0, 0, 100]]], np.uint8)
@@ -79,19 +79,9 @@ def test_16_bit_grey_is_scaled_and_not_clipped(encode):
     assert decoded[0].tolist() == [[0, 0, 0], [1, 1, 1], [128, 128, 128], [255, 255, 255]]
 
 
-def test_alpha_is_dropped_and_the_colour_beneath_stays(encode):
+def test_rules_1_dropped_alpha_and_showed_the_colour_beneath(encode):
     rgba = np.dstack([RED_BLUE, np.array([[0, 128]], np.uint8)])
-    assert np.array_equal(decode_carefully(encode(rgba)), RED_BLUE)
-
-
-def test_grey_with_alpha_becomes_grey(encode):
-    decoded = decode_carefully(encode(Image.fromarray(np.array([[[9, 0], [200, 255]]], np.uint8), "LA")))
-    assert decoded[0].tolist() == [[9, 9, 9], [200, 200, 200]]
-
-
-def test_a_palette_with_transparency_gives_the_colours_of_the_palette():
-    palette = chunk(b"PLTE", bytes([255, 0, 0, 0, 0, 100])) + chunk(b"tRNS", bytes([0, 128]))
-    assert np.array_equal(decode_carefully(png(2, 1, 8, 3, b"\0\0\1", palette)), RED_BLUE)
+    assert np.array_equal(decode_carefully(encode(rgba), Rules(number=1)), RED_BLUE)
 
 
 def test_one_bit_becomes_black_and_white(encode):
@@ -117,11 +107,15 @@ def test_an_animation_is_its_first_frame(encode, kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_exif_orientation_is_ignored(encode, kind):
+def test_exif_orientation_is_applied_where_it_is_asked_for(encode, kind):
     exif = Image.Exif()
     exif[0x0112] = 6  # "turn it by 90 degrees to view it"
     data = encode(np.zeros((3, 5, 3), np.uint8), kind, exif=exif)
+    header = read_header(data)
+    assert header.orientation == 6
     assert decode_carefully(data).shape == (3, 5, 3)
+    assert decode_carefully(data, Rules("exif")).shape == (5, 3, 3)
+    assert header.shown_size(Rules("exif")) == (3, 5)
 
 
 def test_the_orientation_of_a_tiff_is_how_its_rows_are_stored(encode):

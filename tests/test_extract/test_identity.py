@@ -145,7 +145,8 @@ NUMBERS = {
     "antialias": preprocessing(antialias=True),
     "crop": preprocessing(crop="square:0.875"),
     "pixels": preprocessing(pixels="uint8"),
-    "orientation": preprocessing(orientation="apply"),
+    "orientation": replace(preprocessing(orientation="stored"), takes_orientation_of_source=False),
+    "background": preprocessing(background="#000000"),
     "rules": preprocessing(rules=TOY.preprocessing.rules + 1),
     "view": preprocessing(view=1),
 }

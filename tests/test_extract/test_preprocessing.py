@@ -88,6 +88,6 @@ def test_the_document_of_the_lesson_is_pinned():
     # A change here is a change of identity: every pool that was ever filled is found no more.
     assert lesson(224, "0..1").document() == {
         "size": 224, "value_range": "0..1", "resize": "bilinear", "antialias": False, "crop": "none",
-        "pixels": "float32", "orientation": "ignore", "rules": 1, "scale": [1 / 255] * 3, "offset": [0.0] * 3,
+        "pixels": "float32", "orientation": "stored", "background": "#ffffff", "rules": 2, "scale": [1 / 255] * 3, "offset": [0.0] * 3,
         "channels": "RGB",
     }  # fmt: skip

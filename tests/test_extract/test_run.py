@@ -281,7 +281,7 @@ def test_the_second_run_knows_the_verdicts_without_decoding(lab, spoiled, monkey
     def refuse(*args, **kwargs):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("extract.pipeline.decode_carefully", refuse)
+    monkeypatch.setattr("extract.pipeline.decode_apart", refuse)
     monkeypatch.setattr("extract.work.stream_batches", refuse)
     second = lab.extract(open_source(f"folder:{spoiled}"), budget=Budget(3))
     assert counts(second) == ("cached", 0, 5)

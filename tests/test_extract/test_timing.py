@@ -79,12 +79,12 @@ def test_a_source_that_is_slow_shows_as_reading_and_waiting(lab, make_source):
 @pytest.mark.framework
 def test_broken_pictures_cost_decoding_too(lab, make_folder, broken_jpeg, make_jpeg, monkeypatch):
     from extract import Budget, open_source
-    from extract.pipeline import decode_carefully
+    from extract.pipeline import decode_apart
 
-    def slowly(data):
+    def slowly(data, rules):
         time.sleep(0.05)
-        return decode_carefully(data)
+        return decode_apart(data, rules)
 
-    monkeypatch.setattr("extract.pipeline.decode_carefully", slowly)
+    monkeypatch.setattr("extract.pipeline.decode_apart", slowly)
     folder = make_folder({"a/1.jpg": make_jpeg(1), "a/2.jpg": broken_jpeg})
     assert lab.extract(open_source(f"folder:{folder}"), budget=Budget(1)).time.decode >= 0.05
