@@ -37,13 +37,16 @@ if TYPE_CHECKING:
     from extract.shares import WHOLE, Share
     from extract.shrink import SizeChange
     from extract.sources.example import DatasetSource, Example
+    from extract.sources.reading import AS_IT_IS, LENIENT, Reading
     from extract.sources.schemes import open_source
     from extract.survey import Budget
     from extract.timing import TimeSpent
 
 __all__ = [
+    "AS_IT_IS",
     "DEVICES",
     "ENGINES",
+    "LENIENT",
     "NOTHING",
     "PRECISIONS",
     "PRESETS",
@@ -73,6 +76,7 @@ __all__ = [
     "Plan",
     "Preprocessing",
     "Progress",
+    "Reading",
     "RunContext",
     "Share",
     "SizeChange",
@@ -144,6 +148,9 @@ _HOMES = {
     "open_engine": "extract.engines",
     "open_extractor": "extract.extractors",
     "open_source": "extract.sources.schemes",
+    "AS_IT_IS": "extract.sources.reading",
+    "LENIENT": "extract.sources.reading",
+    "Reading": "extract.sources.reading",
     "plan": "extract.job",
     "publish": "extract.job",
 }

@@ -11,13 +11,17 @@ no row is missing publishes the set.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from extract.adoption import Adoption
 from extract.canary import CanaryWatch
 from extract.engines.engine import Engine
 from extract.extractors.extractor import Extractor
+from extract.handling import degenerate_of
 from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
 from extract.shares import WHOLE, Share, chunk_of
 from extract.shrink import SizeChange, require_not_shrunk, size_of
@@ -27,7 +31,14 @@ from extract.timing import TimeSpent
 from extract.work import Work, is_complete
 from store import FeatureStore, Pool, Provenance, StoreNotFound
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["RunContext", "SplitJob", "compute", "has_missing_rows", "plan", "publish"]
+
+
+# Kinds of ignored files that a line names.
+_KINDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +155,9 @@ def plan(job: SplitJob) -> Plan:
         key=published,
         rows=len(survey.candidates) - survey.bad,
         quarantined=survey.bad,
-        ignored=job.source.ignored(job.split),
+        ignored=sum(job.source.ignored(job.split).values()),
         missing=missing,
+        told=tuple(survey.handling(job.extractor.preprocessing.decoding).sentences() + _left_out(job)),
     )
 
 
@@ -250,7 +262,7 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
     reused = max(0, len(survey.candidates) - survey.bad - done.forward_passes)
     feature_set = store.find_set(key.digest, pool)
     is_cached = feature_set is not None
-    ignored = job.source.ignored(job.split)
+    ignored = sum(job.source.ignored(job.split).values())
     if feature_set is None:
         provenance = Provenance(
             created=context.created,
@@ -268,7 +280,9 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
             reused=reused,
             ignored=ignored,
         )
-        feature_set = store.publish_set(key, survey.ledger(), pool, provenance=provenance)
+        ledger = survey.ledger(job.extractor.preprocessing.decoding)
+        notes = _notes(job, survey, ledger)
+        feature_set = store.publish_set(key, ledger, pool, provenance=provenance, notes=notes)
     for name in dict.fromkeys((job.dataset, job.source.name)):
         store.name_set(
             name,
@@ -286,9 +300,42 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
         forward_passes=done.forward_passes,
         reused=reused,
         ignored=ignored,
+        adopted=done.adopted,
         seconds=done.seconds + seconds,
         time=done.time + TimeSpent(write=seconds),
         engine=done.engine,
         parameters=done.parameters,
         size=change,
     )
+
+
+def _notes(job: SplitJob, survey: Survey, ledger: "pd.DataFrame") -> dict[str, Any] | None:
+    """Return what people are to be told of a set, None where there is nothing."""
+    handling = survey.handling(job.extractor.preprocessing.decoding)
+    ok = ledger[ledger["status"] == "ok"]
+    contents = [bytes.fromhex(content) for content in ok["content_sha256"]]
+    degenerate = degenerate_of(
+        survey.pool.rows(contents),
+        np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 32),
+        labels=ok["label"].to_numpy(),
+        class_names=job.source.class_names,
+    )
+    told = [*degenerate.sentences(), *handling.sentences(), *_left_out(job)]
+    if not told:
+        return None
+    return {
+        "told": told,
+        "handling": asdict(handling),
+        "degenerate": asdict(degenerate) if degenerate.sentences() else {},
+        "ignored": dict(job.source.ignored(job.split)),
+    }
+
+
+def _left_out(job: SplitJob) -> list[str]:
+    """Return what lies beside the candidates and was not looked at, each kind with its number, the most first."""
+    kinds = sorted(job.source.ignored(job.split).items(), key=lambda item: (-item[1], item[0]))
+    if not kinds:
+        return []
+    shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds[:_KINDS])
+    more = f" and {len(kinds) - _KINDS} more kinds" if len(kinds) > _KINDS else ""
+    return [f"ignored: {shown}{more}"]

@@ -126,6 +126,7 @@ class Plan:
         quarantined: those that do not.
         ignored: files that are no images.
         missing: images that would have to be computed.
+        told: what would be done to images, and what left out.
     """
 
     key: str
@@ -133,6 +134,7 @@ class Plan:
     quarantined: int
     ignored: int
     missing: int
+    told: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,7 @@ class Extraction:
         forward_passes: images computed for it, without canary and padding.
         reused: rows that the pool had.
         ignored: files that are no images.
+        adopted: rows that another pool of the same extractor had.
         seconds: from the first read to the publication, without loading and compiling the model.
         time: where they went.
         engine: what ran it, empty where nothing had to run.
@@ -162,3 +165,4 @@ class Extraction:
     engine: str
     parameters: ParameterCounts | None
     size: SizeChange
+    adopted: int = 0

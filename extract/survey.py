@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extract.adoption import Adoption
-from extract.decoding import Header
+from extract.decoding import Header, Rules
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
+from extract.handling import Handling, handling_of, ledger_entry
 from extract.shares import numbered_examples
 from extract.sources.example import DatasetSource, Example, Known, Pending
-from store import LEDGER_COLUMNS, DamagedStore, FeatureSetNotFound, FeatureStore, Pool, SetKey, rows_digest
+from store import (
+    LEDGER_COLUMNS,
+    OPTIONAL_LEDGER_COLUMNS,
+    DamagedStore,
+    FeatureSetNotFound,
+    FeatureStore,
+    Pool,
+    SetKey,
+    rows_digest,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,8 +209,8 @@ class Survey:
             for c in self.candidates
         ]
 
-    def ledger(self) -> "pd.DataFrame":
-        """Return a row per candidate, in order, with the columns `store.LEDGER_COLUMNS`."""
+    def ledger(self, rules: Rules) -> "pd.DataFrame":
+        """Return a row per candidate, in order, with all columns of a ledger; `rules` are what was done to it."""
         import pandas as pd
 
         rows = []
@@ -208,8 +218,18 @@ class Survey:
             known, reason = candidate.known, self.decode_failures.get(candidate.known.content, "")
             header = known.header or Header("", "", 0, 0)
             looks = (header.format, header.mode, header.width, header.height, known.size)
-            rows.append((example_id, label, candidate.group, status, reason, content, *looks))
-        return pd.DataFrame(rows, columns=list(LEDGER_COLUMNS))
+            handled = ledger_entry(header, rules)
+            rows.append((example_id, label, candidate.group, status, reason, content, *looks, *handled))
+        return pd.DataFrame(rows, columns=[*LEDGER_COLUMNS, *OPTIONAL_LEDGER_COLUMNS])
+
+    def handling(self, rules: Rules) -> Handling:
+        """Return what rules do to the images that can be decoded."""
+        headers = (
+            candidate.known.header
+            for candidate in self.candidates
+            if candidate.known.header is not None and candidate.known.content not in self.decode_failures
+        )
+        return handling_of(headers, rules)
 
 
 def known_decode_failures(

@@ -24,13 +24,14 @@ from store.imports import IMPORTED, ImportedFeatures, import_features, read_feat
 from store.keys import PoolKey, Provenance, SetKey, rows_digest
 from store.pool import Pool
 from store.results import ProbeResult, RunRecord
-from store.sets import LEDGER_COLUMNS, FeatureSet
+from store.sets import LEDGER_COLUMNS, OPTIONAL_LEDGER_COLUMNS, FeatureSet
 from store.verification import Problem, Verification, verify_store
 
 __all__ = [
     "EXPORT_FORMATS",
     "IMPORTED",
     "LEDGER_COLUMNS",
+    "OPTIONAL_LEDGER_COLUMNS",
     "DamagedStore",
     "FeatureSet",
     "FeatureSetNotFound",

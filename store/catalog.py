@@ -251,10 +251,18 @@ class FeatureStore:
         except MissingFile:
             return None  # `gc` took it away just now
 
-    def publish_set(self, key: SetKey, ledger: "pd.DataFrame", pool: Pool, *, provenance: Provenance) -> FeatureSet:
+    def publish_set(
+        self,
+        key: SetKey,
+        ledger: "pd.DataFrame",
+        pool: Pool,
+        *,
+        provenance: Provenance,
+        notes: Mapping[str, Any] | None = None,
+    ) -> FeatureSet:
         """Publish a set whose rows lie in the pool; see `store.publication.publish_set`."""
         folder = self.path / "sets" / key.digest
-        publish_set(folder, key, ledger, pool=pool, provenance=provenance)
+        publish_set(folder, key, ledger, pool=pool, provenance=provenance, notes=notes)
         try:
             return FeatureSet(folder)
         except MissingFile as error:

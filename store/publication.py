@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,15 @@ def _kept_columns(ledger: "pd.DataFrame") -> list[str]:
     return [*LEDGER_COLUMNS, *(name for name in OPTIONAL_LEDGER_COLUMNS if name in ledger.columns)]
 
 
-def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", *, pool: Pool, provenance: Provenance) -> bool:
+def publish_set(
+    folder: Path,
+    key: SetKey,
+    ledger: "pd.DataFrame",
+    *,
+    pool: Pool,
+    provenance: Provenance,
+    notes: Mapping[str, Any] | None = None,
+) -> bool:
     """Publish a set whose rows all lie in the pool.
 
     Args:
@@ -42,6 +50,7 @@ def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", *, pool: Pool
         ledger: a row per candidate in the source's order, with the columns `LEDGER_COLUMNS`.
         pool: holds a row for each candidate whose status is ok; there is at least one.
         provenance: the circumstances.
+        notes: what people are to be told of it; nothing without.
 
     Returns:
         True if the set was published, False if another writer was first. A damaged one in its
@@ -62,6 +71,8 @@ def publish_set(folder: Path, key: SetKey, ledger: "pd.DataFrame", *, pool: Pool
         "ledger.parquet": _parquet(ledger[_kept_columns(ledger)]),
         "provenance.json": seal(dataclasses.asdict(provenance)),
     }
+    if notes:
+        files["notes.json"] = seal(dict(notes))
     manifest = {
         "dim": dim,
         "dtype": str(pool.dtype),

@@ -5,12 +5,13 @@ sets/<set-key>/set.json         the document whose SHA-256 is <set-key>
                                 example_ids (N,), content_sha256 (N, 32)
                ledger.parquet   a row per candidate: ok or quarantined, and why
                provenance.json  the circumstances
+               notes.json       what people are to be told of it: what was done to images, what was left out; optional
                manifest.json    digests of the parts, and the segments
 """
 
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,11 @@ class FeatureSet:
     def provenance(self) -> Provenance:
         """The circumstances in which the set was made."""
         return Provenance(**self._document("provenance.json"))
+
+    @cached_property
+    def notes(self) -> Mapping[str, Any]:
+        """What people are to be told of it: `told`, sentences, and the numbers behind them; perhaps empty."""
+        return self._document("notes.json") if "notes.json" in self.manifest["parts"] else {}
 
     @cached_property
     def features(self) -> Features:

@@ -6,6 +6,7 @@ train_images, train_labels, val_images, …                                     
 and perhaps class_names (K,), and for each part example_ids (N,) and groups (N,), named as its images are.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ import numpy as np
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES
+from extract.sources.lookalikes import unified
+from extract.sources.reading import AS_IT_IS, Reading
 from store.names import full_name
 from store.npz import read_npz, texts_of
 
@@ -30,6 +33,7 @@ class ArraysSource:
 
     Args:
         path: the npz file.
+        reading: what the job says of it.
 
     Raises:
         SourceUnavailable: it is not there.
@@ -40,8 +44,9 @@ class ArraysSource:
     orientation = "stored"
     origin: Mapping[str, Any] = {}
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: Reading = AS_IT_IS) -> None:
         self.path = path.absolute()
+        self._reading = reading
         self.name = full_name(f"npz:{self.path}")
         if not self.path.is_file():
             raise SourceUnavailable(f"{self.path}: no such file; expected an npz file with images and labels.")
@@ -68,10 +73,10 @@ class ArraysSource:
         """Return how many images a base split has."""
         return len(self._of(split).ids)
 
-    def ignored(self, split: str) -> int:
-        """Return 0: every row is an image."""
+    def ignored(self, split: str) -> Mapping[str, int]:
+        """Return nothing: every row is an image."""
         self._of(split)
-        return 0
+        return {}
 
     def _of(self, split: str) -> "_Part":
         if split not in self._parts:
@@ -129,6 +134,9 @@ class ArraysSource:
         names = texts_of("class_names", self._arrays["class_names"])
         if highest >= len(names) or len(set(names)) < len(names):
             raise ValueError(f"class_names: {highest + 1} or more distinct names expected, {len(set(names))} found.")
+        if not self._reading.is_lenient:
+            # Two labels cannot be made one here: merge = true is for names, not for numbers.
+            unified(Counter(names), f"{self.path}: class_names", merge=False)
         return names
 
     def _array(self, name: str) -> np.ndarray:

@@ -73,10 +73,10 @@ class BundledDigits:
         self._require(split)
         return int(np.sum(self._is_test == (split == "test")))
 
-    def ignored(self, split: str) -> int:
-        """Return 0: there are no other files."""
+    def ignored(self, split: str) -> Mapping[str, int]:
+        """Return nothing: there are no other files."""
         self._require(split)
-        return 0
+        return {}
 
     def _require(self, split: str) -> None:
         if split not in self.splits:

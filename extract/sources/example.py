@@ -164,5 +164,5 @@ class DatasetSource(Protocol):
     def count(self, split: str) -> int | None:
         """Return how many examples a base split has, or None where only reading tells."""
 
-    def ignored(self, split: str) -> int:
-        """Return how many files of a base split are no images."""
+    def ignored(self, split: str) -> Mapping[str, int]:
+        """Return what lies beside the candidates of a base split and is left out: kind → how many."""

@@ -7,7 +7,9 @@ PATH/train/daisy/a.jpg    base splits `train`, `validation`, `test`, as far as t
      test/roses/b.jpg
 """
 
+import errno
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,50 +17,67 @@ from typing import Any, NamedTuple
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
-from extract.sources.image_files import SPLIT_NAMES, open_image
+from extract.sources.image_files import (
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
+    is_left_by_a_machine,
+    looks_like_image,
+    open_image,
+    part_of,
+)
+from extract.sources.lookalikes import class_order, unified
+from extract.sources.reading import AS_IT_IS, Reading
 from extract.sources.stat_index import StatIndex
 from store.names import full_name
 
 __all__ = ["IMAGE_SUFFIXES", "FolderSource"]
 
-IMAGE_SUFFIXES = (
-    ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
-)  # fmt: skip
+_SHOWN = 6
 
 
 class FolderSource:
     """Class folders of images, read in the order of their sorted relative paths.
 
-    Hidden files, files in hidden folders, files without an image's suffix and, below a class, links
-    to folders are ignored, and counted.
+    A candidate is a visible file below a class that is a raster image by its suffix or its first bytes, readable here
+    or not. All else is ignored, and counted by what it is: files of other kinds, hidden ones, what operating systems
+    leave, links to folders below a class, folders without an image.
 
     Args:
         path: the folder.
         index: what is known of files that have not changed; without it, every file is read.
+        reading: what the job says of it.
 
     Raises:
         SourceUnavailable: the folder is not there.
-        BadData: it has no class folders, a class has no image, or a name is not UTF-8.
+        BadData: it has no class folders with images, can be read in two ways, holds names that look alike, or a class
+            is a link to a folder above.
     """
 
     version = ""
     orientation = "exif"
     origin: Mapping[str, Any] = {}
 
-    def __init__(self, path: Path, index: StatIndex | None = None) -> None:
+    def __init__(self, path: Path, index: StatIndex | None = None, reading: Reading = AS_IT_IS) -> None:
         self.path = path.absolute()
         self.name = full_name(f"folder:{self.path}")
         self._index = index
+        self._reading = reading
         if not self.path.is_dir():
             raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/image.jpg.")
         self._roots = self._split_roots()
         self.splits = tuple(self._roots)
-        self.class_names = tuple(sorted({name for root in self._roots.values() for name in _folders(root)}))
+        folders: Counter[str] = Counter()
+        for root in self._roots.values():
+            for name in _folders(root):
+                _require_not_above(root / name, self.path)
+                if next(_candidates(root / name, Counter()), None) is not None:
+                    folders[_readable(name)] += 1
+        self._spelt = unified(folders, f"{self.path}: class folders", merge=reading.merge)
+        names = set(self._spelt.values())
+        self.class_names = tuple(sorted(names, key=class_order(names)))
         self._labels = {name: label for label, name in enumerate(self.class_names)}
         if not self.class_names:
-            found = "it is empty" if not any(self.path.iterdir()) else "it holds no folders"
-            raise BadData(f"{self.path}: class folders expected (PATH/CLASS/image.jpg), but {found}.")
+            raise BadData(f"{self.path}: class folders expected (PATH/CLASS/image.jpg), but {self._what_is_there()}.")
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the images of a base split, in the order of their relative paths."""
@@ -73,16 +92,18 @@ class FolderSource:
         """Yield the images of these ids; no other file is read, and none outside the folder."""
         self._root(split)
         for name, label in self._files[split].images:
-            if name in example_ids:
-                yield Example(name, label, (self.path / name).read_bytes())
+            if _readable(name) in example_ids:
+                yield Example(_readable(name), label, (self.path / name).read_bytes(), self._reading.group_of(name))
 
     def _examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
         # Paths as text: pathlib would take longer over a large folder than all the rest.
         folder = f"{self.path}{os.sep}"
+        group_of = self._reading.group_of
         for ordinal, (name, label) in enumerate(self._files[split].images):
             if not is_wanted(ordinal):
                 continue
-            yield ordinal, open_image(folder + name, name, label, index=self._index)
+            example_id = _readable(name)
+            yield ordinal, open_image(folder + name, example_id, label, index=self._index, group=group_of(example_id))
         if self._index is not None:
             self._index.save()
 
@@ -91,30 +112,43 @@ class FolderSource:
         self._root(split)
         return len(self._files[split].images)
 
-    def ignored(self, split: str) -> int:
-        """Return how many files below a base split are no images by their name."""
+    def ignored(self, split: str) -> Mapping[str, int]:
+        """Return what lies below a base split and is no candidate: kind → how many."""
         self._root(split)
         return self._files[split].ignored
 
     def _split_roots(self) -> dict[str, Path]:
         folders = _folders(self.path)
         others = [name for name in folders if name.lower() not in SPLIT_NAMES]
-        if others or not folders:
+        if self._reading.layout != "classes" and folders and (not others or self._are_parts(folders)):
+            return self._part_roots(folders)
+        if self._reading.layout is None and not self._reading.is_lenient:
             self._refuse_half_split(folders, others)
-            return {"all": self.path}
+            self._refuse_two_levels(folders)
+        return {"all": self.path}
+
+    def _part_roots(self, folders: Sequence[str]) -> dict[str, Path]:
         roots: dict[str, Path] = {}
         for name in folders:
-            split = SPLIT_NAMES[name.lower()]
+            split = part_of(name)
+            if split is None:
+                raise BadData(
+                    f'{self.path}: layout = "parts" expects folders that are called train, validation and test, in a '
+                    f"usual spelling; {name} found."
+                )
             if split in roots:
                 raise BadData(f"{self.path}: {roots[split].name} and {name} both name the split {split!r}; keep one.")
             roots[split] = self.path / name
         return {split: roots[split] for split in ("train", "validation", "test") if split in roots}
 
-    def _refuse_half_split(self, folders: Sequence[str], others: Sequence[str]) -> None:
-        """Refuse a folder that is split but for a misspelt name: its parts would silently become the classes.
+    def _are_parts(self, folders: Sequence[str]) -> bool:
+        """Tell whether folders are parts: somebody says so, or they are called so and hold folders alone."""
+        if self._reading.layout == "parts":
+            return True
+        return all(map(part_of, folders)) and all(_holds_folders_alone(self.path / name) for name in folders)
 
-        A class may be called `train`; but then there are images in it, and not classes alone.
-        """
+    def _refuse_half_split(self, folders: Sequence[str], others: Sequence[str]) -> None:
+        """Refuse a folder that is split but for a misspelt name: its parts would silently become the classes."""
         if len(others) == len(folders) or not all(_holds_folders_alone(self.path / name) for name in folders):
             return
         parts = ", ".join(name for name in folders if name not in others)
@@ -122,6 +156,26 @@ class FolderSource:
             f"{self.path}: {parts} by its name is a part of a dataset, {', '.join(others)} is none; call every part "
             f"one of {', '.join(SPLIT_NAMES)}, or move the classes up, to PATH/CLASS."
         )
+
+    def _refuse_two_levels(self, folders: Sequence[str]) -> None:
+        """Refuse folders that hold the same folders each, and nothing else: they may be parts, or classes."""
+        if len(folders) < 2 or not all(_holds_folders_alone(self.path / name) for name in folders):
+            return
+        inner = {frozenset(_folders(self.path / name)) for name in folders}
+        if len(inner) != 1:
+            return
+        below = sorted(next(iter(inner)))
+        tree = "; ".join(f"{name}/{{{_listed(below)}}}" for name in folders[:_SHOWN])
+        raise BadData(
+            f"{self.path}: can be read in two ways, since each folder holds the same folders alone: {tree}. "
+            f'Say layout = "classes" for this dataset in the job file if {_listed(folders)} are the classes; or call the folders '
+            "train, validation and test if they are parts of a dataset."
+        )
+
+    def _what_is_there(self) -> str:
+        if not any(self.path.iterdir()):
+            return "it is empty"
+        return "no image lies below its folders" if _folders(self.path) else "it holds no folders"
 
     def _root(self, split: str) -> Path:
         if split not in self._roots:
@@ -135,64 +189,107 @@ class FolderSource:
     def _walk(self, root: Path) -> "_Files":
         prefix = "" if root == self.path else f"{root.name}/"
         images: list[tuple[str, int]] = []
-        ignored = sum(1 for entry in root.iterdir() if not entry.is_dir())
+        ignored = _ignored_beside(root)
         for class_name in _folders(root):
-            found, others = _images_below(root / class_name)
-            ignored += others
+            found = list(_candidates(root / class_name, ignored))
             if not found:
-                raise BadData(
-                    f"{root / class_name}: a class with no image; add some ({', '.join(IMAGE_SUFFIXES)}) "
-                    "or remove the folder."
-                )
-            label = self._labels[class_name]
+                ignored[f"{class_name}/ without an image"] += 1
+                continue
+            label = self._labels[self._spelt[_readable(class_name)]]
             images += [(f"{prefix}{class_name}/{name}", label) for name in found]
         return _Files(sorted(images), ignored)
 
 
 class _Files(NamedTuple):
-    """What a base split holds: relative paths with their labels, sorted, and how many files are none of them."""
+    """What a base split holds: relative paths with their labels, sorted, and what else lies there."""
 
     images: list[tuple[str, int]]
-    ignored: int
+    ignored: Mapping[str, int]
 
 
-def _images_below(root: Path) -> tuple[list[str], int]:
-    """Return the paths of the images below a class, relative to it, and how many other files there are."""
-    images: list[str] = []
-    ignored = 0
-    for folder, folders, names in os.walk(root, onerror=_raise):
-        # A link to a folder is not followed, for it may lead back here.
-        ignored += sum(1 for name in folders if os.path.islink(os.path.join(folder, name)))
+def _candidates(root: Path, ignored: "Counter[str]") -> Iterator[str]:
+    """Yield the paths of the candidates below a class, relative to it; count what is none."""
+    for folder, folders, names in os.walk(root, onerror=_pass_over(ignored)):
         below = folder[len(str(root)) + 1 :]
-        if any(part.startswith(".") for part in below.split(os.sep)):
-            ignored += len(names)
-            continue
         begin = f"{below}/" if below else ""
-        found = [name for name in names if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)]
-        ignored += len(names) - len(found)
-        images += [begin + name for name in found]
-    _require_utf8(root, images)
-    return images, ignored
+        for name in list(folders):
+            if is_left_by_a_machine(name) or name.startswith("."):
+                folders.remove(name)
+                kind = f"{name}/" if is_left_by_a_machine(name) else "hidden"
+                ignored[kind] += sum(len(files) for _, _, files in os.walk(os.path.join(folder, name)))
+            elif os.path.islink(os.path.join(folder, name)):
+                # Not followed, for it may lead back here.
+                ignored["links to folders"] += 1
+        for name in names:
+            if is_left_by_a_machine(name):
+                ignored["._*" if name.startswith("._") else name] += 1
+            elif name.startswith("."):
+                ignored["hidden"] += 1
+            elif looks_like_image(os.path.join(folder, name), name):
+                yield begin + name
+            else:
+                ignored[_kind_of(name)] += 1
+
+
+def _ignored_beside(root: Path) -> "Counter[str]":
+    """Count what lies beside the classes."""
+    ignored: Counter[str] = Counter()
+    for entry in root.iterdir():
+        if not entry.is_dir():
+            is_ours = not is_left_by_a_machine(entry.name) and not entry.name.startswith(".")
+            kind = _kind_of(entry.name) if is_ours else entry.name
+            ignored[kind if not entry.name.startswith("._") else "._*"] += 1
+        elif is_left_by_a_machine(entry.name) or entry.name.startswith("."):
+            kind = f"{entry.name}/" if is_left_by_a_machine(entry.name) else "hidden"
+            ignored[kind] += sum(len(files) for _, _, files in os.walk(entry))
+    return +ignored
+
+
+def _kind_of(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower()
+    return _readable(suffix) or "without suffix"
 
 
 def _holds_folders_alone(root: Path) -> bool:
-    entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
+    entries = [e for e in root.iterdir() if not e.name.startswith(".") and not is_left_by_a_machine(e.name)]
     return bool(entries) and all(entry.is_dir() for entry in entries)
 
 
 def _folders(root: Path) -> list[str]:
-    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    _require_utf8(root, names)
-    return names
+    return sorted(
+        entry.name
+        for entry in root.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and not is_left_by_a_machine(entry.name)
+    )
 
 
-def _require_utf8(root: Path, names: Sequence[str]) -> None:
-    for name in names:
-        try:
-            name.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise BadData(f"{os.fsencode(root / name)!r}: the name is not UTF-8; rename it.") from error
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(_readable, names[:_SHOWN]))
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _require_not_above(folder: Path, root: Path) -> None:
+    """Refuse a class that is a link to the dataset's folder or to one above: it holds itself."""
+    if folder.is_symlink():
+        target, whole = folder.resolve(), root.resolve()
+        if target == whole or target in whole.parents:
+            raise BadData(f"{folder}: a class that is a link to {target}, which holds the dataset itself; remove it.")
+
+
+def _readable(name: str) -> str:
+    """Return a name as a text that can be stored: bytes that are not UTF-8 as \\xNN."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode(errors="backslashreplace")
+    return name
+
+
+def _pass_over(ignored: "Counter[str]") -> Callable[[OSError], None]:
+    def handle(error: OSError) -> None:
+        # Other errors are the disk's, and say nothing of the folder.
+        if error.errno != errno.ENAMETOOLONG:
+            raise error
+        ignored["paths too long"] += 1
+
+    return handle

@@ -90,10 +90,10 @@ class MemorySource:
         """Return how many images a base split has."""
         return len(self._of(split))
 
-    def ignored(self, split: str) -> int:
-        """Return 0: all that was given is an image."""
+    def ignored(self, split: str) -> Mapping[str, int]:
+        """Return nothing: all that was given is an image."""
         self._of(split)
-        return 0
+        return {}
 
     def _of(self, split: str) -> "list[_Row]":
         if split not in self._rows:

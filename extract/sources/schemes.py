@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.errors import UnknownName
+from extract.sources.reading import AS_IT_IS, Reading
 from extract.sources.suffixes import ARRAY_SUFFIXES, TABLE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -47,47 +48,47 @@ class Scheme:
     """One kind of source, `SCHEME:REST`.
 
     Attributes:
-        open: of REST and the caches, the source; imports what it needs.
+        open: of REST, the caches and what a job says of it, the source; imports what it needs.
         takes: what REST is, for help and messages; choices where only these are there.
         names_path: whether REST is a path, which is made absolute before it names a dataset.
         suffixes: of files that are most likely meant where somebody leaves the scheme out.
         is_folder: whether a folder is.
     """
 
-    open: Callable[[str, SourceCaches], "DatasetSource"]
+    open: Callable[[str, SourceCaches, Reading], "DatasetSource"]
     takes: str
     names_path: bool = False
     suffixes: tuple[str, ...] = ()
     is_folder: bool = False
 
 
-def _open_bundled(rest: str, caches: SourceCaches) -> "DatasetSource":
+def _open_bundled(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.bundled import open_bundled
 
     return open_bundled(rest)
 
 
-def _open_folder(rest: str, caches: SourceCaches) -> "DatasetSource":
+def _open_folder(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.folder import FolderSource
 
     path = Path(rest).expanduser()
-    return FolderSource(path, caches.index_of(path))
+    return FolderSource(path, caches.index_of(path), reading)
 
 
-def _open_npz(rest: str, caches: SourceCaches) -> "DatasetSource":
+def _open_npz(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.arrays import ArraysSource
 
-    return ArraysSource(Path(rest).expanduser())
+    return ArraysSource(Path(rest).expanduser(), reading)
 
 
-def _open_table(rest: str, caches: SourceCaches) -> "DatasetSource":
+def _open_table(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.table import TableSource
 
     path = Path(rest).expanduser()
-    return TableSource(path, caches.index_of(path))
+    return TableSource(path, caches.index_of(path), reading)
 
 
-def _open_tfds(rest: str, caches: SourceCaches) -> "DatasetSource":
+def _open_tfds(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.tfds import TfdsSource
 
     return TfdsSource(rest, caches.tfds_data_dir)
@@ -113,7 +114,11 @@ SCHEMES = {
 
 
 def open_source(
-    source: str, tfds_data_dir: Path | None = None, stat_cache: tuple[Path, int] | None = None
+    source: str,
+    tfds_data_dir: Path | None = None,
+    stat_cache: tuple[Path, int] | None = None,
+    *,
+    reading: Reading = AS_IT_IS,
 ) -> "DatasetSource":
     """Open a source by its name.
 
@@ -121,6 +126,7 @@ def open_source(
         source: `SCHEME:REST`, of a scheme in `SCHEMES`, such as `folder:flowers`.
         tfds_data_dir: see `SourceCaches`.
         stat_cache: likewise.
+        reading: what the job says of it.
 
     Raises:
         UnknownName, SourceUnavailable, BadData: as the sources say.
@@ -128,7 +134,7 @@ def open_source(
     name, _, rest = source.partition(":")
     if not rest or name not in SCHEMES:
         raise UnknownName("dataset source", source, source_forms())
-    return SCHEMES[name].open(rest, SourceCaches(tfds_data_dir=tfds_data_dir, stat_cache=stat_cache))
+    return SCHEMES[name].open(rest, SourceCaches(tfds_data_dir=tfds_data_dir, stat_cache=stat_cache), reading)
 
 
 def source_forms() -> list[str]:

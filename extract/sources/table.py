@@ -8,7 +8,7 @@ are one base split, `all`, no two belong together, and a row's id is its path.
 """
 
 import csv
-import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES, open_image
+from extract.sources.lookalikes import class_order, unified
+from extract.sources.reading import AS_IT_IS, Reading
 from extract.sources.stat_index import StatIndex
 from extract.sources.suffixes import TABLE_SUFFIXES
 from store.names import full_name
@@ -38,6 +40,7 @@ class TableSource:
     Args:
         path: the table.
         index: what is known of files that have not changed; without it, every file is read.
+        reading: what the job says of it.
 
     Raises:
         SourceUnavailable: the table is not there.
@@ -48,16 +51,19 @@ class TableSource:
     orientation = "exif"
     origin: Mapping[str, Any] = {}
 
-    def __init__(self, path: Path, index: StatIndex | None = None) -> None:
+    def __init__(self, path: Path, index: StatIndex | None = None, reading: Reading = AS_IT_IS) -> None:
         self.path = path.absolute()
         self.name = full_name(f"table:{self.path}")
         self._index = index
         columns = _read(self.path)
-        labels = columns["label"]
+        spelt = unified(Counter(columns["label"]), f"{self.path}: labels", merge=reading.merge)
+        labels = [spelt[label] for label in columns["label"]]
         count = len(labels)
-        self.class_names = tuple(sorted(set(labels), key=_order(labels)))
+        self.class_names = tuple(sorted(set(labels), key=class_order(set(labels))))
         numbers = {name: number for number, name in enumerate(self.class_names)}
-        splits = [SPLIT_NAMES.get(name.lower(), name) for name in columns.get("split", ["all"] * count)]
+        given = [SPLIT_NAMES.get(name.lower(), name) for name in columns.get("split", ["all"] * count)]
+        alike = unified(Counter(given), f"{self.path}: splits", merge=reading.merge)
+        splits = [alike[name] for name in given]
         # Train, validation, test, then what else there is.
         order = dict.fromkeys([name for name in SPLIT_NAMES.values() if name in splits] + sorted(set(splits)))
         self.splits = tuple(order)
@@ -86,10 +92,10 @@ class TableSource:
         """Return how many images a base split has."""
         return len(self._of(split))
 
-    def ignored(self, split: str) -> int:
-        """Return 0: what the table does not list is not looked for."""
+    def ignored(self, split: str) -> Mapping[str, int]:
+        """Return nothing: what the table does not list is not looked for."""
         self._of(split)
-        return 0
+        return {}
 
     def _of(self, split: str) -> list["_Row"]:
         if split not in self._rows:
@@ -184,13 +190,6 @@ def _require_filled(path: Path, name: str, texts: Sequence[str]) -> None:
             f"{path}: no {name} in row {', '.join(map(str, empty[:_SHOWN]))}{more} (the first below the names is 1); "
             f"fill {'it' if len(empty) == 1 else 'them'} or leave out the {'row' if name in _REQUIRED else 'column'}."
         )
-
-
-def _order(labels: Sequence[str]) -> Callable[[str], Any]:
-    """Return by what classes are sorted."""
-    if all(re.fullmatch(r"-?[0-9]+", label) for label in set(labels)):
-        return lambda label: (int(label), label)
-    return lambda label: label
 
 
 def _require_distinct(path: Path, split: str, ids: Sequence[str]) -> None:

@@ -83,10 +83,10 @@ class TfdsSource:
         self._require(split)
         return int(self._builder.info.splits[split].num_examples) if self.splits else None
 
-    def ignored(self, split: str) -> int:
-        """Return 0: a builder holds nothing but examples."""
+    def ignored(self, split: str) -> Mapping[str, int]:
+        """Return nothing: a builder holds nothing but examples."""
         self._require(split)
-        return 0
+        return {}
 
     def _require(self, split: str) -> None:
         # Builders without split information (TFDS's own mocks) know their splits only when asked.

@@ -147,7 +147,7 @@ def check_job(job: JobConfig, session: Session) -> Checked:
 def _check_dataset(entry: DatasetConfig) -> str:
     if entry.source.startswith("tfds:"):
         return "not looked at; 'linprobe fetch' brings it"
-    source = open_source(entry.source)
+    source = open_source(entry.source, reading=entry.reading)
     for split in entry.splits:
         if split not in source.splits:
             raise ConfigError(f"splits: no base split {split!r}; there are {', '.join(source.splits)}.")

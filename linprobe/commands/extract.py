@@ -14,6 +14,7 @@ from extract import (
     Extractor,
     LostSplit,
     Progress,
+    Reading,
     RunContext,
     Share,
     SplitJob,
@@ -129,6 +130,8 @@ def extract_all(job: JobConfig, session: Session, *, options: ExtractOptions | N
                         for row in extracting.rows(dataset, configured, shown_name):
                             outcome.rows.append(row)
                             session.say(line_of(row, shown_name))
+                            if row["status"] != "cached":
+                                extracting.tell(row, shown_name)
                     except foreseen() as error:
                         outcome.failures.append(Failure(f"{dataset.name} / {configured.name}", error))
                         outcome.failed_pairs.add((dataset.name, configured.name))
@@ -150,6 +153,7 @@ class _Extracting:
         self._known_files = (session.store_path / "cache" / "stat", now_ns)
         self._source = functools.cache(self._open_source)
         self._engines = EngineKeeper(session.say)
+        self._told: set[tuple[str, str]] = set()
 
     def rows(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> Iterator[dict[str, Any]]:
         """Extract the base splits of a dataset one after another; yield the document of each."""
@@ -181,7 +185,7 @@ class _Extracting:
 
     def _parts(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> list[_Part]:
         extractor = open_configured(configured, self._session.environment)
-        source = self._source(dataset.source)
+        source = self._source(dataset.source, dataset.reading)
         budget = _budget(self._options.max_bad, dataset)
         max_shrink = _max_shrink(dataset) if self._options.is_guarded else None
         jobs = [
@@ -234,10 +238,18 @@ class _Extracting:
             for part in viewed
         ]
 
-    def _open_source(self, source: str) -> DatasetSource:
+    def tell(self, row: dict[str, Any], shown_name: str) -> None:
+        """Tell what was done to a base split's images and what was left out, once for all extractors."""
+        name = f"{shown_name}/{row['split']}"
+        for sentence_ in row["told"]:
+            if (name, sentence_) not in self._told:
+                self._told.add((name, sentence_))
+                self._session.say(f"{name}: {sentence_}")
+
+    def _open_source(self, source: str, reading: Reading) -> DatasetSource:
         if source in self._options.sources:
             return self._options.sources[source]()
-        return open_source(source, self._session.environment.tfds_data_dir, self._known_files)
+        return open_source(source, self._session.environment.tfds_data_dir, self._known_files, reading=reading)
 
     def _end_lost(self, part: _Part) -> None:
         """End the names of base splits that the source has no more.
@@ -277,7 +289,7 @@ class _Extracting:
             by_workers = self._by_workers(part, update)
             if by_workers is not NOTHING:
                 # Opened again: it knows the files that the workers have read.
-                job = replace(job, source=self._open_source(part.dataset.source))
+                job = replace(job, source=self._open_source(part.dataset.source, part.dataset.reading))
             engine, device = self._where(part)
             open_engine = self._engines.opener(part.configured, job.extractor, engine=engine, device=device)
             return job, compute(job, open_engine, on_progress=update, by_workers=by_workers)
@@ -305,6 +317,7 @@ class _Extracting:
             store=job.opened_store().path,
             dataset=job.dataset,
             source=part.dataset.source,
+            reading=part.dataset.reading,
             split=job.split,
             extractor=part.configured,
             view=job.extractor.preprocessing.view,

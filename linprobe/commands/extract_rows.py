@@ -20,6 +20,8 @@ def extracted_row(dataset: str, job: SplitJob, extraction: Extraction) -> dict[s
         "rows": manifest["rows"],
         "quarantined": manifest["quarantined"],
         "ignored": extraction.ignored,
+        "adopted": extraction.adopted,
+        "told": list(extraction.feature_set.notes.get("told", [])),
         "forward_passes": extraction.forward_passes,
         "reused": extraction.reused,
         "status": extraction.status,
@@ -54,7 +56,9 @@ def partial_row(dataset: str, job: SplitJob, done: Computed) -> dict[str, Any]:
         "dim": job.extractor.dim,
         "rows": rows,
         "quarantined": done.bad,
-        "ignored": job.source.ignored(job.split),
+        "ignored": sum(job.source.ignored(job.split).values()),
+        "adopted": done.adopted,
+        "told": [],
         "forward_passes": done.forward_passes,
         "reused": max(0, rows - done.forward_passes),
         "status": "partial",
@@ -78,6 +82,8 @@ def planned_row(dataset: str, job: SplitJob, plan: Plan) -> dict[str, Any]:
         "rows": plan.rows,
         "quarantined": plan.quarantined,
         "ignored": plan.ignored,
+        "adopted": 0,
+        "told": list(plan.told),
         "forward_passes": plan.missing,
         "reused": plan.rows - plan.missing,
         "status": "cached" if plan.key else "planned",
@@ -111,7 +117,8 @@ def line_of(row: dict[str, Any], dataset: str) -> str:
     counts += _changes(row)
     if row["status"] == "cached":
         return f"{name}: cached, {counts}, no forward pass"
-    work = f"{row['forward_passes']:,} forward passes, {row['reused']:,} reused"
+    adopted = f" ({row['adopted']:,} from a pool of other rules)" if row["adopted"] else ""
+    work = f"{row['forward_passes']:,} forward passes, {row['reused']:,} reused{adopted}"
     if row["status"] == "planned":
         return f"{name}: would take {work} ({counts})"
     speed = f"{work} in {row['seconds']:.1f} s ({row['images_per_second']:,.0f} images/s)"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract import Budget, Computed, Progress, Share, SplitJob, compute, open_source
+from extract import AS_IT_IS, Budget, Computed, Progress, Reading, Share, SplitJob, compute, open_source
 from linprobe.job.config import ExtractorConfig
 from linprobe.job.environment import Environment
 from linprobe.models.extractors import EngineKeeper, open_configured
@@ -34,6 +34,7 @@ class SplitSpec:
     store: Path
     dataset: str
     source: str
+    reading: Reading = AS_IT_IS
     split: str
     extractor: ExtractorConfig
     view: int = 0
@@ -47,7 +48,7 @@ class SplitSpec:
     def job(self, environment: Environment) -> SplitJob:
         """Return the job that this stands for, opened here."""
         return SplitJob(
-            source=open_source(self.source, environment.tfds_data_dir, self.known_files),
+            source=open_source(self.source, environment.tfds_data_dir, self.known_files, reading=self.reading),
             split=self.split,
             extractor=open_configured(self.extractor, environment).view(self.view),
             store=FeatureStore(self.store),

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from extract.sources.reading import Reading
 from extract.sources.schemes import has_path
 from linprobe.job.errors import ConfigError
 from linprobe.job.limits import MOST_SEEDS, MOST_WORKERS
@@ -72,6 +73,14 @@ class DatasetConfig(_Table):
     metric: _Metric = "accuracy"
     max_bad: Annotated[int, Field(strict=True)] | str = 0
     max_shrink: Annotated[int, Field(strict=True)] | str = "10%"
+    layout: Literal["classes", "parts"] | None = None
+    group: str | None = None
+    merge: StrictBool = False
+
+    @property
+    def reading(self) -> Reading:
+        """How its source is read."""
+        return Reading(layout=self.layout, group=self.group, merge=self.merge)
 
     @property
     def stored_name(self) -> str:

@@ -4,7 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from extract import ENGINES, Engine, EngineUnavailable, Example, Extractor, ModelMismatch, open_engine, open_source
+from extract import (
+    ENGINES,
+    LENIENT,
+    Engine,
+    EngineUnavailable,
+    Example,
+    Extractor,
+    ModelMismatch,
+    open_engine,
+    open_source,
+)
 from extract.single_images import compute_each
 from linprobe.job.environment import Environment
 from linprobe.models.extractors import reopen_extractor
@@ -57,7 +67,7 @@ class GoldenRows:
             RowsUnavailable: none is.
         """
         contents = dict(zip(features.example_ids.tolist(), features.content_sha256, strict=True))
-        source = open_source(features.provenance.source, self._environment.tfds_data_dir)
+        source = open_source(features.provenance.source, self._environment.tfds_data_dir, reading=LENIENT)
         same: list[Example] = []
         changed: list[Example] = []
         for example in source.pick(features.split, example_ids):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from extract import Example, ExtractError, open_source
+from extract import LENIENT, Example, ExtractError, open_source
 from extract.decoders import decode_apart
 from extract.decoding import DecodeFailure, Rules
 from extract.sources.memory import MEMORY_SCHEME
@@ -74,7 +74,7 @@ class StoreImages:
         try:
             source = self._store.get(key=key).provenance.source
             self._environment.prepare_frameworks()
-            found_source = open_source(source, self._environment.tfds_data_dir)
+            found_source = open_source(source, self._environment.tfds_data_dir, reading=LENIENT)
             for example in found_source.pick(split, wanted):
                 if example.content_sha256().hex() == wanted[example.example_id]:
                     data = thumbnail(example, Rules(found_source.orientation))

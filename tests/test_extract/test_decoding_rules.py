@@ -299,7 +299,7 @@ def test_a_broken_segment_of_a_jpeg_decides_nothing(marker):
     ],
 )  # fmt: skip
 def test_a_format_that_is_not_read_is_named(head, what):
-    with pytest.raises(DecodeFailure, match=f"{what}.*which is not read here; convert it to PNG"):
+    with pytest.raises(DecodeFailure, match=rf"{what}.*which is not read here; convert it to PNG"):
         read_header(head + b"\0" * 600)
 
 
