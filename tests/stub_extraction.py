@@ -73,8 +73,8 @@ class Dataset:
     def count(self, split: str) -> int:
         return len(self.images)
 
-    def ignored(self, split: str) -> int:
-        return 0
+    def ignored(self, split: str) -> dict[str, int]:
+        return {}
 
 
 def dataset(name: str, numbers: Iterable[int], labels: int = len(CLASSES)) -> Dataset:

@@ -168,8 +168,8 @@ class FolderSource:
         tree = "; ".join(f"{name}/{{{_listed(below)}}}" for name in folders[:_SHOWN])
         raise BadData(
             f"{self.path}: can be read in two ways, since each folder holds the same folders alone: {tree}. "
-            f'Say layout = "classes" for this dataset in the job file if {_listed(folders)} are the classes; or call the folders '
-            "train, validation and test if they are parts of a dataset."
+            f'Say layout = "classes" for this dataset in the job file if {_listed(folders)} are the classes; or call '
+            "the folders train, validation and test if they are parts of a dataset."
         )
 
     def _what_is_there(self) -> str:

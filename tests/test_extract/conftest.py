@@ -78,9 +78,9 @@ class ListSource:
         self._require(split)
         return self._count
 
-    def ignored(self, split: str) -> int:
+    def ignored(self, split: str) -> dict[str, int]:
         self._require(split)
-        return 0
+        return {}
 
     def _require(self, split: str) -> None:
         if split not in self.splits:

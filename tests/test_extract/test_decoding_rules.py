@@ -239,7 +239,7 @@ def test_a_pgm_is_scaled_from_the_range_that_it_states(maximum):
     ids=["float32", "int32", "uint32", "int16"],
 )
 def test_numbers_without_a_stated_range_are_refused_and_never_guessed(values, bits, sample_format):
-    with pytest.raises(DecodeFailure, match="without a stated range|not an image of a known format"):
+    with pytest.raises(DecodeFailure, match=r"without a stated range|not an image of a known format"):
         decode_carefully(tiff(values, 1, bits, sample_format))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from extract import BadData, Budget, Example
+from extract.decoding import Rules
 from extract.survey import Survey, set_key
 from store import LEDGER_COLUMNS
 
@@ -64,7 +65,7 @@ def test_known_decode_failures_are_not_tried_again(survey, broken_jpeg):
     found = survey(Example("x", 0, broken_jpeg), decode_failures={sha(broken_jpeg): "truncated"})
     assert list(found.missing()) == []
     assert found.bad == 1
-    assert found.ledger()["reason"].tolist() == ["truncated"]
+    assert found.ledger(Rules())["reason"].tolist() == ["truncated"]
 
 
 def test_a_refused_image_takes_its_equals_before_and_after_along(survey, broken_jpeg, make_jpeg):
@@ -80,7 +81,7 @@ def test_a_refused_image_takes_its_equals_before_and_after_along(survey, broken_
     assert (found.bad, found.reused) == (2, 0)
     assert list(missing) == []
     assert (found.bad, found.reused) == (3, 0)
-    assert found.ledger()["status"].tolist() == ["quarantined", "quarantined", "ok", "quarantined"]
+    assert found.ledger(Rules())["status"].tolist() == ["quarantined", "quarantined", "ok", "quarantined"]
 
 
 def test_the_ledger_tells_what_each_image_is(survey, encode, make_jpeg):
@@ -88,7 +89,7 @@ def test_the_ledger_tells_what_each_image_is(survey, encode, make_jpeg):
     text, jpeg = b"no image", make_jpeg(1)
     found = survey(Example("a", 0, jpeg, "g"), Example("b", 1, text), Example("c", 0, grey))
     list(found.missing())
-    ledger = found.ledger()
+    ledger = found.ledger(Rules())
     assert tuple(ledger.columns) == LEDGER_COLUMNS
     pixel_hash = hashlib.sha256(b"pixels uint8 3 5 1\n" + bytes([9] * 15)).hexdigest()
     assert list(ledger.itertuples(index=False, name=None)) == [

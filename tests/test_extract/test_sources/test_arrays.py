@@ -30,7 +30,7 @@ def test_rows_are_images_in_their_order(make_npz):
         ("0000000", 0, ""), ("0000001", 1, ""), ("0000002", 1, ""), ("0000003", 0, ""),
     ]  # fmt: skip
     assert all(np.array_equal(e.data[..., 0], image) for e, image in zip(found, IMAGES, strict=True))
-    assert (source.count("all"), source.ignored("all")) == (4, 0)
+    assert (source.count("all"), source.ignored("all")) == (4, {})
     assert [e.example_id for e in source.pick("all", {"0000002"})] == ["0000002"]
     assert found[0].look().header.mode == "L"
 

@@ -60,7 +60,8 @@ class SourceContract:
     def test_it_counts_its_examples_or_does_not_know(self, source):
         for split in source.splits:
             assert source.count(split) in (None, len(list(source.examples(split))))
-            assert source.ignored(split) >= 0
+            assert all(count > 0 for count in source.ignored(split).values())
+            assert source.orientation in ("exif", "stored")
 
     def test_it_picks_what_is_there_in_its_own_order(self, source):
         every = [example.example_id for example in source.examples("train")]

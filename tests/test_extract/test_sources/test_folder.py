@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import pytest
 
 from extract import BadData, SourceUnavailable, UnknownName, open_source
@@ -60,14 +57,15 @@ def test_other_and_hidden_files_are_ignored_and_counted(make_folder):
     )  # fmt: skip
     source = open_source(f"folder:{root}")
     assert ids(source) == ["a/x.jpg"]
-    assert source.ignored("all") == 6
+    counted = {".jpg": 1, ".md": 1, ".txt": 1, "Thumbs.db": 1, "hidden": 1, "without suffix": 1}
+    assert source.ignored("all") == counted
 
 
 def test_images_in_hidden_folders_below_a_class_are_ignored(make_folder):
     root = make_folder({"a/x.jpg": JPEG, "a/.ipynb_checkpoints/x-checkpoint.jpg": JPEG, "a/.t/deep/y.jpg": JPEG})
     source = open_source(f"folder:{root}")
     assert ids(source) == ["a/x.jpg"]
-    assert source.ignored("all") == 2
+    assert source.ignored("all") == {".ipynb_checkpoints/": 1, "hidden": 1}
 
 
 def test_hidden_folders_are_no_classes(make_folder):
@@ -127,7 +125,7 @@ def test_a_link_to_a_folder_is_not_followed_and_counted_as_ignored(make_folder):
     (root / "a" / "deep" / "loop").symlink_to(root / "a")
     source = open_source(f"folder:{root}")
     assert ids(source) == ["a/1.jpg", "a/deep/2.jpg"]
-    assert source.ignored("all") == 1
+    assert source.ignored("all") == {"links to folders": 1}
 
 
 def test_a_link_to_an_image_is_a_image(make_folder):
@@ -177,21 +175,20 @@ def test_a_folder_without_class_folders_is_bad_data(make_folder):
         open_source(f"folder:{make_folder({'1.jpg': JPEG, '2.jpg': JPEG})}")
 
 
-@pytest.mark.parametrize("files", [{}, {"b/notes.txt": b"", "b/.hidden.jpg": JPEG}])
-def test_a_class_without_an_image_is_bad_data(make_folder, files, lab, tree):
+@pytest.mark.parametrize(
+    ("files", "ignored"), [({}, {}), ({"b/notes.txt": b"", "b/.hidden.jpg": JPEG}, {".txt": 1, "hidden": 1})]
+)
+def test_a_class_without_an_image_is_left_out_and_told(make_folder, files, ignored):
     root = make_folder({"a/1.jpg": JPEG, **files})
     (root / "b").mkdir(exist_ok=True)
-    before = tree(lab.store.path)
-    with pytest.raises(BadData, match=r"b: a class with no image; add some \(\.avif, .*or remove the folder"):
-        lab.extract(open_source(f"folder:{root}"))
-    assert tree(lab.store.path) == before
+    source = open_source(f"folder:{root}")
+    assert source.class_names == ("a",)
+    assert source.ignored("all") == {"b/ without an image": 1, **ignored}
 
 
-def test_a_name_that_is_not_utf8_is_bad_data(make_folder):
-    root = make_folder({"a/1.jpg": JPEG})
-    (Path(os.fsdecode(os.fsencode(root) + b"/a/\xff.jpg"))).write_bytes(JPEG)
-    with pytest.raises(BadData, match=r"\\xff\.jpg'.*the name is not UTF-8; rename it"):
-        ids(open_source(f"folder:{root}"))
+def test_folders_without_any_image_are_bad_data(make_folder):
+    with pytest.raises(BadData, match=r"class folders expected .*, but no image lies below its folders"):
+        open_source(f"folder:{make_folder({'a/1.txt': b'', 'b/2.md': b''})}")
 
 
 def test_an_unknown_split_names_those_there_are(make_folder):
