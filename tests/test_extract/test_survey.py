@@ -6,7 +6,7 @@ import pytest
 from extract import BadData, Budget, Example
 from extract.decoding import Rules
 from extract.survey import Survey, set_key
-from store import LEDGER_COLUMNS
+from store import LEDGER_COLUMNS, OPTIONAL_LEDGER_COLUMNS
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ def test_the_ledger_tells_what_each_image_is(survey, encode, make_jpeg):
     found = survey(Example("a", 0, jpeg, "g"), Example("b", 1, text), Example("c", 0, grey))
     list(found.missing())
     ledger = found.ledger(Rules())
-    assert tuple(ledger.columns) == LEDGER_COLUMNS
+    assert tuple(ledger.columns) == LEDGER_COLUMNS + OPTIONAL_LEDGER_COLUMNS
     pixel_hash = hashlib.sha256(b"pixels uint8 3 5 1\n" + bytes([9] * 15)).hexdigest()
     assert list(ledger.itertuples(index=False, name=None)) == [
-        ("a", 0, "g", "ok", "", sha(jpeg).hex(), "JPEG", "RGB", 12, 10, len(jpeg)),
-        ("b", 1, "", "quarantined", "not an image of a known format", sha(text).hex(), "", "", 0, 0, 8),
-        ("c", 0, "", "ok", "", pixel_hash, "pixels", "L", 5, 3, 15),
+        ("a", 0, "g", "ok", "", sha(jpeg).hex(), "JPEG", "RGB", 12, 10, len(jpeg), 1, 1, "", ""),
+        ("b", 1, "", "quarantined", "not an image of a known format", sha(text).hex(), "", "", 0, 0, 8, 1, 1, "", ""),
+        ("c", 0, "", "ok", "", pixel_hash, "pixels", "L", 5, 3, 15, 1, 1, "", ""),
     ]
 
 
