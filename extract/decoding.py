@@ -325,7 +325,8 @@ def _opened(data: bytes) -> Image.Image:
         with _quiet_pillow():
             return Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError as error:
-        raise DecodeFailure("not an image of a known format") from error
+        what = "a broken HEIC image" if formats != FORMATS else "not an image of a known format"
+        raise DecodeFailure(what) from error
     except _PILLOW_ERRORS as error:
         raise DecodeFailure(_reason(error)) from error
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,10 +65,14 @@ def run_probe(
         HeadNotFound, OptionError: there is no such head, or option.
     """
     plan = plan_probe(request, sets, view_sets)
-    class_names = _class_names(plan, sets)
-    parts = _limited(_select_parts(plan, sets), request, class_names)
+    whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
+    class_names = [name for name, is_shown in shown if is_shown]
+    parts = _limited(whole, request, class_names)
     test = parts[-1]
-    warnings = ["there is no base split 'test': tested on 'validation'"] if _is_validation_tested(request, plan) else []
+    warnings = _left_out(shown)
+    warnings += (
+        ["there is no base split 'test': tested on 'validation'"] if _is_validation_tested(request, plan) else []
+    )
     warnings += check_labels(parts, class_names, _shots(request) is not None) + shared_warnings(parts)
     views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
     data = _training_data(parts[:-1], views, len(class_names), request=request)
@@ -120,7 +125,11 @@ def select_parts(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[
         LabelError: the sets differ in their classes, or train has fewer images of one than shots.
     """
     plan = plan_probe(request, sets)
-    parts = _limited(_select_parts(plan, sets), request, _class_names(plan, sets))
+    whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
+    labels = np.flatnonzero([is_shown for _, is_shown in shown])
+    parts = _limited(whole, request, [name for name, is_shown in shown if is_shown])
+    # Labels as the sets have them: whoever takes the parts knows the sets' class names.
+    parts = [replace(part, labels=labels[part.labels]) for part in parts]
     names = {"train": plan.splits.train, "validation": plan.splits.validation, "test": plan.splits.test}
     return [(str(names[part.name]), part) for part in parts]
 
@@ -139,6 +148,31 @@ def _class_names(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[str]:
                 f"{', '.join(found[first][:5])} …; a head needs one list of classes."
             )
     return found[first]
+
+
+def _shown(parts: list[Part], class_names: list[str]) -> tuple[list[Part], list[tuple[str, bool]]]:
+    """Return the parts with labels that count the classes which one of them shows, and which those are.
+
+    A dataset may declare more classes than it uses (37 letters of which 26 occur), and an array label from 1.
+    """
+    everywhere = np.concatenate([part.labels for part in parts])
+    is_shown = np.zeros(len(class_names), bool)
+    in_range = (everywhere >= 0) & (everywhere < len(class_names))
+    is_shown[everywhere[in_range]] = True
+    shown = list(zip(class_names, is_shown.tolist(), strict=True))
+    if is_shown.all() or not in_range.all():
+        # A label out of range is told by who checks them.
+        return parts, [(name, True) for name in class_names]
+    place = np.cumsum(is_shown) - 1
+    return [replace(part, labels=place[part.labels]) for part in parts], shown
+
+
+def _left_out(shown: list[tuple[str, bool]]) -> list[str]:
+    names = [name for name, is_shown in shown if not is_shown]
+    if not names:
+        return []
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return [f"left out, since no image shows them: {len(names)} of {len(shown)} classes ({listed})"]
 
 
 def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[Part]:

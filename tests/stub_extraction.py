@@ -57,6 +57,7 @@ class Dataset:
     version = "1"
     class_names = CLASSES
     orientation = "stored"
+    left_out = ()
     splits = ("all",)
 
     @property

@@ -7,7 +7,7 @@ and perhaps class_names (K,), and for each part example_ids (N,) and groups (N,)
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,7 @@ class ArraysSource:
     version = ""
     orientation = "stored"
     origin: Mapping[str, Any] = {}
+    left_out: Sequence[str] = ()
 
     def __init__(self, path: Path, reading: Reading = AS_IT_IS) -> None:
         self.path = path.absolute()

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class BundledDigits:
     orientation = "stored"
     version = "1"
     origin: Mapping[str, Any] = {}
+    left_out: Sequence[str] = ()
     class_names = tuple("0123456789")
     splits = ("train", "test")
 

@@ -1,7 +1,7 @@
 """What a source delivers, and what a source is."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -154,6 +154,10 @@ class DatasetSource(Protocol):
     @property
     def splits(self) -> tuple[str, ...]:
         """The base splits that can be asked for."""
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Sentences about what is no base split here, to be told; mostly none."""
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the examples of a base split, in the same order every time."""

@@ -33,6 +33,7 @@ class MemorySource:
 
     version = ""
     origin: Mapping[str, Any] = {}
+    left_out: Sequence[str] = ()
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class TableSource:
     version = ""
     orientation = "exif"
     origin: Mapping[str, Any] = {}
+    left_out: Sequence[str] = ()
 
     def __init__(self, path: Path, index: StatIndex | None = None, reading: Reading = AS_IT_IS) -> None:
         self.path = path.absolute()

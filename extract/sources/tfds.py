@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
 
@@ -45,8 +47,18 @@ class TfdsSource:
             "version": self.version,
             "label": self._label,
         }
-        self.splits = tuple(info.splits)
         self._tfds = tfds
+        self._readers = {self._image: tfds.decode.SkipDecoding()}
+        _require_bytes_as_pixels(info.features[self._image], self.name)
+        self._unlabelled = tuple(split for split in info.splits if self._is_unlabelled(split))
+        self.splits = tuple(split for split in info.splits if split not in self._unlabelled)
+        if self._unlabelled and not self.splits:
+            raise BadData(f"{self.name}: no base split has labels ({', '.join(self._unlabelled)}: -1).")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Sentences about what is no base split here."""
+        return tuple(f"the split {split!r} has no labels (-1), and is left out" for split in self._unlabelled)
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the examples of a base split in TFDS's order."""
@@ -57,16 +69,22 @@ class TfdsSource:
         dataset = self._builder.as_dataset(
             split=split,
             shuffle_files=False,
-            decoders={self._image: self._tfds.decode.SkipDecoding()},
+            decoders=self._readers,
             read_config=config,
         )
         for example in dataset.as_numpy_iterator():
             example_id, label = example["tfds_id"].decode("utf-8"), int(example[self._label])
             if not 0 <= label < len(self.class_names):
                 raise BadData(
-                    f"{self.name} {split} {example_id}: label {label}, but there are {len(self.class_names)} classes."
+                    f"{self.name} {split} {example_id}: label {label}, but there are {len(self.class_names)} classes; "
+                    'name the other base splits: splits = ["train", …] in the job file, or --split.'
                 )
             yield Example(example_id, label, bytes(example[self._image]))
+
+    def _is_unlabelled(self, split: str) -> bool:
+        """Tell by its first example whether a split has no labels: TFDS has -1 there for all."""
+        data = self._builder.as_dataset(split=f"{split}[:1]", shuffle_files=False, decoders=self._readers)
+        return any(int(example[self._label]) == -1 for example in data.as_numpy_iterator())
 
     def pick(self, split: str, example_ids: Collection[str]) -> Iterator[Example]:
         """Yield the examples of these ids, reading no further than the last of them."""
@@ -92,6 +110,20 @@ class TfdsSource:
         # Builders without split information (TFDS's own mocks) know their splits only when asked.
         if self.splits and split not in self.splits:
             raise UnknownName(f"base split of {self.name}", split, self.splits)
+
+
+def _require_bytes_as_pixels(feature: Any, name: str) -> None:
+    """Refuse images whose bytes stand for other numbers than pixels: TFDS keeps a float in a PNG's four channels.
+
+    Raises:
+        BadData: they do.
+    """
+    dtype = np.dtype(feature.np_dtype)
+    if dtype not in (np.uint8, np.uint16):
+        raise BadData(
+            f"{name}: images of uint8 or uint16 expected, {dtype} declared: numbers without a stated range are not "
+            "guessed. Write them with 8 or 16 bits, or read the features that you computed by 'linprobe store import'."
+        )
 
 
 def _open_builder(spec: str, data_dir: Path | None) -> Any:

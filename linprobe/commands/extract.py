@@ -41,6 +41,10 @@ from store.documents import digest
 __all__ = ["ExtractOptions", "ExtractOutcome", "extract_all"]
 
 
+# Names of classes that a line shows.
+_SHOWN = 12
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions:
     """What the command line adds to the job.
@@ -186,6 +190,8 @@ class _Extracting:
     def _parts(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> list[_Part]:
         extractor = open_configured(configured, self._session.environment)
         source = self._source(dataset.source, dataset.reading)
+        for text in source.left_out:
+            self._tell_once(shown_name, text)
         budget = _budget(self._options.max_bad, dataset)
         max_shrink = _max_shrink(dataset) if self._options.is_guarded else None
         jobs = [
@@ -238,13 +244,16 @@ class _Extracting:
             for part in viewed
         ]
 
+    def _tell_once(self, name: str, text: str) -> None:
+        if (name, text) not in self._told:
+            self._told.add((name, text))
+            self._session.say(f"{name}: {text}")
+
     def tell(self, row: dict[str, Any], shown_name: str) -> None:
         """Tell what was done to a base split's images and what was left out, once for all extractors."""
         name = f"{shown_name}/{row['split']}"
         for sentence_ in row["told"]:
-            if (name, sentence_) not in self._told:
-                self._told.add((name, sentence_))
-                self._session.say(f"{name}: {sentence_}")
+            self._tell_once(name, sentence_)
 
     def _open_source(self, source: str, reading: Reading) -> DatasetSource:
         if source in self._options.sources:
@@ -300,6 +309,10 @@ class _Extracting:
         published = publish(job, computed, context)
         if published is None:
             return partial_row(part.dataset.name, job, computed)
+        if published.size.before is None:
+            names = sorted(published.size.now.classes)
+            shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+            self._tell_once(part.shown_name, f"new: {len(names):,} classes: {shown}")
         if published.size.is_shrink:
             accepted = "accepted" if job.accepts_shrink else "NOT what was accepted; is something not mounted?"
             self._session.console.warn(f"{part.title}: SHRANK: {published.size.text()}; {accepted}")

@@ -61,6 +61,7 @@ class ListSource:
     origin: Mapping[str, Any] = {}
     class_names = ("a", "b")
     orientation = "exif"
+    left_out = ()
     splits = ("all",)
 
     def __init__(self, examples: Sequence[Example], count: int | None = -1) -> None:
