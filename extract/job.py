@@ -121,7 +121,12 @@ class SplitJob:
         return self.store
 
     def survey(
-        self, pool: Pool, computed: Computed = NOTHING, is_wanted: Callable[[int], bool] | None = None
+        self,
+        pool: Pool,
+        computed: Computed = NOTHING,
+        is_wanted: Callable[[int], bool] | None = None,
+        *,
+        allows: Callable[[int], bool] = lambda bad: True,
     ) -> Survey:
         """Return a reading of the base split that has not begun.
 
@@ -129,6 +134,7 @@ class SplitJob:
             pool: whose rows are known.
             computed: what was found undecodable just now.
             is_wanted: whether the candidate at a place, from 0, is looked at; without, those of the share.
+            allows: see `Survey`.
         """
         known = known_decode_failures(self.store, self.dataset, self.split, extractor=self.extractor)
         failures = known | dict(computed.decode_failures)
@@ -138,6 +144,7 @@ class SplitJob:
             pool,
             failures=failures,
             is_wanted=is_wanted or self.share.has_candidate,
+            allows=allows,
             adoption=Adoption(self.store, pool, self.extractor.preprocessing.decoding),
         )
 
@@ -192,13 +199,14 @@ def compute(
     began = time.perf_counter()
     pool = job.opened_store().pool(job.extractor.pool_key())
     total = job.source.count(job.split)
+    budget = job.budget if job.share.is_whole else job.budget.for_share(total)
     work = Work(
-        job.survey(pool, by_workers),
+        job.survey(pool, by_workers, allows=lambda bad: budget.allows(bad, total)),
         pool,
         job.extractor,
         open_engine=open_engine,
         watch=CanaryWatch(pool, job.extractor, accept_drift=job.accept_drift),
-        budget=job.budget if job.share.is_whole else job.budget.for_share(total),
+        budget=budget,
         progress=Progress(job.share.candidates(total), computed=by_workers.forward_passes),
         on_progress=on_progress,
         began=began,

@@ -114,6 +114,7 @@ class Survey:
         failures: content → reason, of images that are known to be undecodable.
         is_wanted: whether the candidate at a place, from 0, is looked at; all are by default.
         adoption: what other pools have.
+        allows: whether so many undecodable images are within the budget; reading ends where they are not.
 
     Attributes:
         candidates: those read until now.
@@ -132,12 +133,14 @@ class Survey:
         failures: Mapping[bytes, str],
         is_wanted: Callable[[int], bool] = lambda ordinal: True,
         adoption: Adoption | None = None,
+        allows: Callable[[int], bool] = lambda bad: True,
     ) -> None:
         self._source = source
         self._split = split
         self._is_wanted = is_wanted
         self.pool = pool
         self._adoption = adoption
+        self._allows = allows
         self._known = pool.index()
         self._scheduled: set[bytes] = set()
         self._times: Counter[bytes] = Counter()
@@ -153,6 +156,8 @@ class Survey:
             known = example.look()
             if self._remember(example, known) and known.header is not None:
                 yield Pending(ordinal, example, known.content, known.header)
+            elif known.header is None and not self._allows(self.bad):
+                return
 
     def _remember(self, example: Example, known: Known) -> bool:
         """Count a candidate; True if its row has to be computed."""

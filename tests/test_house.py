@@ -110,13 +110,13 @@ def test_help_loads_neither_framework_nor_pandas_nor_scikit_learn():
 
 PUBLIC = {
     "store": {
-        "EXPORT_FORMATS", "IMPORTED", "LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features",
+        "EXPORT_FORMATS", "IMPORTED", "LEDGER_COLUMNS", "OPTIONAL_LEDGER_COLUMNS", "DamagedStore", "FeatureSet", "FeatureSetNotFound", "FeatureStore", "Features",
         "Garbage", "GarbageCollection", "GarbageRule", "ImportedFeatures", "InvalidFeatures", "InvalidMoment", "Pool", "PoolKey", "Problem", "ProbeResult", "Provenance",
         "RowsUnavailable", "RunNotFound", "RunRecord", "SetKey", "StoreBusy", "StoreError", "StoreFormatError", "StoreNotFound",
         "Verification", "collect_garbage", "export_set", "import_features", "keep_canary", "read_canary", "read_features", "rows_digest", "verify_store",
     },
     "extract": {
-        "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "WHOLE", "BadData", "Budget",
+        "AS_IT_IS", "LENIENT", "Reading", "DEVICES", "ENGINES", "PRECISIONS", "PRESETS", "RESIZE_METHODS", "VALUE_RANGES", "WHOLE", "BadData", "Budget",
         "CanaryDrift", "Computed", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
         "ExtractError", "Extraction", "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch",
         "ModelUnavailable", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "Share",

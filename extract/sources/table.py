@@ -26,6 +26,8 @@ __all__ = ["TableSource"]
 
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("split", "group", "example_id")
+_MOST_ROWS, _BATCH_ROWS, _MOST_BYTES = 50_000_000, 65_536, 4 << 30
+_SHOWN_COLUMNS = 8
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _SHOWN = 3
 
@@ -72,8 +74,20 @@ class TableSource:
         ids, groups = columns.get("example_id", columns["path"]), columns.get("group", [""] * count)
         for split, example_id, image, label, group in zip(splits, ids, columns["path"], labels, groups, strict=True):
             self._rows[split].append(_Row(example_id, image, numbers[label], group))
+        self._require_no_backslashes(columns["path"])
         for split, rows in self._rows.items():
             _require_distinct(self.path, split, [row.example_id for row in rows])
+
+    def _require_no_backslashes(self, paths: Sequence[str]) -> None:
+        """Refuse paths as Windows writes them, which name nothing here, where they would with slashes."""
+        written = next((path for path in paths if "\\" in path), None)
+        if written is None or (self.path.parent / written).exists():
+            return
+        meant = written.replace("\\", "/")
+        if (self.path.parent / meant).exists():
+            raise BadData(
+                f"{self.path}: paths with backslashes, as Windows writes them, such as {written!r}; write {meant!r}."
+            )
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the images of a base split, in the order of the table."""
@@ -130,15 +144,19 @@ def _read(path: Path) -> dict[str, list[str]]:
         raise BadData(f"{path}: a table expected, {', '.join(TABLE_SUFFIXES)}.")
     try:
         names, rows = _read_parquet(path) if suffix == ".parquet" else _read_text(path, _SEPARATORS[suffix])
-    # Those of csv, of Arrow and of text that is no UTF-8 too.
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path}: cannot be read as a table: {_encoding_hint(path, error)}.") from error
+    # Those of csv and of Arrow too.
     except (ValueError, OSError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadData(f"{path}: cannot be read as a table ({reason}).") from error
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
-        found = ", ".join(names) or "none"
+        found = ", ".join(name[:60] for name in names[:_SHOWN_COLUMNS]) or "none"
+        more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
         raise BadData(
-            f"{path}: the columns {' and '.join(_REQUIRED)} expected, {' and '.join(missing)} missing; found: {found}."
+            f"{path}: the columns {' and '.join(_REQUIRED)} expected, {' and '.join(missing)} missing; found: {found}"
+            f"{more}.{_separator_hint(names, suffix)}"
         )
     if not rows:
         raise BadData(f"{path}: a table without rows.")
@@ -151,6 +169,30 @@ def _read(path: Path) -> dict[str, list[str]]:
             columns[name] = [row[at] for row in rows]
             _require_filled(path, name, columns[name])
     return columns
+
+
+def _separator_hint(names: Sequence[str], suffix: str) -> str:
+    """Return what helps where a line has another separator than its file's suffix says, as Excel writes it."""
+    expected = _SEPARATORS.get(suffix)
+    other = next((mark for mark in (";", "\t", "|", ",") if len(names) == 1 and mark in names[0]), None)
+    if expected is None or other is None:
+        return ""
+    told = {"\t": "tabs", ",": "commas"}
+    return (
+        f" Its columns are separated by {told.get(other, repr(other))}; save it with {told[expected]}"
+        f"{', or call it .tsv' if other == chr(9) else ''}."
+    )
+
+
+def _encoding_hint(path: Path, error: UnicodeDecodeError) -> str:
+    with path.open("rb") as stream:
+        head = stream.read(4)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "it is UTF-16; save it as UTF-8"
+    return (
+        f"it is not UTF-8 (byte {error.object[error.start]:#04x} at {error.start:,}), perhaps Windows-1252; save it as "
+        "UTF-8"
+    )
 
 
 def _read_text(path: Path, separator: str) -> tuple[list[str], list[list[str]]]:
@@ -168,19 +210,43 @@ def _read_text(path: Path, separator: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
-    import pandas as pd
+    """Return the names of all columns, and of each row what the columns hold that are used: the others are empty."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    frame = pd.read_parquet(path)
-    names, columns = list(map(str, frame.columns)), []
-    for name, (_, column) in zip(names, frame.items(), strict=True):
-        filled = column.dropna()
-        if name not in _REQUIRED + _OPTIONAL:
-            columns.append([""] * len(frame))
-            continue
-        if not (pd.api.types.is_integer_dtype(filled) or all(isinstance(value, str | int) for value in filled)):
-            raise ValueError(f"the column {name} holds {column.dtype}; text or whole numbers expected")
-        columns.append(["" if empty else str(value) for value, empty in zip(column, column.isna(), strict=True)])
-    return names, [list(row) for row in zip(*columns, strict=True)]
+    file = pq.ParquetFile(path, memory_map=True)
+    names = list(file.schema_arrow.names)
+    used = [name for name in dict.fromkeys(names) if name in _REQUIRED + _OPTIONAL and names.count(name) == 1]
+    rows = file.metadata.num_rows
+    # What a row claims to be costs memory before it is read: a file of kilobytes may claim billions.
+    if rows > _MOST_ROWS:
+        raise ValueError(f"{rows:,} rows, at most {_MOST_ROWS:,} expected; split it")
+    for name in used:
+        kind = file.schema_arrow.field(name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (
+            pa.types.is_string(kind)
+            or pa.types.is_large_string(kind)
+            or pa.types.is_integer(kind)
+            or pa.types.is_null(kind)
+        ):
+            raise ValueError(f"the column {name} holds {kind}; text or whole numbers expected")
+    # Values that repeat are kept once: a label of a megabyte in each row is still one.
+    texts = [name for name in used if not pa.types.is_integer(file.schema_arrow.field(name).type)]
+    file = pq.ParquetFile(path, memory_map=True, read_dictionary=texts)
+    found: dict[str, list[str]] = {name: [] for name in used}
+    size = 0
+    for batch in file.iter_batches(_BATCH_ROWS, columns=used, use_threads=False):
+        size += batch.nbytes
+        if size > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES >> 30} GiB of paths and labels; split it")
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+            values = ["" if value is None else str(value) for value in encoded.dictionary.to_pylist()]
+            found[name] += ["" if at is None else values[at] for at in encoded.indices.to_pylist()]
+    empty = [""] * rows
+    return names, [list(row) for row in zip(*(found.get(name, empty) for name in names), strict=True)] if rows else []
 
 
 def _require_filled(path: Path, name: str, texts: Sequence[str]) -> None:

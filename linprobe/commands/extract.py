@@ -310,7 +310,7 @@ class _Extracting:
         if published is None:
             return partial_row(part.dataset.name, job, computed)
         if published.size.before is None:
-            names = sorted(published.size.now.classes)
+            names = [name for name in job.source.class_names if name in published.size.now.classes]
             shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
             self._tell_once(part.shown_name, f"new: {len(names):,} classes: {shown}")
         if published.size.is_shrink:

@@ -18,6 +18,7 @@ from store.documents import digest
 SET_FIELDS = {
     "key", "dataset", "split", "extractor", "dim", "rows", "quarantined", "ignored", "forward_passes", "reused", "status",
     "seconds", "images_per_second", "engine", "time", "images", "images_before", "classes", "classes_before", "lost_classes",
+    "adopted", "told",
 }  # fmt: skip
 
 
@@ -233,7 +234,7 @@ def test_a_job_that_is_told_to_stop_ends_with_75_and_says_that_its_rows_are_kept
     linprobe = Path(sys.executable).parent / "linprobe"
     store = FeatureStore.create(tmp_path / "s")
     # It waits for the lock of another job, which is a good moment to be stopped.
-    key = open_extractor("pixels", ModelCaches(tmp_path, tmp_path)).pool_key().digest
+    key = open_extractor("pixels", ModelCaches(tmp_path, tmp_path)).seeing("exif").pool_key().digest
     lock = digest([f"folder:{images}", "all", key])[:32]
     command = [linprobe, "extract", "--dataset", f"folder:{images}", "--extractor", "pixels", "--store", store.path]
     with store.lock(f"extract-{lock}", wait=True):

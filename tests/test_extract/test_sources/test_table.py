@@ -152,7 +152,7 @@ def test_what_is_no_table_of_images_is_refused(make_table, text, message):
 def test_numbers_with_fractions_are_no_classes(make_table):
     packed = make_table(b"", "scans.parquet")
     pd.DataFrame({"path": ["a/0.jpg", "a/1.jpg"], "label": [0.5, 1.0]}).to_parquet(packed)
-    with pytest.raises(BadData, match="label holds float64; text or whole numbers expected"):
+    with pytest.raises(BadData, match="label holds double; text or whole numbers expected"):
         open_source(f"table:{packed}")
 
 
