@@ -54,6 +54,7 @@ check: install ## Check format, lint and types.
 bench: install ## Measure speed as ratios, side by side in one run; see benchmarks/README.md.
 	@sh tests/system-packages.sh
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.device
 	$(BIN)/python -m benchmarks.growth --images 1024 4096

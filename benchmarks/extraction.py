@@ -24,11 +24,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks.images import CLASSES, write_images
+from benchmarks.stream import plain_stream
 from benchmarks.whole_split import extract_whole
 from extract import Engine, Extractor, ModelCaches, open_engine, open_extractor, open_source
-from extract.decoding import read_header
-from extract.pipeline import stream_batches
-from extract.sources.example import DatasetSource, Pending
+from extract.sources.example import DatasetSource
+from linprobe.job.environment import Environment
 from store import FeatureStore
 
 
@@ -41,21 +41,16 @@ def ours(source: DatasetSource, extractor: Extractor, engine: Engine, scratch: P
     return run
 
 
-def decode_bound(source: DatasetSource, extractor: Extractor) -> Callable[[], float]:
-    """Our reading, decoding and resizing, with nothing behind it."""
+def decode_bound(source: DatasetSource, size: int) -> Callable[[], float]:
+    """TensorFlow's plain decode and resize of the files, read before, with nothing of ours."""
+    run = plain_stream([data for data in (example.read() for example in source.examples("all"))], size)  # type: ignore[misc]
 
-    def images() -> Iterator[Pending]:
-        for ordinal, example in enumerate(source.examples("all")):
-            assert isinstance(example.data, bytes)
-            yield Pending(ordinal, example, example.content_sha256(), read_header(example.data))
-
-    def run() -> float:
+    def timed() -> float:
         start = time.perf_counter()
-        for _ in stream_batches(images(), extractor.preprocessing, 64):
-            pass
+        run()
         return time.perf_counter() - start
 
-    return run
+    return timed
 
 
 def forward_bound(engine: Engine, size: int, count: int) -> Callable[[], float]:
@@ -171,7 +166,7 @@ def measure(network: str, count: int, rounds: int, scratch: Path, python: str) -
     contestants: dict[str, Callable[[], float]] = {
         **{f"linprobe, {n}": ours(source, extractor, e, scratch / "store") for n, e in engines.items()},
         **{f"forward bound, {n}": forward_bound(e, size, count) for n, e in engines.items()},
-        "decode bound": decode_bound(source, extractor),
+        "decode bound": decode_bound(source, size),
         **keras_contestants(folder, network, size),
     }
     with torch_contestant(python, folder, network, size) as torch:
@@ -218,6 +213,7 @@ def table(result: dict[str, object]) -> str:
 
 
 def main() -> None:
+    Environment().prepare_frameworks()
     parser = argparse.ArgumentParser(description="Measure extraction as ratios of one run.")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
