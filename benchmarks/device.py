@@ -2,9 +2,9 @@
 
     python -m benchmarks.device [--images 2048] [--batch 64] [--json FILE]
 
-One takes four fifths of what the cores can decode (measured just before, TensorFlow's plain decode and resize), one four times
-as much. A device sleeps: it takes no processor time, as a GPU would not. Busy is its share of the time from the start of the
-second batch to the end of the last.
+One takes four fifths of what the cores can decode (measured just before, TensorFlow's plain decode and resize), one
+four times as much. A device sleeps: it takes no processor time, as a GPU would not. Busy is its share of the time from
+the start of the second batch to the end of the last.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     arguments = parser.parse_args()
-    Environment().prepare_frameworks()
+    Environment(os.environ).prepare_frameworks()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -100,7 +100,8 @@ def main() -> None:
             rows.append({"share": share, "decoded_per_second": rate, **found})
     for row in rows:
         print(
-            f"A device of {row['share']:g} times what the cores decode ({row['decoded_per_second']:.0f} images/s): busy "
+            f"A device of {row['share']:g} times what the cores decode ({row['decoded_per_second']:.0f} images/s): "
+            f"busy "
             f"{row['busy']:.1%} from the second batch to the last, {row['images_per_second']:.0f} images/s, "
             f"{row['images_per_second'] / row['decoded_per_second']:.2f} of what they decode"
         )

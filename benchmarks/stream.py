@@ -2,8 +2,8 @@
 
     python -m benchmarks.stream [--images 1024] [--rounds 5] [--small-steps]
 
-Every contestant works on the same JPEG files of 500 x 375 pixels in the same process, in turns. `--small-steps` leaves the
-heaps of the C library as they are, which is how other programs run.
+Every contestant works on the same JPEG files of 500 x 375 pixels in the same process, in turns. `--small-steps` leaves
+the heaps of the C library as they are, which is how other programs run.
 """
 
 import argparse
@@ -92,13 +92,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     arguments = parser.parse_args()
     if not arguments.small_steps:
-        Environment().prepare_frameworks()
+        Environment(os.environ).prepare_frameworks()
     with tempfile.TemporaryDirectory() as scratch:
         found = measure(arguments.images, arguments.rounds, Path(scratch))
     plain = next(iter(found.values()))
     for name, row in found.items():
         print(
-            f"{name:32}{row['processor_ms']:6.2f} ms of processor time, {row['wall_ms']:5.2f} ms of wall time an image; "
+            f"{name:32}{row['processor_ms']:6.2f} ms of processor time, {row['wall_ms']:5.2f} ms of wall time an "
+            "image; "
             f"{row['processor_ms'] / plain['processor_ms']:.2f} x"
         )
     if arguments.json:
