@@ -23,7 +23,13 @@ _PARAMETER_COUNTS = ("trainable_parameters", "frozen_parameters")
 
 
 def run_page(
-    run: ProbeResult, frame: pd.DataFrame, images: Mapping[str, Thumbnail], *, created: str, dataset: str
+    run: ProbeResult,
+    frame: pd.DataFrame,
+    images: Mapping[str, Thumbnail],
+    *,
+    created: str,
+    dataset: str,
+    data: Sequence[str] = (),
 ) -> Page:
     """Build the page of a run.
 
@@ -33,6 +39,7 @@ def run_page(
         images: example id → thumbnail, for those that are at hand.
         created: when, as the page shall say it.
         dataset: what the page calls the dataset.
+        data: sentences about what was done to its images, and what was left out.
     """
     rows = frame[frame["run_id"] == run.run_id].to_dict("records")
     counts = confusion(run)
@@ -55,6 +62,7 @@ def run_page(
         is_floor=is_floor(run.config["extractor"]),
         right=int(np.trace(counts)),
         warnings=[*_warnings(run), *([rows[0]["disagreement"]] if rows and rows[0]["disagreement"] else [])],
+        data=data,
         headline=_headline(run),
         metrics=_metrics(run),
         config={**_configuration(run), "dataset": dataset},

@@ -36,6 +36,7 @@ def write_site(
     created: str,
     verdicts: Mapping[str, Verdict] | None = None,
     answers: Sequence[str] | None = None,
+    data: Callable[[ProbeResult], Sequence[str]] = lambda run: (),
     made_of: Callable[[], str] = lambda: "",
 ) -> Path:
     """Write a site of plain files that opens from disk.
@@ -51,6 +52,7 @@ def write_site(
         created: when, as the pages shall say it.
         verdicts: run id → verdict, see `reports.ranking`.
         answers: which runs answer a question now, see `reports.leaderboard`.
+        data: gives sentences about what was done to the images of a run's dataset, and what was left out.
         made_of: gives a digest of all that the site shows, see `reports.folder.is_current`; asked when the images have
             been looked for.
 
@@ -78,7 +80,12 @@ def write_site(
         thumbnails = Thumbnails(folder / "thumbnails")
         for run in unique:
             page = run_page(
-                run, frame, _images_of(run, images, thumbnails), created=created, dataset=names[run.config["dataset"]]
+                run,
+                frame,
+                _images_of(run, images, thumbnails),
+                created=created,
+                dataset=names[run.config["dataset"]],
+                data=data(run),
             )
             _write_page(folder, f"runs/{run.run_id[:12]}.html", page)
         _write(folder / "leaderboard.csv", to_csv(frame))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from linprobe.job.environment import Environment
 from reports.folder import is_current
-from store import FeatureStore, ProbeResult
+from store import DamagedStore, FeatureSetNotFound, FeatureStore, ProbeResult
 from store.disposable import parse_disposable, write_disposable
 from store.documents import digest
 
@@ -47,6 +47,7 @@ def write_report(store: FeatureStore, out: Path, environment: Environment) -> Pa
         created=environment.now(),
         verdicts=judge(runs, answers),
         answers=answers,
+        data=lambda run: _told(store, run),
         made_of=lambda: "" if images.may_find_more else made_of,
     )
 
@@ -107,6 +108,18 @@ def _runs_and_answers(store: FeatureStore) -> tuple[list[ProbeResult], list[str]
         names = {"dataset": one.dataset, "extractor": one.extractor} if one else {}
         runs.append(replace(run, config={**run.config, **names}))
     return runs, list(standing)
+
+
+def _told(store: FeatureStore, run: ProbeResult) -> list[str]:
+    """Return what the sets of a run have to tell of their images, each once."""
+    told: dict[str, None] = {}
+    for split, key in run.config["sets"].items():
+        try:
+            sentences = store.get(key=key).notes.get("told", ())
+        except (FeatureSetNotFound, DamagedStore):
+            continue  # a set that was collected, or is damaged: its run stands all the same
+        told.update(dict.fromkeys(f"{split}: {sentence}" for sentence in sentences))
+    return list(told)
 
 
 def judge(runs: Sequence[ProbeResult], answers: Sequence[str] | None = None) -> "dict[str, Verdict]":
