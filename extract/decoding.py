@@ -37,6 +37,7 @@ __all__ = [
     "Header",
     "Rules",
     "decode_carefully",
+    "is_lasting",
     "needs_look",
     "read_header",
     "turn",
@@ -91,6 +92,7 @@ _FOREIGN = (
     (128, b"DICM", "a DICOM image"),
     (0, b"SIMPLE  =", "a FITS image"),
 )
+_NEEDS_PACKAGE = "needs the package"
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 
 
@@ -163,6 +165,11 @@ class Header:
             and (one.background == other.background or not self.has_transparency)
             and (one.number == other.number or self.is_plain)
         )
+
+
+def is_lasting(reason: str) -> bool:
+    """Tell whether a reason is about the image alone: one that a package would remedy is looked at again."""
+    return _NEEDS_PACKAGE not in reason
 
 
 def needs_look(data: bytes) -> bool:
@@ -336,7 +343,7 @@ def _register_heif() -> None:
         from pi_heif import register_heif_opener
     except ImportError as error:
         raise DecodeFailure(
-            "a HEIC image, which needs the package pi-heif: pip install 'linprobe[heic]', or convert it"
+            f"a HEIC image, which {_NEEDS_PACKAGE} pi-heif: pip install 'linprobe[heic]', or convert it"
         ) from error
     # A thumbnail or a depth map beside the image is not looked at.
     register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)

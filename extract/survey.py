@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extract.adoption import Adoption
-from extract.decoding import Header, Rules
+from extract.decoding import Header, Rules, is_lasting
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.handling import Handling, handling_of, ledger_entry
@@ -253,7 +253,9 @@ def known_decode_failures(
         return {}
     bad = ledger[ledger["status"] == "quarantined"]
     return {
-        bytes.fromhex(content): reason for content, reason in zip(bad["content_sha256"], bad["reason"], strict=True)
+        bytes.fromhex(content): reason
+        for content, reason in zip(bad["content_sha256"], bad["reason"], strict=True)
+        if is_lasting(reason)
     }
 
 

@@ -9,10 +9,11 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from extract.decoding import DECODING_RULES, Header
+from extract.decoding import DECODING_RULES, Header, is_lasting
 from extract.sources.example import Known
 from store.disposable import parse_disposable, write_disposable
 from store.locks import hold_lock
@@ -52,7 +53,8 @@ class StatIndex:
 
     def learn(self, name: str, stat: os.stat_result, known: Known) -> None:
         """Remember what a file's bytes are; `stat` is from before they were read."""
-        if stat.st_mtime_ns < self._trusted_until and stat.st_size == known.size:
+        is_rested = stat.st_mtime_ns < self._trusted_until and stat.st_size == known.size
+        if is_rested and is_lasting(known.reason):
             entry = (stat.st_size, stat.st_mtime_ns, known.content, (known.header, known.reason))
             self._entries[name] = self._learnt[name] = entry
 
@@ -80,7 +82,7 @@ def _columns(entries: Mapping[str, _Entry]) -> dict[str, Any]:
         "sizes": [entry[0] for entry in entries.values()],
         "mtimes_ns": [entry[1] for entry in entries.values()],
         "contents": b"".join(entry[2] for entry in entries.values()).hex(),
-        "looks": [[[h.format, h.mode, h.width, h.height] if h else None, reason] for h, reason in looks],
+        "looks": [[list(astuple(h)) if h else None, reason] for h, reason in looks],
         "look": numbers,
     }
 

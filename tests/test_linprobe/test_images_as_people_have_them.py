@@ -1,6 +1,5 @@
 """What was done to images and what was left out reaches people: lines, --json, the ledger and the report."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from store import FeatureStore
+from store.documents import read_sealed
 
 pytestmark = pytest.mark.framework
 
@@ -156,5 +156,5 @@ def test_a_background_is_part_of_what_an_extractor_is(run, sketches, tmp_path):
     (tmp_path / "job.toml").write_text(job.replace("COLOR", "whitish"))
     code, _, err = run("extract", "job.toml")
     assert (code, "background 'whitish': a colour expected" in err) == (2, True)
-    keys = [json.loads(path.read_text()) for path in Path("linprobe-store/pools").glob("*/pool.json")]
+    keys = [read_sealed(path) for path in Path("linprobe-store/pools").glob("*/pool.json")]
     assert {key["preprocessing"]["background"] for key in keys} == {"#ffffff", "#000000"}

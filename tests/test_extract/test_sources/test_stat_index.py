@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from extract.decoding import Header
 from extract.errors import BadData
@@ -96,6 +97,28 @@ def test_a_second_look_at_a_folder_opens_no_image(cache, tmp_path, monkeypatch):
     second = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
     assert second == first
     assert all(known.reason for known in second), "three bytes are no image, and the index remembers why"
+
+
+def test_all_that_a_header_says_is_kept(cache, tmp_path):
+    source = make_folder(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, alpha = tmp_path / "images" / "a" / "1.png", tmp_path / "images" / "b" / "2.png"
+    Image.new("RGB", (4, 3)).save(turned, exif=exif)
+    Image.new("RGBA", (4, 3)).save(alpha)
+    for path in (turned, alpha):
+        os.utime(path, ns=(NOW - 10**12, NOW - 10**12))
+    first = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
+    second = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
+    assert first == second
+    assert (second[0].header.orientation, second[1].header.has_transparency) == (6, True)
+
+
+def test_what_a_package_would_remedy_is_looked_at_again(cache, file):
+    index = StatIndex(cache / "x.index", NOW)
+    known = Known(b"1" * 32, None, "a HEIC image, which needs the package pi-heif", file.stat().st_size)
+    index.learn("a.png", file.stat(), known)
+    assert index.find("a.png", file.stat()) is None
 
 
 def refuse_images(read_bytes):
