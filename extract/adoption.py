@@ -5,7 +5,7 @@ pool of other rules has of such an image is the same number, so it is copied, an
 along: whoever adds rows later is compared with what the first writer of the rows saw.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -24,7 +24,10 @@ _RULES = ("orientation", "background", "rules")
 
 
 class _Sibling(NamedTuple):
+    """Another pool of the extractor, what it has, and the rules it was made by."""
+
     pool: Pool
+    rows: Container[bytes]
     rules: Rules
 
 
@@ -52,7 +55,7 @@ class Adoption:
         if header is None:
             return False
         for sibling in self._siblings:
-            if header.has_equal_pixels(self._rules, sibling.rules) and content in sibling.pool.index():
+            if header.has_equal_pixels(self._rules, sibling.rules) and content in sibling.rows:
                 self._found[content] = sibling.pool
                 return True
         return False
@@ -87,7 +90,7 @@ class Adoption:
                 pool.key.preprocessing
             )
             if is_other and self._without_rules(pool) == own and inherit_canary(pool, self._pool, dry=True):
-                found.append(_Sibling(pool, decoding_of(pool.key.preprocessing)))
+                found.append(_Sibling(pool, pool.index(), decoding_of(pool.key.preprocessing)))
         return found
 
     @staticmethod
