@@ -26,6 +26,8 @@ __all__ = ["decode_apart", "look_at", "processors"]
 _TRIES = 2
 _START = "import sys; sys.path[:] = {path!r}; from extract.decoder_process import main; main({file})"
 _SIGPROF = 27
+# Of the file for pixels, between two images.
+_KEPT_BYTES = 64 << 20
 
 
 def processors() -> int:
@@ -108,7 +110,9 @@ class _Process:
     """One decoder process."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        # In memory where there is such a thing: what is written to a disk is written back by and by.
+        is_linux = hasattr(os, "memfd_create")
+        self._file = os.fdopen(os.memfd_create("pixels"), "r+b") if is_linux else tempfile.TemporaryFile()
         number = self._file.fileno()
         # The path as it is here: a folder of the working directory must not come before it.
         program = _START.format(path=sys.path, file=number)
@@ -144,6 +148,8 @@ class _Process:
         rest, at = memoryview(pixels.reshape(-1)), 0  # type: ignore[arg-type]
         while at < len(rest):
             at += os.preadv(self._file.fileno(), [rest[at:]], at)
+        if at > _KEPT_BYTES:
+            os.ftruncate(self._file.fileno(), 0)
         return pixels
 
     def end(self) -> None:
