@@ -19,7 +19,7 @@ from extract.decoding import decode_carefully, read_header
 from extract.engines.engine import Engine
 from extract.errors import CanaryDrift
 from extract.extractors.extractor import Extractor
-from extract.pipeline import decode_plain
+from extract.pixels import decode_plain
 from extract.single_images import compute_each
 from extract.sources.example import Example
 from store import Pool, keep_canary, read_canary

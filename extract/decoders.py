@@ -64,6 +64,7 @@ class _Decoders:
 
     @classmethod
     def shared(cls) -> "_Decoders":
+        """Return those of this process."""
         with cls._lock:
             # A fork has none of the threads.
             if cls._shared is None or cls._shared._made_in != os.getpid():
@@ -111,8 +112,10 @@ class _Process:
 
     def __init__(self) -> None:
         # In memory where there is such a thing: what is written to a disk is written back by and by.
-        is_linux = hasattr(os, "memfd_create")
-        self._file = os.fdopen(os.memfd_create("pixels"), "r+b") if is_linux else tempfile.TemporaryFile()
+        if hasattr(os, "memfd_create"):
+            self._file = os.fdopen(os.memfd_create("pixels"), "r+b")
+        else:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         number = self._file.fileno()
         # The path as it is here: a folder of the working directory must not come before it.
         program = _START.format(path=sys.path, file=number)
@@ -127,6 +130,7 @@ class _Process:
         )
 
     def ask(self, data: bytes, rules: Rules | None) -> Any:
+        """Return a header (without rules), or pixels."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         asked = {"rules": None if rules is None else asdict(rules), "bytes": len(data)}

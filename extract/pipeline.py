@@ -15,17 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from extract.decoders import decode_apart, processors
-from extract.decoding import AS_STORED, DecodeFailure, Header, Rules, turn
-from extract.geometry import crop_and_resize
+from extract.decoding import DecodeFailure, Header
+from extract.pixels import JPEG, PIXELS, PNG, decode, decode_plain, resize, shape_of, turned_in_graph
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Pending
 from extract.timing import Stopwatch
 from extract.views import draw_window
 
-__all__ = ["Batch", "decode_plain", "load_decoder", "stream_batches"]
-
-# How an element's bytes are to be read.
-_JPEG, _PNG, _PIXELS = 0, 1, 2
+__all__ = ["Batch", "load_decoder", "stream_batches"]
 
 # One call of Python hands over so many images: a call for each cost more than decoding it.
 _BLOCK = 16
@@ -114,7 +111,7 @@ def _dataset(blocks: Callable[[], Iterator[tuple[np.ndarray, ...]]], preprocessi
         ordinal, kind, data, shape, window, orientation = element
         began = tf.timestamp()
         with tf.control_dependencies([began]):
-            pixels = _turned(decode(kind, data, shape), orientation)
+            pixels = turned_in_graph(decode(kind, data, shape), orientation)
             image = resize(pixels, preprocessing, window)
         with tf.control_dependencies([image]):
             return ordinal, image, tf.timestamp() - began
@@ -125,21 +122,6 @@ def _dataset(blocks: Callable[[], Iterator[tuple[np.ndarray, ...]]], preprocessi
     # Map and batch become one, which writes each image into its batch; `ignore_errors` between them prevents it, and
     # costs a quarter. A broken image fails its batch instead, see `_Feed.batches`.
     return elements.map(traced, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(size).prefetch(2)
-
-
-def _turned(pixels: Any, orientation: Any) -> Any:
-    """Return (H, W, 3) pixels as EXIF's orientation shows them; see `extract.decoding.turn`."""
-    import tensorflow as tf
-
-    def is_one_of(*values: int) -> Any:
-        return tf.reduce_any(tf.equal(orientation, values))
-
-    def turned() -> Any:
-        image = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, (1, 0, 2)), lambda: pixels)
-        image = tf.cond(is_one_of(3, 4, 7, 8), lambda: tf.reverse(image, [0]), lambda: image)
-        return tf.cond(is_one_of(2, 3, 6, 7), lambda: tf.reverse(image, [1]), lambda: image)
-
-    return tf.cond(orientation > 1, turned, lambda: pixels)
 
 
 class _Feed:
@@ -184,7 +166,7 @@ class _Feed:
             yield from self._pieces(self.match(ordinals, pixels, float(seconds.sum())))
         if self._error is not None:
             raise self._error
-        none = np.empty((0, *_shape(self._preprocessing)), self._preprocessing.pixels)
+        none = np.empty((0, *shape_of(self._preprocessing)), self._preprocessing.pixels)
         yield from self._pieces(self.match(np.empty(0, np.int64), none, 0.0, last=True))
 
     def _pieces(self, batch: Batch) -> Iterator[Batch]:
@@ -228,7 +210,7 @@ class _Feed:
                     self._given = 0
                     while ahead:
                         yield from self._finished(*ahead.popleft())
-                    blank = _Element(-1 - image.ordinal, _PIXELS, b"\0", (1, 1, 1), _NO_WINDOW, 1)
+                    blank = _Element(-1 - image.ordinal, PIXELS, b"\0", (1, 1, 1), _NO_WINDOW, 1)
                     yield from repeat(blank, self._batch_size)
             while ahead:
                 yield from self._finished(*ahead.popleft())
@@ -243,7 +225,7 @@ class _Feed:
             return self._of_pixels(image, data)
         if not image.header.is_plain:
             return decode_apart(data, self._preprocessing.decoding)
-        kind = _JPEG if image.header.format == "JPEG" else _PNG
+        kind = JPEG if image.header.format == "JPEG" else PNG
         decoding = self._preprocessing.decoding
         width, height = image.header.shown_size(decoding)
         orientation = image.header.orientation if decoding.orientation == "exif" else 1
@@ -265,7 +247,7 @@ class _Feed:
     def _of_pixels(self, image: Pending, pixels: np.ndarray) -> _Element:
         height, width, channels = pixels.shape
         window = self._window(image, height, width)
-        return _Element(image.ordinal, _PIXELS, pixels.tobytes(), (height, width, channels), window, 1)
+        return _Element(image.ordinal, PIXELS, pixels.tobytes(), (height, width, channels), window, 1)
 
     def _window(self, image: Pending, height: int, width: int) -> tuple[int, ...]:
         view = self._preprocessing.view
@@ -333,72 +315,3 @@ def _stacked(block: list[_Element]) -> tuple[np.ndarray, ...]:
         np.array([element.window for element in block], np.int32),
         np.array([element.orientation for element in block], np.int32),
     )
-
-
-def decode(kind: Any, data: Any, shape: Any) -> Any:
-    """Decode one element of the pipeline.
-
-    Args:
-        kind: scalar int32: JPEG, PNG or pixels.
-        data: scalar string.
-        shape: (3,) int32: height, width, channels of pixels.
-
-    Returns:
-        TensorFlow (H, W, 3) uint8.
-    """
-    import tensorflow as tf
-
-    def pixels() -> Any:
-        raw = tf.reshape(tf.io.decode_raw(data, tf.uint8), shape)
-        return tf.broadcast_to(raw, tf.stack([shape[0], shape[1], 3]))
-
-    return tf.switch_case(
-        kind,
-        {
-            # The slow, exact transform: the fast one differs between builds of libjpeg.
-            _JPEG: lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-            _PNG: lambda: tf.io.decode_png(data, channels=3),
-            _PIXELS: pixels,
-        },
-    )
-
-
-def decode_plain(data: bytes, header: Header, rules: Rules = AS_STORED) -> np.ndarray:
-    """Decode one plain image outside of the stream.
-
-    Args:
-        data: the encoded file.
-        header: what it claims to be; `is_plain`.
-        rules: whether it is turned.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    import tensorflow as tf
-
-    kind = tf.constant(_JPEG if header.format == "JPEG" else _PNG)
-    pixels = np.asarray(decode(kind, data, (0, 0, 0)).numpy())
-    return turn(pixels, header.orientation) if rules.orientation == "exif" else pixels
-
-
-def resize(pixels: Any, preprocessing: Preprocessing, window: Any = None) -> Any:
-    """Crop and resize pixels as the preprocessing says.
-
-    Args:
-        pixels: (H, W, 3) uint8.
-        preprocessing: how.
-        window: of a view; see `crop_and_resize`.
-
-    Returns:
-        TensorFlow (size, size, 3), 0 to 255, in the preprocessing's pixel type.
-    """
-    import tensorflow as tf
-
-    resized = crop_and_resize(pixels, preprocessing, window)
-    image = tf.saturate_cast(tf.round(resized), tf.uint8) if preprocessing.pixels == "uint8" else resized
-    image.set_shape(_shape(preprocessing))
-    return image
-
-
-def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    return preprocessing.size, preprocessing.size, 3

@@ -8,7 +8,7 @@ from typing import Any
 from extract.engines.frozen import freeze
 from extract.errors import ModelMismatch
 from extract.extractors.extractor import Extractor
-from extract.pipeline import resize
+from extract.pixels import resize
 from extract.preprocessing import Preprocessing
 
 __all__ = ["convert_to_tflite", "save_encoded_model"]

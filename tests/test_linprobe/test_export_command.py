@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from extract.decoding import read_header
-from extract.pipeline import decode_plain
+from extract.pixels import decode_plain
 
 pytestmark = pytest.mark.framework
 
