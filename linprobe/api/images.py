@@ -1,5 +1,6 @@
 """Images that a notebook holds, as a dataset: arrays of pixels, or a DataFrame that lists files."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extract import BadData
+from extract.sources.lookalikes import class_order, unified
 from extract.sources.memory import MemorySource
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def images(
         path, label: columns of a DataFrame.
         split, group, example_id: columns of a DataFrame; else N values each. Without, all images are the base split
             `all`, none belong together, and ids are positions, of files their paths.
-        class_names: in label order; without, the distinct labels, sorted.
+        class_names: in label order; without, the distinct labels, sorted, whole numbers as such.
 
     Raises:
         BadData: arrays of a wrong shape, or a DataFrame without the columns.
@@ -141,7 +143,11 @@ def _numbered(labels: list[Any], class_names: Sequence[str] | None) -> tuple[lis
     if not all(isinstance(value, str) for value in labels):
         wrong = next(value for value in labels if not isinstance(value, str))
         raise BadData(f"images: labels as whole numbers or texts expected, {wrong!r} found.")
-    names = tuple(class_names) if class_names is not None else tuple(sorted(set(labels)))
+    if class_names is None:
+        spelt = unified(Counter(labels), "images: labels", merge=False)
+        labels = [spelt[value] for value in labels]
+    distinct = set(labels)
+    names = tuple(class_names) if class_names is not None else tuple(sorted(distinct, key=class_order(distinct)))
     unknown = sorted(set(labels) - set(names))
     if unknown:
         raise BadData(f"images: labels among {', '.join(names)} expected, {unknown[0]!r} found.")

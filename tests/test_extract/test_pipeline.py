@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from extract import Example, Preprocessing
-from extract.decoding import Header, read_header
+from extract.decoding import Header, Rules, decode_carefully, needs_look, read_header
 from extract.pipeline import Batch, stream_batches
+from extract.pixels import decode_plain
 from extract.sources.example import Pending
 
 pytestmark = pytest.mark.framework
@@ -247,3 +248,49 @@ def test_an_image_gives_the_same_pixels_in_any_company(greys, encode, pixels, br
     images = {p.example.data: image for batch in crowd for p, image in zip(batch.pending, batch.images, strict=True)}
     assert np.array_equal(images[jpeg], alone.images[0])
     assert np.array_equal(images[gif], alone.images[1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_fast_path_turns_images_as_the_careful_one_does(encode, pixels, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(pixels(3, 16, 24), "PNG", exif=exif)
+    shown = decode_carefully(data, Rules("exif"))
+    (batch,) = collect([data, shown], preprocessing=Preprocessing(8, "0..1", orientation="exif"))
+    assert np.array_equal(batch.images[0], batch.images[1])
+    (stored,) = collect([data], preprocessing=Preprocessing(8, "0..1", orientation="stored"))
+    assert np.array_equal(stored.images[0], collect([encode(pixels(3, 16, 24))])[0].images[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("JPEG", "RGB", {"quality": 90, "subsampling": 0}), ("JPEG", "RGB", {"quality": 75, "subsampling": 2}),
+        ("JPEG", "RGB", {"quality": 60, "subsampling": 1}), ("JPEG", "RGB", {"progressive": True}), ("JPEG", "L", {}),
+        ("PNG", "RGB", {}), ("PNG", "L", {}),
+    ],
+)  # fmt: skip
+def test_the_two_decoders_agree_where_both_read(encode, kind, mode, options):
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (9, 13, 3), np.uint8)).resize((61, 43), Image.Resampling.BICUBIC)
+    data = encode(image.convert(mode), kind, **options)
+    assert np.array_equal(decode_plain(data, read_header(data)), decode_carefully(data))
+
+
+def test_images_that_are_decoded_apart_keep_their_places_among_plain_ones(encode):
+    kinds = ("PNG", "BMP", "GIF", "PNG", "TIFF", "WEBP")
+    options = {"WEBP": {"lossless": True}}
+    data = [encode(flat(5 * at), kinds[at % len(kinds)], **options.get(kinds[at % len(kinds)], {})) for at in range(50)]
+    plain = [one for one in data if not needs_look(one)]
+    assert 0 < len(plain) < len(data)
+    assert rows(collect(data, batch_size=7)) == {3 * at: 5 * at for at in range(50)}
+
+
+def test_a_broken_image_costs_its_neighbours_no_number(encode, broken_jpeg, pixels):
+    whole = [encode(pixels(at, 30, 40), "JPEG") for at in range(23)]
+    expected = np.concatenate([batch.images for batch in collect(whole, batch_size=8)])
+    mixed = [*whole[:5], broken_jpeg, *whole[5:17], broken_jpeg, *whole[17:]]
+    batches = collect(mixed, batch_size=8)
+    assert max(len(batch.pending) for batch in batches) <= 8
+    assert np.array_equal(np.concatenate([batch.images for batch in batches]), expected)
+    assert [image.ordinal for batch in batches for image, _ in batch.failed] == [15, 54]

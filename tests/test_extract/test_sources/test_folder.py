@@ -145,9 +145,9 @@ def test_a_class_may_be_a_link_to_a_folder(make_folder, tmp_path):
 
 def test_an_image_that_cannot_be_read_counts_against_the_budget_with_its_reason(make_folder, lab, tree):
     root = make_folder({"a/1.jpg": JPEG})
-    (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    (root / "a" / "0-gone.jpg").symlink_to(root / "nowhere.jpg")
     before = tree(lab.store.path)
-    with pytest.raises(BadData, match=r"a/gone\.jpg: cannot be read: No such file or directory"):
+    with pytest.raises(BadData, match=r"a/0-gone\.jpg: cannot be read: No such file or directory"):
         lab.extract(open_source(f"folder:{root}"))
     assert tree(lab.store.path) == before
 

@@ -1,8 +1,10 @@
+import resource
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from extract import BadData, SourceUnavailable, UnknownName, open_source
+from extract import BadData, Budget, Reading, SourceUnavailable, UnknownName, open_source
 from extract.shares import PartlyReadSource
 
 HEAD = "path,label,split,group\n"
@@ -161,3 +163,84 @@ def test_a_table_that_is_not_there_and_another_suffix_are_told(make_table, tmp_p
         open_source(f"table:{tmp_path}/none.csv")
     with pytest.raises(BadData, match=r"\.csv, \.tsv, \.parquet"):
         open_source(f"table:{make_table(HEAD, 'scans.xls')}")
+
+
+# Tables of any size
+
+
+def parquet(file, **columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns), file)
+    return file
+
+
+def test_columns_that_are_not_used_are_not_read(tmp_path):
+    import pyarrow as pa
+
+    # Of a column that nobody needs a cell may be of any kind and size.
+    wide = pa.array([{"a": [1.5] * 1000}] * 3)
+    path = parquet(tmp_path / "t.parquet", path=["1.png", "2.png", "3.png"], label=[10, 9, 10], other=wide)
+    source = open_source(f"table:{path}")
+    assert (source.class_names, source.count("all")) == (("9", "10"), 3)
+
+
+def test_a_value_that_repeats_is_kept_once(tmp_path):
+    import pyarrow as pa
+
+    # 6 kB on disk, 2 GB were each row to have a text of its own.
+    text = "x" * 20_000
+    label = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array([text]))
+    path = parquet(tmp_path / "t.parquet", path=[f"{at}.png" for at in range(100_000)], label=label)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert open_source(f"table:{path}").class_names == (text,)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 19  # KiB
+
+
+def test_more_rows_than_anybody_has_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    path = parquet(tmp_path / "t.parquet", path=["1.png"] * 11, label=["a"] * 11)
+    monkeypatch.setattr("extract.sources.table._MOST_ROWS", 10)
+    with pytest.raises(BadData, match=r"11 rows, at most 10 expected; split it"):
+        open_source(f"table:{path}")
+
+
+def test_a_message_names_the_first_columns_and_not_all(make_table):
+    names = ",".join(f"column{at}" for at in range(5000))
+    with pytest.raises(BadData, match=r"found: column0, .*column7 and 4992 more\.$"):
+        open_source(f"table:{make_table(names)}")
+
+
+@pytest.mark.framework
+def test_missing_files_end_the_job_at_the_budget_and_not_at_the_end(make_table, lab):
+    table = make_table("path,label\n" + "".join(f"no/{at}.png,{'ab'[at % 2]}\n" for at in range(5000)))
+    source = open_source(f"table:{table}")
+    with pytest.raises(BadData, match=r"4 of the 4 images read so far cannot be decoded"):
+        lab.extract(source, budget=Budget(3))
+
+
+@pytest.mark.parametrize(
+    ("separator", "slash", "encoding", "message"),
+    [
+        (";", "/", "utf-8", r"separated by ';'; save it with commas"),
+        ("\t", "/", "utf-8", r"separated by tabs; save it with commas, or call it \.tsv"),
+        (",", "/", "utf-16", "it is UTF-16; save it as UTF-8"),
+        (",", "/", "cp1252", r"it is not UTF-8 \(byte 0xe4 at \d+\), perhaps Windows-1252; save it as UTF-8"),
+        (",", "\\", "utf-8", r"paths with backslashes, as Windows writes them, such as .*; write 'img/0\.png'"),
+    ],
+)
+def test_tables_as_windows_writes_them_are_refused_with_the_cause(tmp_path, separator, slash, encoding, message):
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "0.png").write_bytes(b"")
+    text = f"path{separator}label\r\nimg{slash}0.png{separator}K\u00e4fer\r\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(BadData, match=message):
+        open_source(f"table:{tmp_path}/t.csv")
+
+
+@pytest.mark.parametrize(("one", "other"), [("cat", "Cat"), ("1", "01"), ("dog", "dog ")])
+def test_labels_that_look_alike_are_refused_with_their_counts(make_table, one, other):
+    table = make_table(f"path,label\n1.png,{one}\n2.png,{one}\n3.png,{other}\n4.png,zebra\n")
+    with pytest.raises(BadData, match=rf"labels that look alike: '{one}' \(2\) and '{other}' \(1\)"):
+        open_source(f"table:{table}")
+    assert len(open_source(f"table:{table}", reading=Reading(merge=True)).class_names) == 2
