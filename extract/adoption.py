@@ -14,7 +14,7 @@ import numpy as np
 from extract.canary import inherit_canary
 from extract.decoding import Header, Rules
 from extract.preprocessing import decoding_of
-from store import DamagedStore, FeatureStore, Pool
+from store import DamagedStore, FeatureStore, Pool, RowsUnavailable, StoreBusy
 
 __all__ = ["Adoption"]
 
@@ -64,7 +64,7 @@ class Adoption:
         """Take over the rows that were offered; when this returns, they survive a crash.
 
         Raises:
-            DamagedStore: the other pool's shard has been damaged since.
+            StoreBusy: the other pool's shard has been taken away or damaged since.
         """
         by_pool: dict[Pool, list[bytes]] = {}
         known = self._pool.index()
@@ -103,5 +103,6 @@ class Adoption:
 def _rows(pool: Pool, contents: Sequence[bytes]) -> np.ndarray:
     try:
         return np.asarray(pool.rows(list(contents)))
-    except DamagedStore as error:
-        raise DamagedStore(f"{error} Its rows were to be taken over; run again, and they are computed.") from error
+    except (RowsUnavailable, DamagedStore) as error:
+        # What was sound when its index was read: `gc` took it away meanwhile, or it has been damaged since.
+        raise StoreBusy(f"{error} Its rows were to be taken over: run it again, and they are computed.") from error

@@ -29,7 +29,7 @@ from extract.sources.example import DatasetSource
 from extract.survey import STRICT, Budget, Survey, known_decode_failures, require_within_budget, set_key
 from extract.timing import TimeSpent
 from extract.work import Work, is_complete
-from store import FeatureStore, Pool, Provenance, StoreNotFound
+from store import DamagedStore, FeatureStore, Pool, Provenance, RowsUnavailable, StoreNotFound
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -322,12 +322,16 @@ def _notes(job: SplitJob, survey: Survey, ledger: "pd.DataFrame") -> dict[str, A
     handling = survey.handling(job.extractor.preprocessing.decoding)
     ok = ledger[ledger["status"] == "ok"]
     contents = [bytes.fromhex(content) for content in ok["content_sha256"]]
-    degenerate = degenerate_of(
-        survey.pool.rows(contents),
-        np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 32),
-        labels=ok["label"].to_numpy(),
-        class_names=job.source.class_names,
-    )
+    try:
+        degenerate = degenerate_of(
+            survey.pool.rows(contents),
+            np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 32),
+            labels=ok["label"].to_numpy(),
+            class_names=job.source.class_names,
+        )
+    except (RowsUnavailable, DamagedStore):
+        # `gc` took rows away meanwhile: the set will not be published, and who publishes it says so.
+        return None
     told = [*degenerate.sentences(), *handling.sentences(), *_left_out(job)]
     if not told:
         return None

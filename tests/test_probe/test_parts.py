@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from probe import FeatureError, LabelError, ProbeRequest, SplitError, run_probe
+from probe import FeatureError, LabelError, ProbeRequest, SplitError, run_probe, select_parts
 from probe.parts import SetTable, select_part
 from probe.splits import parse_split
 from store import FeatureSet
@@ -115,9 +115,27 @@ def test_a_slice_of_rows_that_stand_class_by_class_is_told_how_to_draw(lab, blob
     halves = ProbeRequest("made", "arrays", "logistic", train="all[:50%]", test="all[50%:]")
     with pytest.raises(LabelError, match=r"Its rows stand class by class.*all/seed0\[:80%\]"):
         run_probe(halves, sets, **from_arrays)
-    sets = {"all": lab.publish("all", features, np.where(labels == 3, 2, labels), classes=4)}
+    is_early = np.arange(len(labels)) < len(labels) // 2
+    sets = {"all": lab.publish("all", features, np.where((labels == 3) & is_early, 2, labels), classes=4)}
     with pytest.raises(LabelError, match=r"out of the dataset\.$"):
         run_probe(halves, sets, **from_arrays)
+
+
+def test_a_class_that_no_image_shows_is_left_out_and_told(lab, blobs):
+    # As emnist/letters, which declares 37 classes and uses 26; and as an array whose labels begin at 1.
+    features, labels = blobs(60, 4, 8, seed=1)
+    spread = lab.publish("all", features, np.array([1, 2, 4])[labels % 3], classes=6)
+    plain = lab.publish("all", features, labels % 3, classes=3)
+    request = ProbeRequest("made", "arrays", "ridge")
+    found, same = (run_probe(request, {"all": one}, **from_arrays) for one in (spread, plain))
+    assert found.class_names == tuple(f"class {label}" for label in (1, 2, 4))
+    assert found.counts["classes"] == 3
+    assert "left out, since no image shows them: 3 of 6 classes (class 0, class 3, class 5)" in found.warnings
+    assert found.metrics["accuracy"] == same.metrics["accuracy"]
+    assert found.predictions["label"].tolist() == same.predictions["label"].tolist()
+    # The parts themselves speak of the set's own classes.
+    (_, train), *_ = select_parts(request, {"all": spread})
+    assert set(train.labels.tolist()) == {1, 2, 4}
 
 
 def test_one_class_only_is_refused(lab):
