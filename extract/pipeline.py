@@ -6,7 +6,7 @@ there. What it cannot decode is taken up again by the careful path.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from itertools import repeat
@@ -26,6 +26,8 @@ __all__ = ["Batch", "load_decoder", "stream_batches"]
 
 # One call of Python hands over so many images: a call for each cost more than decoding it.
 _BLOCK = 16
+# So many are not worth threads.
+_FEW = 4
 _NO_WINDOW = (0, 0, 1, 1, 0)
 
 
@@ -86,7 +88,6 @@ def stream_batches(images: Iterator[Pending], preprocessing: Preprocessing, batc
     Raises:
         whatever `images` raises.
     """
-
     feed = _Feed(images, preprocessing, batch_size)
     try:
         yield from feed.batches(_dataset(feed.blocks, preprocessing, batch_size))
@@ -211,7 +212,8 @@ class _Feed:
                     while ahead:
                         yield from self._finished(*ahead.popleft())
                     blank = _Element(-1 - image.ordinal, PIXELS, b"\0", (1, 1, 1), _NO_WINDOW, 1)
-                    yield from repeat(blank, self._batch_size)
+                    # Twice as many: a batch that a broken image fails may take some along.
+                    yield from repeat(blank, 2 * self._batch_size)
             while ahead:
                 yield from self._finished(*ahead.popleft())
         # Handed to the consumer: raised here, it would become a text within a TensorFlow error.
@@ -263,35 +265,46 @@ class _Feed:
         if (ordinals < 0).any():
             images, ordinals = images[ordinals >= 0], ordinals[ordinals >= 0]
         ready = dict(zip(ordinals.tolist(), images, strict=True))
+        out: list[Pending] = []
         while self._in_flight and (last or self._in_flight[0].ordinal <= end):
-            image = self._in_flight.popleft()
-            pixels = ready.get(image.ordinal)
-            if pixels is None:
-                try:
-                    with self._rescuing.running():
-                        pixels = self._rescue(image)
-                except DecodeFailure as error:
-                    failed.append((image, str(error)))
-                    continue
-            pending.append(image)
-            rows.append(pixels)
+            out.append(self._in_flight.popleft())
+        rescued = self._rescue([image for image in out if image.ordinal not in ready])
+        for image in out:
+            pixels = ready[image.ordinal] if image.ordinal in ready else rescued[image.ordinal]
+            if isinstance(pixels, DecodeFailure):
+                failed.append((image, str(pixels)))
+            else:
+                pending.append(image)
+                rows.append(pixels)
         stacked = images if len(rows) == len(images) else np.stack(rows) if rows else images[:0]
         seconds += self._decoding.lap() + self._rescuing.lap()
         return Batch(pending, stacked, failed, self._reading.lap(), seconds)
 
-    def _rescue(self, image: Pending) -> np.ndarray:
+    def _rescue(self, images: list[Pending]) -> dict[int, "np.ndarray | DecodeFailure"]:
+        """Return what did not come out: ordinal → pixels, or why there are none."""
+        with self._rescuing.running():
+            if len(images) < _FEW:
+                return {image.ordinal: self._rescued(image) for image in images}
+            with ThreadPoolExecutor(processors()) as threads:
+                found = threads.map(self._rescued, images)
+                return {image.ordinal: pixels for image, pixels in zip(images, found, strict=True)}
+
+    def _rescued(self, image: Pending) -> "np.ndarray | DecodeFailure":
         reason = self._refused.pop(image.ordinal, None)
         if reason is not None:
-            raise DecodeFailure(reason)
+            return DecodeFailure(reason)
         data = image.example.read()
-        if not isinstance(data, bytes):
-            pixels = np.broadcast_to(data, (*data.shape[:2], 3))
-        else:
-            pixels = self._rescued(data, image.header)
+        try:
+            if isinstance(data, bytes):
+                pixels = self._decoded(data, image.header)
+            else:
+                pixels = np.broadcast_to(data, (*data.shape[:2], 3))
+        except DecodeFailure as error:
+            return error
         window = self._window(image, *pixels.shape[:2])
         return np.asarray(resize(pixels, self._preprocessing, window).numpy())
 
-    def _rescued(self, data: bytes, header: Header) -> np.ndarray:
+    def _decoded(self, data: bytes, header: Header) -> np.ndarray:
         """Decode an image whose batch failed: as the pipeline does, if it was another's fault, else carefully."""
         import tensorflow as tf
 
