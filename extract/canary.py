@@ -146,7 +146,7 @@ def sight(extractor: Extractor, engine: Engine) -> Sighting:
     """Decode the canary images and compute their vectors, as an extraction does."""
     images = _images()
     examples = [Example(name, 0, data) for name, data in images.items()]
-    computed = compute_each(examples, extractor.preprocessing, lambda: engine)
+    computed = compute_each(examples, extractor.preprocessing, lambda: engine, is_trusted=True)
     vectors = {one.example.example_id: one.value for one in computed if one.value is not None}
     pixels = {name: hashlib.sha256(_decoded(data).tobytes()).hexdigest() for name, data in images.items()}
     return Sighting(pixels, vectors, engine.name)

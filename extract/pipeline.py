@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from extract.decoders import decode_apart, processors
-from extract.decoding import DecodeFailure, Header
+from extract.decoding import DecodeFailure, Header, decode_carefully
 from extract.pixels import JPEG, PIXELS, PNG, decode, decode_plain, resize, shape_of, turned_in_graph
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Pending
@@ -77,18 +77,21 @@ def load_decoder() -> None:
     tf.constant(0)
 
 
-def stream_batches(images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
+def stream_batches(
+    images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int, *, is_trusted: bool = False
+) -> Iterator[Batch]:
     """Decode, resize and batch images, in their order.
 
     Args:
         images: read by a thread of the pipeline, a few batches ahead.
         preprocessing: how.
         batch_size: N of all batches but those with failed images and the last.
+        is_trusted: whether the images are our own, and need no process of their own to be decoded.
 
     Raises:
         whatever `images` raises.
     """
-    feed = _Feed(images, preprocessing, batch_size)
+    feed = _Feed(images, preprocessing, batch_size, is_trusted=is_trusted)
     try:
         yield from feed.batches(_dataset(feed.blocks, preprocessing, batch_size))
     finally:
@@ -132,8 +135,11 @@ class _Feed:
     after many images without a batch, a batch of blanks flushes it; blanks have negative ordinals.
     """
 
-    def __init__(self, images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> None:
+    def __init__(
+        self, images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int, *, is_trusted: bool
+    ) -> None:
         self._images = images
+        self._is_trusted = is_trusted
         self._preprocessing = preprocessing
         self._batch_size = batch_size
         # More than ever are in the buffers of a pipeline that flows.
@@ -225,6 +231,8 @@ class _Feed:
             data = image.example.read()
         if not isinstance(data, bytes):
             return self._of_pixels(image, data)
+        if not image.header.is_plain and self._is_trusted:
+            return self._of_pixels(image, decode_carefully(data, self._preprocessing.decoding))
         if not image.header.is_plain:
             return decode_apart(data, self._preprocessing.decoding)
         kind = JPEG if image.header.format == "JPEG" else PNG

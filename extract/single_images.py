@@ -48,7 +48,11 @@ class Computed(Generic[_T]):
 
 
 def compute_each(
-    examples: Iterable[Example], preprocessing: Preprocessing, open_function: Callable[[], ImageFunction[_T]]
+    examples: Iterable[Example],
+    preprocessing: Preprocessing,
+    open_function: Callable[[], ImageFunction[_T]],
+    *,
+    is_trusted: bool = False,
 ) -> Iterator[Computed[_T]]:
     """Send images through a function, decoded and resized exactly as an extraction would, and keep nothing.
 
@@ -56,6 +60,7 @@ def compute_each(
         examples: the images.
         preprocessing: how they are decoded and resized.
         open_function: loads the function; called once, and only if an image looks decodable.
+        is_trusted: see `stream_batches`.
 
     Yields:
         An outcome per image; those that cannot be decoded may come later than they stood.
@@ -66,7 +71,7 @@ def compute_each(
     if first is not None:
         load_decoder()
         function = open_function()
-        for batch in stream_batches(chain([first], images), preprocessing, function.batch_size):
+        for batch in stream_batches(chain([first], images), preprocessing, function.batch_size, is_trusted=is_trusted):
             values = function(batch.images) if batch.pending else ()
             for image, value in zip(batch.pending, values, strict=True):
                 yield Computed(image.example, value)
