@@ -37,6 +37,7 @@ def test_it_is_sound_and_lists_what_it_holds(run, older):
     assert {row["run_id"][:12] for row in run("store", "ls", "--runs", "--json")[1]["runs"]} == set(RUNS.values())
 
 
+@pytest.mark.framework
 def test_the_same_job_computes_nothing_and_every_run_comes_out_again(run, older):
     # Its pool was made by decoding rules 1: the rows of images that rules 2 leave alone are taken over.
     code, document, err = run("extract", "job.toml", "--json")
