@@ -123,8 +123,8 @@ def _dataset(blocks: Callable[[], Iterator[tuple[np.ndarray, ...]]], preprocessi
     # AutoGraph would read our source files again, to find nothing to convert.
     traced = tf.autograph.experimental.do_not_convert(to_images)
     elements: Any = tf.data.Dataset.from_generator(blocks, output_signature=signature).unbatch()
-    # Map and batch become one, which writes each image into its batch; `ignore_errors` between them prevents it, and
-    # costs a quarter. A broken image fails its batch instead, see `_Feed.batches`.
+    # Map and batch become one, which writes each image into its batch; `ignore_errors` between them prevents it. A
+    # broken image fails its batch instead, see `_Feed.batches`.
     return elements.map(traced, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).batch(size).prefetch(2)
 
 

@@ -98,7 +98,7 @@ class Environment:
 @functools.cache
 def _grow_heaps_in_large_steps() -> None:
     """Let glibc ask the kernel for memory in steps of 64 MiB: a batch of decoded images is torn down and made anew all
-    the time, and the page faults of it were two fifths of what decoding an image cost (benchmarks/README.md).
+    the time, and the page faults of it were up to two fifths of what TensorFlow's decoding cost (benchmarks/README.md).
     """
     if "MALLOC_TOP_PAD_" in os.environ:
         return
