@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from extract.canary import inherit_canary
-from extract.decoding import Header, Rules
+from extract.header import Header, Rules
 from extract.preprocessing import decoding_of
 from store import DamagedStore, FeatureStore, Pool, RowsUnavailable, StoreBusy
 

@@ -6,9 +6,10 @@ never inflated.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-__all__ = ["JPEG", "PNG", "Facts", "jpeg_facts", "jpeg_without_extras", "png_facts", "png_without_extras"]
+from extract.header import Header
+
+__all__ = ["JPEG", "PNG", "jpeg_header", "jpeg_without_extras", "png_header", "png_without_extras"]
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
@@ -28,34 +29,11 @@ _PNG_MODES = {
     (0, 1): "1", (0, 2): "L", (0, 4): "L", (0, 8): "L", (0, 16): "I;16", (2, 8): "RGB", (2, 16): "RGB", (3, 1): "P",
     (3, 2): "P", (3, 4): "P", (3, 8): "P", (4, 8): "LA", (4, 16): "LA", (6, 8): "RGBA", (6, 16): "RGBA",
 }  # fmt: skip
+_WITH_ALPHA = (4, 6)
 _NEEDED_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a container says of its image.
-
-    Attributes:
-        mode: Pillow's name of the colour layout, empty where there is no such.
-        width, height: in pixels, as stored.
-        bits: of a channel.
-        orientation: EXIF's, 1 to 8; 1 where none is stated.
-        frames: how many there are.
-        has_transparency: whether pixels can be transparent.
-        is_usual: whether every decoder reads this kind.
-    """
-
-    mode: str
-    width: int
-    height: int
-    bits: int = 8
-    orientation: int = 1
-    frames: int = 1
-    has_transparency: bool = False
-    is_usual: bool = True
-
-
-def jpeg_facts(data: bytes) -> Facts:
+def jpeg_header(data: bytes) -> Header:
     """Read the segments of a JPEG file up to its first scan.
 
     Raises:
@@ -71,7 +49,8 @@ def jpeg_facts(data: bytes) -> Facts:
         raise ValueError("a JPEG file without a frame")
     marker, (bits, height, width, channels) = frame
     mode = _JPEG_MODES.get(channels, "")
-    return Facts(mode, width, height, bits, orientation=orientation, is_usual=bool(mode) and marker in _USUAL_FRAMES)
+    is_usual = bool(mode) and marker in _USUAL_FRAMES
+    return Header("JPEG", mode, width, height, bits=bits, orientation=orientation, is_usual=is_usual)
 
 
 def jpeg_without_extras(data: bytes) -> bytes:
@@ -127,29 +106,37 @@ def _orientation_of(tiff: bytes) -> int:
     return 1
 
 
-def png_facts(data: bytes) -> Facts:
-    """Read the chunks of a PNG file up to its first pixels.
+def png_header(data: bytes) -> Header:
+    """Read the chunks of a PNG file.
 
     Raises:
-        ValueError: there is no header, or no pixels.
+        ValueError: there is no header.
     """
-    facts, orientation, frames, is_transparent = None, 1, 1, False
+    stated, orientation, frames, is_transparent = None, 1, 1, False
     for kind, begin, end in _chunks(data):
         payload = data[begin + 8 : end - 4]
-        if kind == b"IHDR" and facts is None and len(payload) == 13:
-            width, height, bits, colour = struct.unpack_from(">IIBB", payload)
-            facts = Facts(_PNG_MODES.get((colour, bits), ""), width, height, bits)
-            is_transparent = colour in (4, 6)
+        if kind == b"IHDR" and stated is None and len(payload) == 13:
+            stated = struct.unpack_from(">IIBB", payload)
         elif kind == b"tRNS":
             is_transparent = True
         elif kind == b"acTL" and len(payload) == 8:
             frames = max(1, int.from_bytes(payload[:4], "big"))
         elif kind == b"eXIf":
             orientation = _orientation_of(payload)
-    if facts is None:
+    if stated is None:
         raise ValueError("a PNG file without a header")
-    return Facts(
-        facts.mode, facts.width, facts.height, facts.bits, orientation, frames, is_transparent, bool(facts.mode)
+    width, height, bits, colour = stated
+    mode = _PNG_MODES.get((colour, bits), "")
+    return Header(
+        "PNG",
+        mode,
+        width,
+        height,
+        bits=bits,
+        orientation=orientation,
+        frames=frames,
+        has_transparency=is_transparent or colour in _WITH_ALPHA,
+        is_usual=bool(mode),
     )
 
 

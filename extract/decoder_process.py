@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from extract.decoding import DecodeFailure, Rules, decode_carefully, read_header
+from extract.decoding import DecodeFailure, decode_carefully, read_header
+from extract.header import Rules
 
 __all__ = ["MEMORY_BYTES", "SECONDS", "main"]
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from extract.decoder_process import SECONDS
-from extract.decoding import DecodeFailure, Header, Rules, needs_look, read_header
+from extract.decoding import DecodeFailure, needs_look, read_header
+from extract.header import Header, Rules
 
 __all__ = ["decode_apart", "look_at", "processors"]
 

@@ -12,7 +12,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,31 +20,23 @@ from PIL import Image, UnidentifiedImageError
 from extract.containers import (
     JPEG,
     PNG,
-    Facts,
-    jpeg_facts,
+    jpeg_header,
     jpeg_without_extras,
-    png_facts,
+    png_header,
     png_without_extras,
 )
 from extract.conversion import has_transparency, to_rgb, to_rgb_by_rules_1
+from extract.header import AS_STORED, Header, Rules
 
 __all__ = [
-    "AS_STORED",
-    "DECODING_RULES",
     "MAX_PIXELS",
-    "WHITE",
     "DecodeFailure",
-    "Header",
-    "Rules",
     "decode_carefully",
     "is_lasting",
     "needs_look",
     "read_header",
     "turn",
 ]
-
-DECODING_RULES = 2
-WHITE = "#ffffff"
 
 # Pillow's own threshold for a decompression bomb: a quarter of a GiB of RGB.
 MAX_PIXELS = 89_478_485
@@ -100,73 +91,6 @@ class DecodeFailure(ValueError):
     """An image that no decoder makes pixels of; the text is the reason that the ledger keeps."""
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What is done to an image beyond decoding it.
-
-    Attributes:
-        orientation: `exif`: turned as EXIF says, as viewers show it; `stored`: as its pixels are stored. What TIFF and
-            HEIF state is about how rows are stored, and is applied in any case.
-        background: `#rrggbb`, under transparent pixels.
-        number: `DECODING_RULES`; under rules 1, of older pools, transparency was dropped, and what it hid was seen.
-    """
-
-    orientation: str = "stored"
-    background: str = WHITE
-    number: int = DECODING_RULES
-
-
-AS_STORED = Rules()
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an image's bytes claim to be.
-
-    Attributes:
-        format: such as `JPEG`; `pixels` for raw arrays.
-        mode: Pillow's name of the colour layout, such as `RGB`, `L`, `P`, `CMYK`.
-        width, height: in pixels, as they are stored.
-        bits: of a channel.
-        orientation: EXIF's, 1 to 8, which `Rules.orientation` applies or not.
-        frames: how many there are; the first counts.
-        has_transparency: whether pixels can be transparent.
-        is_usual: whether it is of a kind that every decoder of its format reads.
-    """
-
-    format: str
-    mode: str
-    width: int
-    height: int
-    bits: int = 8
-    orientation: int = 1
-    frames: int = 1
-    has_transparency: bool = False
-    is_usual: bool = True
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the pipeline's fast decoder takes it: 8-bit grey or RGB without transparency, JPEG or PNG."""
-        is_simple = self.mode in ("L", "RGB") and self.bits <= 8 and not self.has_transparency
-        return self.format in ("JPEG", "PNG") and is_simple and self.is_usual
-
-    def shown_size(self, rules: Rules) -> tuple[int, int]:
-        """Return width and height of what is seen of it."""
-        is_turned = rules.orientation == "exif" and self.orientation >= 5
-        return (self.height, self.width) if is_turned else (self.width, self.height)
-
-    def has_equal_pixels(self, one: Rules, other: Rules) -> bool:
-        """Whether two rules make the same pixels of it."""
-        if self.format == "pixels":
-            return True
-        turns = {rules.orientation == "exif" and self.orientation != 1 for rules in (one, other)}
-        return (
-            len(turns) == 1
-            and (one.background == other.background or not self.has_transparency)
-            and (one.number == other.number or self.is_plain)
-        )
-
-
 def is_lasting(reason: str) -> bool:
     """Tell whether a reason is about the image alone: one that a package would remedy is looked at again."""
     return _NEEDS_PACKAGE not in reason
@@ -190,9 +114,9 @@ def read_header(data: bytes) -> Header:
         raise DecodeFailure("empty file")
     try:
         if data.startswith(JPEG):
-            header = _header_of("JPEG", jpeg_facts(data))
+            header = jpeg_header(data)
         elif data.startswith(PNG):
-            header = _header_of("PNG", png_facts(data))
+            header = png_header(data)
         else:
             header = _opened_header(data)
     except ValueError as error:
@@ -200,20 +124,6 @@ def read_header(data: bytes) -> Header:
     if not 0 < header.width * header.height <= MAX_PIXELS:
         raise DecodeFailure(f"{header.width} x {header.height} pixels, at most {MAX_PIXELS:,} allowed")
     return header
-
-
-def _header_of(kind: str, facts: Facts) -> Header:
-    return Header(
-        kind,
-        facts.mode,
-        facts.width,
-        facts.height,
-        bits=facts.bits,
-        orientation=facts.orientation,
-        frames=facts.frames,
-        has_transparency=facts.has_transparency,
-        is_usual=facts.is_usual,
-    )
 
 
 def _opened_header(data: bytes) -> Header:

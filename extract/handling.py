@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from extract.decoding import Header, Rules
+from extract.header import Header, Rules
 
 __all__ = ["Degenerate", "Handling", "degenerate_of", "handling_of", "ledger_entry"]
 

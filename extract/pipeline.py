@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from extract.decoders import decode_apart, processors
-from extract.decoding import DecodeFailure, Header, decode_carefully
+from extract.decoding import DecodeFailure, decode_carefully
+from extract.header import Header
 from extract.pixels import JPEG, PIXELS, PNG, decode, decode_plain, resize, shape_of, turned_in_graph
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Pending

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from extract.decoding import AS_STORED, Header, Rules, turn
+from extract.decoding import turn
 from extract.geometry import crop_and_resize
+from extract.header import AS_STORED, Header, Rules
 from extract.preprocessing import Preprocessing
 
 __all__ = ["JPEG", "PIXELS", "PNG", "decode", "decode_plain", "resize", "shape_of", "turned_in_graph"]

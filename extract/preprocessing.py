@@ -6,8 +6,8 @@ from typing import Any
 
 from PIL import ImageColor
 
-from extract.decoding import DECODING_RULES, WHITE, Rules
 from extract.errors import InvalidSetting, UnknownName
+from extract.header import DECODING_RULES, WHITE, Rules
 from extract.views import VIEW_RULES
 from store.extractor_names import MAX_VIEWS
 
@@ -106,7 +106,7 @@ class Preprocessing:
         orientation: `exif`: turned as EXIF says, as viewers show images; `stored`: as the pixels are stored, as TFDS
             and the lesson take them.
         background: `#rrggbb`, what transparent pixels are composited on.
-        rules: `extract.decoding.DECODING_RULES`; 1 for extractors of pools that were made by them.
+        rules: `extract.header.DECODING_RULES`; 1 for extractors of pools that were made by them.
         view: which seeded crop and flip of the image, see `extract.views`; its window takes the place of `crop`.
             0: the image itself.
     """

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extract.adoption import Adoption
-from extract.decoding import Header, Rules, is_lasting
+from extract.decoding import is_lasting
 from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.handling import Handling, handling_of, ledger_entry
+from extract.header import Header, Rules
 from extract.shares import numbered_examples
 from extract.sources.example import DatasetSource, Example, Known, Pending
 from store import (

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from extract.decoders import look_at
-from extract.decoding import DecodeFailure, Header
+from extract.decoding import DecodeFailure
 from extract.errors import BadData
+from extract.header import Header
 
 __all__ = ["DatasetSource", "Example", "Known", "Pending", "UnreadFile"]
 

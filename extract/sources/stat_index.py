@@ -13,7 +13,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from extract.decoding import DECODING_RULES, Header, is_lasting
+from extract.decoding import is_lasting
+from extract.header import DECODING_RULES, Header
 from extract.sources.example import Known
 from store.disposable import parse_disposable, write_disposable
 from store.locks import hold_lock

@@ -9,7 +9,8 @@ from PIL import Image
 
 from extract import LENIENT, Example, ExtractError, open_source
 from extract.decoders import decode_apart
-from extract.decoding import DecodeFailure, Rules
+from extract.decoding import DecodeFailure
+from extract.header import Rules
 from extract.sources.memory import MEMORY_SCHEME
 from linprobe.job.environment import Environment
 from store import IMPORTED, DamagedStore, FeatureSetNotFound, FeatureStore, ProbeResult

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.decoding import MAX_PIXELS, DecodeFailure, Rules, decode_carefully, read_header
+from extract.decoding import MAX_PIXELS, DecodeFailure, decode_carefully, read_header
+from extract.header import Rules
 
 # Two pixels: red and a dark blue.
 RED_BLUE = np.array([[[255, 0, 0], [0, 0, 100]]], np.uint8)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from extract.decoders import decode_apart, look_at
-from extract.decoding import DecodeFailure, Header, Rules, decode_carefully, read_header, turn
+from extract.decoding import DecodeFailure, decode_carefully, read_header, turn
+from extract.header import Header, Rules
 
 DATA = Path(__file__).parent / "data"
 WHITE, BLACK = Rules(), Rules(background="#000000")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from extract import BadData, Example, ParameterCounts
-from extract.decoding import Header
 from extract.flight import Flight
+from extract.header import Header
 from extract.pipeline import Batch
 from extract.sources.example import Pending
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from extract.decoders import decode_apart, look_at
-from extract.decoding import DecodeFailure, Rules
+from extract.decoding import DecodeFailure
+from extract.header import Rules
 
 KINDS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 RULES = (Rules("exif"), Rules("stored", "#336699"))

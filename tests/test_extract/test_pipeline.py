@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from extract import Example, Preprocessing
-from extract.decoding import Header, Rules, decode_carefully, needs_look, read_header
+from extract.decoding import decode_carefully, needs_look, read_header
+from extract.header import Header, Rules
 from extract.pipeline import Batch, stream_batches
 from extract.pixels import decode_plain
 from extract.sources.example import Pending

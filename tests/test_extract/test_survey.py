@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from extract import BadData, Budget, Example
-from extract.decoding import Rules
+from extract.header import Rules
 from extract.survey import Survey, set_key
 from store import LEDGER_COLUMNS, OPTIONAL_LEDGER_COLUMNS
 

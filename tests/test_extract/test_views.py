@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from extract import Example, InvalidSetting, Preprocessing, open_extractor
-from extract.decoding import Header, read_header
+from extract.decoding import read_header
+from extract.header import Header
 from extract.pipeline import stream_batches
 from extract.sources.example import Pending
 from extract.views import draw_window

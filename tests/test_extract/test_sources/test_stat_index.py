@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from extract.decoding import Header
 from extract.errors import BadData
+from extract.header import Header
 from extract.sources.example import Known, UnreadFile
 from extract.sources.schemes import open_source
 from extract.sources.stat_index import StatIndex
