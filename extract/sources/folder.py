@@ -11,7 +11,6 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ from store.names import full_name
 __all__ = ["IMAGE_SUFFIXES", "FolderSource"]
 
 _SHOWN = 6
+_HIDDEN = "hidden"
 
 
 class FolderSource:
@@ -67,18 +67,19 @@ class FolderSource:
             raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/image.jpg.")
         self._roots = self._split_roots()
         self.splits = tuple(self._roots)
-        folders: Counter[str] = Counter()
-        for root in self._roots.values():
-            for name in _folders(root):
-                _require_not_above(root / name, self.path)
-                if next(_candidates(root / name, Counter()), None) is not None:
-                    folders[_readable(name)] += 1
-        self._spelt = unified(folders, f"{self.path}: class folders", merge=reading.merge)
-        names = set(self._spelt.values())
+        walked = {split: self._walk(root) for split, root in self._roots.items()}
+        images: Counter[str] = Counter()
+        for part in walked.values():
+            images.update({_readable(name): len(found) for name, found in part.classes.items()})
+        spelt = unified(images, f"{self.path}: class folders", merge=reading.merge)
+        names = set(spelt.values())
         self.class_names = tuple(sorted(names, key=class_order(names)))
-        self._labels = {name: label for label, name in enumerate(self.class_names)}
         if not self.class_names:
             raise BadData(f"{self.path}: class folders expected (PATH/CLASS/image.jpg), but {self._what_is_there()}.")
+        numbers = {name: label for label, name in enumerate(self.class_names)}
+        self._files = {
+            split: part.labelled(lambda name: numbers[spelt[_readable(name)]]) for split, part in walked.items()
+        }
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the images of a base split, in the order of their relative paths."""
@@ -183,22 +184,18 @@ class FolderSource:
             raise UnknownName(f"base split of {self.name}", split, self.splits)
         return self._roots[split]
 
-    @cached_property
-    def _files(self) -> dict[str, "_Files"]:
-        return {split: self._walk(root) for split, root in self._roots.items()}
-
-    def _walk(self, root: Path) -> "_Files":
+    def _walk(self, root: Path) -> "_Walked":
         prefix = "" if root == self.path else f"{root.name}/"
-        images: list[tuple[str, int]] = []
         ignored = _ignored_beside(root)
-        for class_name in _folders(root):
-            found = list(_candidates(root / class_name, ignored))
-            if not found:
-                ignored[f"{class_name}/ without an image"] += 1
-                continue
-            label = self._labels[self._spelt[_readable(class_name)]]
-            images += [(f"{prefix}{class_name}/{name}", label) for name in found]
-        return _Files(sorted(images), ignored)
+        classes: dict[str, list[str]] = {}
+        for name in _folders(root):
+            _require_not_above(root / name, self.path)
+            found = [f"{prefix}{name}/{image}" for image in _candidates(root / name, ignored)]
+            if found:
+                classes[name] = found
+            else:
+                ignored[f"{name}/ without an image"] += 1
+        return _Walked(classes, ignored)
 
 
 class _Files(NamedTuple):
@@ -208,42 +205,61 @@ class _Files(NamedTuple):
     ignored: Mapping[str, int]
 
 
+class _Walked(NamedTuple):
+    """What lies below the folder of a base split: class folder → relative paths of its images, and what else."""
+
+    classes: Mapping[str, list[str]]
+    ignored: Mapping[str, int]
+
+    def labelled(self, label_of: Callable[[str], int]) -> _Files:
+        """Return the images with labels, by the name of their class folder."""
+        return _Files(
+            sorted((path, label_of(name)) for name, found in self.classes.items() for path in found), self.ignored
+        )
+
+
 def _candidates(root: Path, ignored: "Counter[str]") -> Iterator[str]:
     """Yield the paths of the candidates below a class, relative to it; count what is none."""
     for folder, folders, names in os.walk(root, onerror=_pass_over(ignored)):
         below = folder[len(str(root)) + 1 :]
         begin = f"{below}/" if below else ""
         for name in list(folders):
-            if is_left_by_a_machine(name) or name.startswith("."):
+            kind = _passed_over(name)
+            if kind is not None:
                 folders.remove(name)
-                kind = f"{name}/" if is_left_by_a_machine(name) else "hidden"
-                ignored[kind] += sum(len(files) for _, _, files in os.walk(os.path.join(folder, name)))
+                ignored[kind if kind == _HIDDEN else f"{name}/"] += _count_files(os.path.join(folder, name))
             elif os.path.islink(os.path.join(folder, name)):
                 # Not followed, for it may lead back here.
                 ignored["links to folders"] += 1
         for name in names:
-            if is_left_by_a_machine(name):
-                ignored["._*" if name.startswith("._") else name] += 1
-            elif name.startswith("."):
-                ignored["hidden"] += 1
-            elif looks_like_image(os.path.join(folder, name), name):
+            kind = _passed_over(name)
+            if kind is None and looks_like_image(os.path.join(folder, name), name):
                 yield begin + name
             else:
-                ignored[_kind_of(name)] += 1
+                ignored[kind or _kind_of(name)] += 1
 
 
 def _ignored_beside(root: Path) -> "Counter[str]":
     """Count what lies beside the classes."""
     ignored: Counter[str] = Counter()
     for entry in root.iterdir():
+        kind = _passed_over(entry.name)
         if not entry.is_dir():
-            is_ours = not is_left_by_a_machine(entry.name) and not entry.name.startswith(".")
-            kind = _kind_of(entry.name) if is_ours else entry.name
-            ignored[kind if not entry.name.startswith("._") else "._*"] += 1
-        elif is_left_by_a_machine(entry.name) or entry.name.startswith("."):
-            kind = f"{entry.name}/" if is_left_by_a_machine(entry.name) else "hidden"
-            ignored[kind] += sum(len(files) for _, _, files in os.walk(entry))
+            ignored[kind or _kind_of(entry.name)] += 1
+        elif kind is not None:
+            ignored[kind if kind == _HIDDEN else f"{entry.name}/"] += _count_files(entry)
     return +ignored
+
+
+def _passed_over(name: str) -> str | None:
+    """Return as what a file or folder is counted that nobody looks at; None for one that somebody put there."""
+    if is_left_by_a_machine(name):
+        return "._*" if name.startswith("._") else name
+    return _HIDDEN if name.startswith(".") else None
+
+
+def _count_files(folder: "str | Path") -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _kind_of(name: str) -> str:
@@ -252,16 +268,12 @@ def _kind_of(name: str) -> str:
 
 
 def _holds_folders_alone(root: Path) -> bool:
-    entries = [e for e in root.iterdir() if not e.name.startswith(".") and not is_left_by_a_machine(e.name)]
+    entries = [entry for entry in root.iterdir() if _passed_over(entry.name) is None]
     return bool(entries) and all(entry.is_dir() for entry in entries)
 
 
 def _folders(root: Path) -> list[str]:
-    return sorted(
-        entry.name
-        for entry in root.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and not is_left_by_a_machine(entry.name)
-    )
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and _passed_over(entry.name) is None)
 
 
 def _listed(names: Sequence[str]) -> str:

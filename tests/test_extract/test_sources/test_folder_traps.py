@@ -111,8 +111,12 @@ def test_composed_and_decomposed_names_are_one_class(make_folder):
 @pytest.mark.parametrize("names", [("cat", " cat"), ("Cat", "cat"), ("1", "01"), ("\uff23at", "Cat"), ("3", "3.0")])
 def test_names_that_look_alike_are_refused_unless_they_are_to_be_merged(make_folder, names):
     root = make_folder({f"{name}/{n}.jpg": JPEG for n, name in enumerate((*names, "dog"))})
-    with pytest.raises(BadData, match=r"class folders that look alike: .* and .*; make them one, or say merge = true"):
+    (root / names[0] / "more.jpg").write_bytes(JPEG)
+    with pytest.raises(
+        BadData, match=r"class folders that look alike: .* and .*; make them one, or say merge = true"
+    ) as e:
         opened(root)
+    assert f"{names[0]!r} (2) and {names[1]!r} (1)" in str(e.value)
     source = opened(root, merge=True)
     assert len(source.class_names) == 2
     assert len({example.label for example in source.examples("all") if not example.example_id.startswith("dog")}) == 1
