@@ -86,10 +86,8 @@ class Adoption:
         own = self._without_rules(self._pool)
         found = []
         for pool in self._store.pools():
-            is_other = pool.folder.name != self._pool.folder.name and set(_RULES) - {"background"} <= set(
-                pool.key.preprocessing
-            )
-            if is_other and self._without_rules(pool) == own and inherit_canary(pool, self._pool, dry=True):
+            is_sibling = pool.folder.name != self._pool.folder.name and self._without_rules(pool) == own
+            if is_sibling and inherit_canary(pool, self._pool, dry=True):
                 found.append(_Sibling(pool, pool.index(), decoding_of(pool.key.preprocessing)))
         return found
 

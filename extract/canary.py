@@ -101,11 +101,8 @@ class CanaryWatch:
             self._compare(Sighting.from_document(keep_canary(self._folder, found.document())), found)
 
     def _compare(self, kept: Sighting, found: Sighting) -> None:
-        changed = sorted(name for name in kept.pixels if found.pixels.get(name) != kept.pixels[name])
-        largest = max(_difference(found.vectors.get(name), kept.vectors[name]) for name in kept.vectors)
-        tolerance = _TOLERANCES[self._extractor.precision]
-        self.report = {"largest_difference": largest, "pixels_changed": changed, "tolerance": tolerance}
-        if changed or not largest <= tolerance:
+        self.report = _report(kept, found, self._extractor.precision)
+        if not _is_within(self.report):
             text = _sentence(self._folder.name, self.report, kept.engine, engine=found.engine)
             if not self._accept_drift:
                 raise CanaryDrift(
@@ -135,11 +132,21 @@ def inherit_canary(source: Pool, heir: Pool, *, dry: bool = False) -> bool:
 
 
 def _agree(one: Mapping[str, Any], other: Mapping[str, Any], precision: str) -> bool:
-    kept, found = Sighting.from_document(one), Sighting.from_document(other)
-    if kept.pixels != found.pixels:
-        return False
-    differences = [_difference(found.vectors.get(name), row) for name, row in kept.vectors.items()]
-    return max(differences, default=0.0) <= _TOLERANCES[precision]
+    return _is_within(_report(Sighting.from_document(one), Sighting.from_document(other), precision))
+
+
+def _report(kept: Sighting, found: Sighting, precision: str) -> dict[str, Any]:
+    """Return what provenance says of a comparison."""
+    return {
+        "largest_difference": max(_difference(found.vectors.get(name), row) for name, row in kept.vectors.items()),
+        "pixels_changed": sorted(name for name in kept.pixels if found.pixels.get(name) != kept.pixels[name]),
+        "tolerance": _TOLERANCES[precision],
+    }
+
+
+def _is_within(report: Mapping[str, Any]) -> bool:
+    # Not "greater": NaN is drift too.
+    return not report["pixels_changed"] and report["largest_difference"] <= report["tolerance"]
 
 
 def sight(extractor: Extractor, engine: Engine) -> Sighting:

@@ -252,8 +252,8 @@ class _Extracting:
     def tell(self, row: dict[str, Any], shown_name: str) -> None:
         """Tell what was done to a base split's images and what was left out, once for all extractors."""
         name = f"{shown_name}/{row['split']}"
-        for sentence_ in row["told"]:
-            self._tell_once(name, sentence_)
+        for text in row["told"]:
+            self._tell_once(name, text)
 
     def _open_source(self, source: str, reading: Reading) -> DatasetSource:
         if source in self._options.sources:
