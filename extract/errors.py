@@ -15,6 +15,7 @@ __all__ = [
     "OutOfMemory",
     "SourceUnavailable",
     "UnknownName",
+    "UntrustedModel",
 ]
 
 
@@ -70,6 +71,10 @@ class CanaryDrift(BadData):
 
 class ModelUnavailable(ExtractError, OSError):
     """A model's weights are unavailable."""
+
+
+class UntrustedModel(ModelUnavailable):
+    """A model is a program that nobody has trusted, or one that no lock knows where a job requires that."""
 
 
 class ModelMismatch(ExtractError, ValueError):

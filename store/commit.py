@@ -270,6 +270,21 @@ def replace_disposable(path: Path, data: bytes) -> None:
         raise
 
 
+def replace_file(path: Path, data: Data) -> None:
+    """Write a file durably in the place of another: readers see the old or the new one.
+
+    Raises:
+        OSError: there is no room, or no permission.
+    """
+    temp = _write_temp(path, data)
+    try:
+        os.replace(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def _make_unsynced(folder: Path) -> None:
     missing = []
     while not folder.is_dir():

@@ -66,7 +66,7 @@ def remove_empty_store(path: Path) -> bool:
         Whether it is gone.
     """
     pools = [path / "pools" / name for name in list_folder(path / "pools")]
-    is_empty = set(list_folder(path)) <= {"FORMAT", "cache", "pools"} and all(
+    is_empty = set(list_folder(path)) <= {"FORMAT", "cache", "linprobe.lock", "pools"} and all(
         set(list_folder(pool)) <= {"canary.json"} for pool in pools
     )
     if not is_empty or is_any_lock_held(path / "cache" / "locks"):
@@ -78,6 +78,7 @@ def remove_empty_store(path: Path) -> bool:
             os.rmdir(pool)
         if pools:
             os.rmdir(path / "pools")
+        (path / "linprobe.lock").unlink(missing_ok=True)
         (path / "FORMAT").unlink(missing_ok=True)
         os.rmdir(path)
         sync_folder(path.parent)

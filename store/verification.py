@@ -296,7 +296,7 @@ class _Verifier:
 
     def strangers(self) -> None:
         """Note what lies in the store and is not part of it."""
-        self._strange(self._root, {"FORMAT", "cache", *_KINDS})
+        self._strange(self._root, {"FORMAT", "cache", "linprobe.lock", *_KINDS})
         for kind in _KINDS:
             self._strange(self._root / kind, set(self._names_in(self._root / kind)))
         leftovers = sum(is_leftover(path.name) for path in self._root.rglob(".*"))

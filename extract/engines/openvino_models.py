@@ -68,8 +68,12 @@ def read_onnx(extractor: Extractor) -> OpenVinoModel:
         frozen = sum(op.data.size for op in constants if op.get_element_type().get_type_name() in _REAL)
     model = _with_output(ov, model, extractor.output, name=name)
     layout = _layout(model, size, name)
-    with _reading(name, f"; a batch of any length and images of size {size} expected"):
-        model.reshape([-1, 3, size, size] if layout == "NCHW" else [-1, size, size, 3])
+    try:
+        with _reading(name, ""):
+            model.reshape([-1, 3, size, size] if layout == "NCHW" else [-1, size, size, 3])
+    except EngineUnavailable as error:
+        # Whatever the engine calls it: a model for other images.
+        raise ModelMismatch(f"{error} A batch of any length and images of size {size} expected.") from error
     dim = _dim(model, extractor)
     return OpenVinoModel(_with_pixels(ov, model, layout, extractor=extractor), dim, ParameterCounts(frozen, 0))
 

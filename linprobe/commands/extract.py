@@ -27,6 +27,7 @@ from extract import (
     publish,
     require_no_lost_split,
 )
+from extract.extractors.saved_model import require_trust
 from linprobe.commands.extract_rows import extracted_row, line_of, partial_row, planned_row
 from linprobe.executors import Crew, SplitSpec
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig
@@ -35,6 +36,7 @@ from linprobe.job.errors import ConfigError, sentence
 from linprobe.job.failures import Failure, foreseen
 from linprobe.job.session import Session
 from linprobe.models.extractors import EngineKeeper, open_configured
+from linprobe.models.pins import pin, pinning, pins_of
 from store import FeatureStore, StoreNotFound
 from store.documents import digest
 
@@ -61,6 +63,7 @@ class ExtractOptions:
         sources: what opens a source that only this process can, by its name.
         is_guarded: whether a dataset that shrank by more than its `max_shrink` keeps its names, and fails.
         accepted: datasets whose size is accepted all the same, by their names in the job.
+        trust: whether SavedModels may run operations outside of the list, though the job does not say so of them.
     """
 
     splits: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ class ExtractOptions:
     sources: Mapping[str, Callable[[], DatasetSource]] = field(default_factory=dict)
     is_guarded: bool = False
     accepted: frozenset[str] = frozenset()
+    trust: bool = False
 
 
 @dataclass
@@ -128,6 +132,8 @@ def extract_all(job: JobConfig, session: Session, *, options: ExtractOptions | N
             extracting = _Extracting(session, options, crew)
             shown_names = session.shown_names([dataset.stored_name for dataset in job.datasets])
             for configured in job.extractors:
+                if options.trust:
+                    configured = configured.model_copy(update={"trust": True})
                 for dataset in job.datasets:
                     shown_name = shown_names[dataset.stored_name]
                     try:
@@ -189,6 +195,9 @@ class _Extracting:
 
     def _parts(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> list[_Part]:
         extractor = open_configured(configured, self._session.environment)
+        if not self._has_rows_of(extractor):
+            # Before a large dataset is read; what has rows may be cached, and is asked when a row is missing.
+            pins_of(self._session).require(extractor)
         source = self._source(dataset.source, dataset.reading)
         for text in source.left_out:
             self._tell_once(shown_name, text)
@@ -213,6 +222,13 @@ class _Extracting:
         parts += self._views(parts)
         store = self._store()
         return [replace(part, job=replace(part.job, store=store)) for part in parts]
+
+    def _has_rows_of(self, extractor: Extractor) -> bool:
+        try:
+            pools = self._session.open_store().pools()
+        except StoreNotFound:
+            return False
+        return any(pool.key.weights_sha256 == extractor.weights_sha256 for pool in pools)
 
     def _store(self) -> FeatureStore | None:
         """Return the store, made if need be; None in a dry run on a new path."""
@@ -276,6 +292,14 @@ class _Extracting:
 
     def _planned(self, part: _Part) -> dict[str, Any]:
         found = plan(part.job)
+        extractor = part.job.extractor
+        if found.missing:
+            pins_of(self._session).require(extractor)
+            if extractor.program:
+                program = extractor.program()
+                self._tell_once(extractor.name, f"would run {program.text}")
+                if not part.configured.trust:
+                    require_trust(extractor.name, program.refused)
         if not part.job.budget.allows(found.quarantined, found.rows + found.quarantined):
             self._session.say(
                 f"{part.title}: {found.quarantined} undecodable images are more than the budget allows: without "
@@ -300,7 +324,15 @@ class _Extracting:
                 # Opened again: it knows the files that the workers have read.
                 job = replace(job, source=self._open_source(part.dataset.source, part.dataset.reading))
             engine, device = self._where(part)
-            open_engine = self._engines.opener(part.configured, job.extractor, engine=engine, device=device)
+            trust = part.configured.trust
+            open_engine = pinning(
+                self._engines.opener(part.configured, job.extractor, engine=engine, device=device),
+                job.extractor,
+                self._session,
+                is_trusted=trust,
+            )
+            if by_workers is not NOTHING:
+                pin(job.extractor, self._session, is_trusted=trust)
             return job, compute(job, open_engine, on_progress=update, by_workers=by_workers)
 
     def _publish(self, part: _Part, job: SplitJob, computed: Computed) -> dict[str, Any]:
@@ -325,6 +357,7 @@ class _Extracting:
         is_here_alone = part.dataset.source in self._options.sources
         if is_here_alone or not self._crew.is_worth(chunks) or not has_missing_rows(job):
             return NOTHING
+        pins_of(self._session).require(job.extractor)
         engine, device = self._where(part)
         spec = SplitSpec(
             store=job.opened_store().path,

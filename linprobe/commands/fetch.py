@@ -1,7 +1,7 @@
 """`linprobe fetch`: every model and dataset of a job into the caches, for a machine that will have no network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig
 from linprobe.job.failures import Failure, noted
 from linprobe.job.session import Session
 from linprobe.models.extractors import open_configured, readiness
+from linprobe.models.pins import pin, pins_of
 
 __all__ = ["Fetched", "fetch_all", "list_splits"]
 
@@ -57,6 +58,10 @@ def fetch_all(job: JobConfig, session: Session) -> Fetched:
 def _fetch_model(entry: ExtractorConfig, fetched: Fetched, session: Session) -> None:
     # Its digest is part of what it is, so opening it brings the weights here.
     extractor = open_configured(entry, session.environment)
+    pins = replace(pins_of(session), is_required=False)
+    pins.require(extractor)
+    if pins.path.parent != session.store_path or session.has_store():
+        pin(extractor, session, is_trusted=entry.trust)
     fetched.models.append({"extractor": entry.name, "weights_sha256": extractor.weights_sha256})
     session.say(f"{entry.name}: {readiness(extractor)}")
 

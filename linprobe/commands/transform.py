@@ -9,6 +9,7 @@ from linprobe.job.config import ExtractorConfig
 from linprobe.job.session import Session
 from linprobe.models.extractors import EngineKeeper, open_configured
 from linprobe.models.image_files import memory_source
+from linprobe.models.pins import pinning
 
 __all__ = ["transform_images"]
 
@@ -33,7 +34,8 @@ def transform_images(images: Any, configured: ExtractorConfig, session: Session)
     extractor = open_configured(configured, environment)
     store = session.create_store()
     source = memory_source(images)
-    engine = EngineKeeper(session.say).opener(configured, extractor, engine=configured.engine, device=configured.device)
+    opener = EngineKeeper(session.say).opener(configured, extractor, engine=configured.engine, device=configured.device)
+    engine = pinning(opener, extractor, session, is_trusted=configured.trust)
     with session.console.progress(f"{extractor.name}: {source.count('all'):,} images") as update:
         job = SplitJob(source=source, split="all", extractor=extractor, store=store, dataset=source.name)
         compute(job, engine, on_progress=update)

@@ -120,6 +120,7 @@ class ExtractorConfig(_Table):
     background: str | None = None
     precision: str = "float32"
     dtype: str = "float32"
+    trust: StrictBool = False
     views: _Views = 0
 
 
@@ -184,6 +185,7 @@ class JobConfig(_Table):
 
     store: Path | None = None
     workers: Annotated[int, Field(strict=True, ge=1, le=MOST_WORKERS)] | Literal["auto"] = 1
+    require_lock: StrictBool = False
     datasets: tuple[DatasetConfig, ...] = ()
     extractors: tuple[ExtractorConfig, ...] = ()
     probes: tuple[ProbeConfig, ...] = ()

@@ -36,7 +36,7 @@ class Selection:
     name: str | None = None
 
 
-def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
+def select(selection: Selection, needs_probes: bool = False, needs_datasets: bool = True) -> JobConfig:
     """Return the job that a command line means.
 
     With a file, flags narrow it to some of its entries. Without one, they are the job.
@@ -67,7 +67,7 @@ def select(selection: Selection, needs_probes: bool = False) -> JobConfig:
     _check_heads(config.probes, where)
     for entry in extractors:
         _refuse_view(entry.name)
-    if not datasets:
+    if not datasets and needs_datasets:
         raise ConfigError(f"{where}no dataset; name one with --dataset, or in a [[datasets]] table of a file.")
     return config.model_copy(
         update={"datasets": datasets, "extractors": extractors, "probes": probes if needs_probes else config.probes}

@@ -20,11 +20,15 @@ class Session:
         environment: where it runs.
         store_path: where the store is, or will be.
         console: who is told.
+        lock_folder: where `linprobe.lock` is: the folder of the job's file; None: in the store.
+        requires_lock: whether models that it does not know are refused.
     """
 
     environment: Environment
     store_path: Path
     console: Console
+    lock_folder: Path | None = None
+    requires_lock: bool = False
 
     def open_store(self) -> FeatureStore:
         """Return the store.

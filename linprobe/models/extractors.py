@@ -1,10 +1,12 @@
 """Extractors as a configuration states them, and as a published set was made by."""
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 
 from extract import Declared, Engine, Extractor, ModelMismatch, open_engine, open_extractor
 from linprobe.job.config import ExtractorConfig
 from linprobe.job.environment import Environment
+from linprobe.models.pins import is_trusted
 from store import IMPORTED, FeatureSet, FeatureStore
 
 __all__ = ["EngineKeeper", "open_configured", "readiness", "reopen_extractor"]
@@ -86,6 +88,7 @@ def reopen_extractor(store: FeatureStore, features: FeatureSet, environment: Env
     key = store.pool_key(features.manifest["pool"])
     # What the configuration stated of it stands in the pool's key.
     declared = Declared.of_pool(key, features.manifest["dim"])
+    declared = replace(declared, trust=is_trusted(store.path, key.weights_sha256))
     extractor = open_extractor(name, environment.caches, declared)
     here = extractor.pool_key()
     if here != key:

@@ -69,7 +69,10 @@ def test_a_dataset_without_a_name_is_called_after_its_source(write):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stor = 's'", r"job\.toml: stor: no such key; did you mean 'store'\? known: store, workers, datasets"),
+        (
+            "stor = 's'",
+            r"job\.toml: stor: no such key; did you mean 'store'\? known: store, workers, require_lock, datasets",
+        ),
         (
             "[[datasets]]\nsource = 's'\ntrian = 'all'",
             r"datasets\.1\.trian: no such key; did you mean 'train'\? known: name, source",

@@ -29,7 +29,7 @@ def test_what_needs_no_network_is_ready_and_no_store_is_made(run, tmp_path):
     assert model["weights_sha256"].startswith("272e38e5be14")
     assert found["errors"] == []
     assert "digits: ready, train 1,437, test 360" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["job.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.toml", "linprobe.lock"]
 
 
 @pytest.mark.framework

@@ -205,10 +205,10 @@ def test_without_openvino_it_cannot_be_had_and_no_other_engine_is_named(model, c
 @pytest.mark.framework
 def test_a_damaged_file_is_named(tmp_path, caches):
     (tmp_path / "bad.onnx").write_bytes(b"hello")
-    with pytest.raises(EngineUnavailable, match=r"openvino: cannot read .*bad\.onnx \(.*nothing else here runs ONNX"):
+    with pytest.raises(ModelMismatch, match=r"bad\.onnx: not an ONNX model, or cut off"):
         opened(tmp_path / "bad.onnx", caches)
     (tmp_path / "empty.onnx").write_bytes(b"")
-    with pytest.raises(ModelMismatch, match=r"empty\.onnx: an ONNX model expected, an empty file found"):
+    with pytest.raises(ModelMismatch, match=r"empty\.onnx: an ONNX model expected, a file without a graph found"):
         opened(tmp_path / "empty.onnx", caches)
     with pytest.raises(ModelUnavailable, match=r"nowhere\.onnx: no such ONNX file"):
         opened(tmp_path / "nowhere.onnx", caches)
@@ -242,7 +242,7 @@ def test_weights_outside_the_folder_are_refused(model, tmp_path, caches):
     folder.mkdir()
     path = model(location="secret.bin").rename(folder / "model.onnx")
     path.write_bytes(path.read_bytes().replace(b"\x12\x0asecret.bin", b"\x12\x0a../se.bin2"))
-    with pytest.raises(ModelMismatch, match=r"names weights outside its folder, '\.\./se\.bin2'; export it anew"):
+    with pytest.raises(ModelMismatch, match=r"names its weights '\.\./se\.bin2', and the name of a plain file beside"):
         open_extractor(f"onnx:{path}", caches)
 
 
@@ -251,7 +251,7 @@ def test_its_identity_needs_no_framework(model):
     script = (
         "import sys; from pathlib import Path; from extract import ModelCaches, open_extractor\n"
         f"open_extractor('onnx:{model()}', ModelCaches(Path('/nowhere'), Path('/nowhere')))\n"
-        "print([name for name in ('tensorflow', 'openvino', 'onnx') if name in sys.modules])"
+        "print([name for name in ('tensorflow', 'openvino') if name in sys.modules])"
     )
     root = Path(extract.__file__).parents[1]
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=False)

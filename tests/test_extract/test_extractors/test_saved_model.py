@@ -153,7 +153,7 @@ def test_a_model_is_refused_before_anything_is_written(models, lab, make_source,
 def test_a_damaged_model_is_refused(models, tmp_path):
     (tmp_path / "garbage").mkdir()
     (tmp_path / "garbage" / "saved_model.pb").write_bytes(b"hello")
-    with pytest.raises(ModelMismatch, match="garbage: TensorFlow cannot load this SavedModel"):
+    with pytest.raises(ModelMismatch, match=r"garbage/saved_model\.pb: not a SavedModel's graph, or cut off"):
         open_engine(extractor_of(tmp_path, "garbage"))
     shutil.copytree(models / "callable", tmp_path / "halved")
     shutil.rmtree(tmp_path / "halved" / "variables")
