@@ -34,7 +34,13 @@ def read_npz(path: Path, is_wanted: Callable[[str], bool]) -> tuple[list[str], d
     except (AttributeError, TypeError) as error:
         raise ValueError("an npz file expected, a single array found; use numpy.savez.") from error
     except _UNREADABLE as error:
-        raise ValueError(f"an npz file of plain arrays expected, found none ({error}).") from error
+        hint = (
+            " Arrays of objects are pickles, which are programs and never loaded: save texts as labels.astype(str), "
+            "numbers as labels.astype(np.int64)."
+            if "Object arrays" in str(error)
+            else ""
+        )
+        raise ValueError(f"an npz file of plain arrays expected, found none ({error}).{hint}") from error
 
 
 def _require_room(archive: zipfile.ZipFile, names: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
+from extract.sources.array_hints import images_hint, labels_hint, names_hint
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES
 from extract.sources.lookalikes import unified
@@ -95,7 +96,9 @@ class ArraysSource:
                     raise ValueError(f"{found[split]}{_IMAGES} and {name}_{_IMAGES} are both {split!r}; keep one.")
                 found[split] = f"{name}_"
         if not found:
-            hint = " Features are imported by: linprobe store import." if "features" in self._names else ""
+            hint = names_hint(self._names)
+            if "features" in self._names:
+                hint = " Features are imported by: linprobe store import."
             listed = ", ".join(self._names) or "nothing"
             raise ValueError(
                 f"images and labels expected, or train_images, train_labels and so on; {listed} found.{hint}"
@@ -103,13 +106,12 @@ class ArraysSource:
         return found
 
     def _part(self, prefix: str) -> "_Part":
-        images = self._array(f"{prefix}{_IMAGES}")
-        if images.ndim == 3:
-            images = images[..., np.newaxis]
+        given = self._array(f"{prefix}{_IMAGES}")
+        images = given[..., np.newaxis] if given.ndim == 3 else given
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
             raise ValueError(
                 f"{prefix}{_IMAGES}: uint8 (N, H, W) or (N, H, W, 1 or 3) expected, {images.dtype} {images.shape} "
-                "found."
+                f"found.{images_hint(images.dtype, images.shape, 'images')}"
             )
         labels = self._array(f"{prefix}labels")
         if labels.ndim == 2 and labels.shape[1] == 1:
@@ -117,7 +119,7 @@ class ArraysSource:
         if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
             raise ValueError(
                 f"{prefix}labels: one whole number for each of {len(images)} images expected, {labels.dtype} "
-                f"{labels.shape} found."
+                f"{labels.shape} found.{labels_hint(labels)}"
             )
         if labels.min() < 0:
             raise ValueError(f"{prefix}labels: 0 and on expected, {labels.min()} found.")

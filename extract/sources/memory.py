@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from extract.errors import BadData, UnknownName
+from extract.sources.array_hints import images_hint
 from extract.sources.example import Example
 from extract.sources.image_files import SPLIT_NAMES, open_image
 
@@ -124,15 +125,8 @@ def _image(where: str, given: Any) -> np.ndarray | bytes | Path:
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
-        hint = ""
-        if pixels.dtype.kind == "f":
-            hint = " Numbers without a stated range are not guessed: scale them to 0 to 255 and round."
-        elif pixels.ndim == 3 and pixels.shape[2] == 4:
-            hint = " Composite the alpha channel first: what lies under transparent pixels is not seen."
-        elif pixels.ndim == 3 and pixels.shape[0] in (1, 3):
-            hint = " Channels come last: np.moveaxis(image, 0, -1)."
         raise BadData(
             f"{where}: a path, or (H, W), (H, W, 1) or (H, W, 3) uint8 expected, {pixels.dtype} {pixels.shape} found."
-            f"{hint}"
+            f"{images_hint(pixels.dtype, pixels.shape)}"
         )
     return pixels

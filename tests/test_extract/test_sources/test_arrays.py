@@ -101,3 +101,46 @@ def test_other_files_are_refused_and_a_missing_one_is_told(tmp_path, make_npz):
         (tmp_path / "other.npz").write_bytes(data)
         with pytest.raises(BadData, match="npz file"):
             open_source(f"npz:{tmp_path}/other.npz")
+
+
+PIXELS = np.full((6, 5, 4, 3), 7, np.uint8)
+KINDS = np.array([0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "cause"),
+    [
+        ({"images": PIXELS / np.float32(255)}, "Numbers without a stated range are not guessed"),
+        ({"images": PIXELS.astype(np.uint16)}, "Whole numbers of another width have no stated range"),
+        ({"images": PIXELS[..., 0] > 3}, r"true or false: \(images \* 255\)\.astype\(np\.uint8\)"),
+        ({"images": PIXELS.transpose(0, 3, 1, 2)}, r"Channels come last: np\.moveaxis\(images, -3, -1\)"),
+        ({"images": np.concatenate([PIXELS, PIXELS[..., :1]], 3)}, "Composite the alpha channel first"),
+        ({"images": np.repeat(PIXELS, 3, 3)}, "9 channels are no picture"),
+        ({"labels": np.eye(3, dtype=np.uint8)[KINDS]}, r"one-hot: labels\.argmax\(axis=1\)"),
+        ({"labels": np.ones((6, 14), np.uint8)}, "14 labels an image"),
+        ({"labels": KINDS.astype(np.float64)}, r"whole in fact: labels\.astype\(np\.int64\)"),
+        ({"labels": KINDS + 0.5}, "measures, not classes"),
+        ({"labels": KINDS > 0}, "true or false"),
+        ({"labels": KINDS.astype(str)}, r"np\.unique\(labels, return_inverse=True\)"),
+        ({"labels": KINDS.astype(object)}, "pickles, which are programs and never loaded"),
+    ],
+)
+def test_the_cause_is_named(make_npz, arrays, cause):
+    with pytest.raises(BadData, match=cause):
+        open_source(f"npz:{make_npz(**{'images': PIXELS, 'labels': KINDS, **arrays})}")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "arguments"),
+    [
+        ({"x_train": PIXELS, "y_train": KINDS}, "train_images=data['x_train'], train_labels=data['y_train']"),
+        ({"data": PIXELS, "target": KINDS}, "images=data['data'], labels=data['target']"),
+    ],
+)
+def test_usual_names_of_others_are_known(make_npz, arrays, arguments):
+    with pytest.raises(BadData) as caught:
+        open_source(f"npz:{make_npz(**arrays)}")
+    assert f"np.savez(path, {arguments}) gives them ours" in str(caught.value)
+    # What is proposed works.
+    renamed = eval(f"dict({arguments})", {"data": arrays})
+    assert open_source(f"npz:{make_npz(**renamed)}").class_names == ("0", "1", "2")
