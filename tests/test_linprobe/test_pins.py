@@ -97,3 +97,44 @@ def test_a_name_with_a_path_means_the_same_in_every_folder(tmp_path, monkeypatch
     (tmp_path / "models").mkdir()
     monkeypatch.chdir(tmp_path / "models")
     assert pins._spelled("onnx:net.onnx") == first == "onnx:../models/net.onnx"
+
+
+@pytest.mark.framework
+@pytest.mark.filterwarnings("ignore")
+def test_trust_is_said_once_and_holds_for_this_model_alone(run, tmp_path, monkeypatch):
+    import tensorflow as tf
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    store, written = tmp_path / "store", tmp_path / "written"
+
+    def save(scale):
+        class Model(tf.Module):
+            @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32)])
+            def __call__(self, images):
+                tf.io.write_file(str(written), "x")
+                return tf.reshape(images * scale, (-1, 192))
+
+        tf.saved_model.save(Model(), "model")
+
+    save(1.0)
+    (tmp_path / "jobs").mkdir()
+    job = tmp_path / "jobs" / "job.toml"
+    job.write_text(JOB.replace("python:my_model:make", "savedmodel:model") + "size = 8\n")
+    for command in (["extract", job], ["extract", job, "--dry-run"], ["config", "check", job]):
+        code, _, err = run(*command, "--store", store, "--json")
+        assert code == 69
+        assert "WriteFile (1)" in err
+    assert not written.exists()
+    assert not store.exists()
+    assert run("extract", job, "--store", store, "--trust", "--json")[0] == 0
+    name = "savedmodel:../model"
+    assert Pins(job.parent / "linprobe.lock").read()[name].trusted
+    assert run("probe", job, "--head", "ridge", "--store", store, "--json")[0] == 0
+    Image.new("L", (8, 8), 200).save("picture.png")
+    code, _, err = run("predict", "--run", "digits/savedmodel:model/ridge", "picture.png", "--store", store, "--json")
+    assert code == 0, err
+    save(2.0)
+    code, _, err = run("extract", job, "--store", store, "--trust", "--json")
+    assert code == 65
+    assert "another model than was used before" in err
