@@ -43,6 +43,7 @@ def job(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.framework
 def test_a_model_is_pinned_when_it_is_first_used_and_another_is_refused(run, job, tmp_path):
     store, lock = tmp_path / "store", tmp_path / "linprobe.lock"
     code, _, err = run("extract", job(), "--store", store, "--json")
@@ -58,6 +59,7 @@ def test_a_model_is_pinned_when_it_is_first_used_and_another_is_refused(run, job
     assert (code, {row["status"] for row in found["feature_sets"]}) == (0, {"cached"})
 
 
+@pytest.mark.framework
 def test_without_a_file_it_is_pinned_in_the_store_which_stays_sound(run, job, tmp_path):
     job()
     store = tmp_path / "store"
@@ -68,6 +70,7 @@ def test_without_a_file_it_is_pinned_in_the_store_which_stays_sound(run, job, tm
     assert run("store", "verify", "--store", store)[0] == 0
 
 
+@pytest.mark.framework
 def test_a_job_may_require_the_lock_and_fetch_pins(run, job, tmp_path):
     store, path = tmp_path / "store", job(head="require_lock = true\n")
     for command in ("extract", "nightly"):
