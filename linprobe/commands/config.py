@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from extract import open_source
-from extract.extractors.saved_model import require_trust
 from linprobe.commands.fetch import list_splits
 from linprobe.commands.gate import pin_baselines
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, NotifyConfig, ProbeConfig, as_toml
@@ -167,11 +166,8 @@ def _check_extractor(entry: ExtractorConfig, session: Session) -> str:
         return "not looked at; 'linprobe fetch' brings it"
     extractor = open_configured(entry, session.environment)
     is_pinned = pins_of(session).require(extractor)
-    program = extractor.program() if extractor.program else None
-    if program and program.refused and not entry.trust:
-        require_trust(extractor.name, program.refused)
     found = readiness(extractor) if is_pinned else f"{readiness(extractor)}, not pinned yet"
-    return f"{found}; {program.text}" if program else found
+    return f"{found}; {extractor.program()}" if extractor.program else found
 
 
 def _check_store(job: JobConfig, path: Path) -> str:

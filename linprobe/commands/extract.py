@@ -11,6 +11,7 @@ from extract import (
     Budget,
     Computed,
     DatasetSource,
+    ExtractError,
     Extractor,
     LostSplit,
     Progress,
@@ -27,7 +28,6 @@ from extract import (
     publish,
     require_no_lost_split,
 )
-from extract.extractors.saved_model import require_trust
 from linprobe.commands.extract_rows import extracted_row, line_of, partial_row, planned_row
 from linprobe.executors import Crew, SplitSpec
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig
@@ -195,9 +195,12 @@ class _Extracting:
 
     def _parts(self, dataset: DatasetConfig, configured: ExtractorConfig, shown_name: str) -> list[_Part]:
         extractor = open_configured(configured, self._session.environment)
-        if not self._has_rows_of(extractor):
+        try:
             # Before a large dataset is read; what has rows may be cached, and is asked when a row is missing.
             pins_of(self._session).require(extractor)
+        except ExtractError:
+            if not self._has_rows_of(extractor):
+                raise
         source = self._source(dataset.source, dataset.reading)
         for text in source.left_out:
             self._tell_once(shown_name, text)
@@ -296,10 +299,7 @@ class _Extracting:
         if found.missing:
             pins_of(self._session).require(extractor)
             if extractor.program:
-                program = extractor.program()
-                self._tell_once(extractor.name, f"would run {program.text}")
-                if not part.configured.trust:
-                    require_trust(extractor.name, program.refused)
+                self._tell_once(extractor.name, f"would run {extractor.program()}")
         if not part.job.budget.allows(found.quarantined, found.rows + found.quarantined):
             self._session.say(
                 f"{part.title}: {found.quarantined} undecodable images are more than the budget allows: without "

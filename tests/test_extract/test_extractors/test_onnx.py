@@ -246,6 +246,24 @@ def test_weights_outside_the_folder_are_refused(model, tmp_path, caches):
         open_extractor(f"onnx:{path}", caches)
 
 
+@pytest.mark.parametrize("number", [b"x", b"9"])
+def test_weights_past_the_end_of_their_file_are_refused(model, caches, number):
+    path = model(location="model.onnx.data")
+    place = b"\x0a\x06offset\x12\x01"
+    path.write_bytes(path.read_bytes().replace(place + b"0", place + number))
+    with pytest.raises(ModelMismatch, match=r"has no sound place in 'model\.onnx\.data'|needs \d+ bytes of"):
+        open_extractor(f"onnx:{path}", caches)
+
+
+def test_weights_behind_a_link_are_refused(model, tmp_path, caches):
+    path = model(location="model.onnx.data")
+    beside = path.with_name("model.onnx.data")
+    beside.rename(tmp_path / "elsewhere")
+    beside.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelMismatch, match="the name of a plain file beside the model is expected"):
+        open_extractor(f"onnx:{path}", caches)
+
+
 @pytest.mark.heavy
 def test_its_identity_needs_no_framework(model):
     script = (
