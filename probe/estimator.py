@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import StratifiedGroupKFold, check_cv
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,8 +22,6 @@ from probe.workers import open_workers
 __all__ = ["SoftmaxPathCV"]
 
 _FLOATS = (np.float64, np.float32)
-# Without folds to select on: scikit-learn's own default.
-_UNSELECTED_C = 1.0
 
 
 class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -38,8 +36,8 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         Cs: inverse penalties to try; None for 45 from 1e-6 to 1e5 (1e-7 to 1e2 on z-scored features), to which decades
             are added while the choice lies on an edge. Of your own, you are warned where it does.
-        cv: number of stratified folds (of groups, where `fit` gets groups), a scikit-learn splitter, or pairs of
-            training and test rows.
+        cv: number of stratified folds (of groups, where `fit` gets groups), None for 5, a scikit-learn splitter, or
+            pairs of training and test rows, as numbers or as masks. A row that a pair names twice counts twice.
         scaling: none, zscore or l2, fitted on each fold's own training rows.
         rule: one_se for the strongest penalty whose accuracy is within one standard error of the best, or best.
         keep_c: whether the refit on all rows keeps C; else it keeps λ = 1 / (C n), n being the rows it trains on.
@@ -90,7 +88,8 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             groups: (N,) rows of one group are never parted by a fold.
 
         Raises:
-            ValueError: one class only, features that are not finite, or a parameter that is not allowed.
+            ValueError: one class only, features that are not finite, a parameter that is not allowed, or a fold that
+                trains on one class or holds nothing out.
         """
         self._check_parameters()
         X, y = self._validate_both(X, y)
@@ -99,14 +98,10 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"{len(labels)} rows of one class only, {self.classes_[0]!r}: two or more expected.")
         pairs = self._make_folds(labels, groups)
-        start = None
-        if pairs:
-            found = self._search(X, labels, pairs)
-            start = self._select(found)
-            shrink = np.mean([len(train) for train, _ in pairs]) / len(labels)
-            self.refit_C_ = self.C_ if self.keep_c else float(self.C_ * shrink)
-        else:
-            self._select_nothing()
+        found = self._search(X, labels, pairs)
+        start = self._select(found)
+        shrink = np.mean([len(train) for train, _ in pairs]) / len(labels)
+        self.refit_C_ = self.C_ if self.keep_c else float(self.C_ * shrink)
         self._refit(X, labels, start)
         return self
 
@@ -159,19 +154,38 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return X
 
     def _make_folds(self, labels: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return training and test rows; none where too few rows leave a fold with one class, or none at all."""
-        cv = self.cv
-        if isinstance(cv, int):
-            cv = min(cv, int(np.bincount(labels).max()))
-            if cv < 2:
-                return []
-            cv = StratifiedGroupKFold(cv) if groups is not None else cv
-        splitter = check_cv(cv if not isinstance(cv, Iterable) else list(cv), labels, classifier=True)
-        with warnings.catch_warnings():
-            # It warns of classes thinner than the folds; a fold without a class knows the others.
-            warnings.simplefilter("ignore", UserWarning)
-            pairs = [(np.sort(a), np.sort(b)) for a, b in splitter.split(np.zeros((len(labels), 1)), labels, groups)]
-        return [(train, test) for train, test in pairs if len(test) and len(np.unique(labels[train])) > 1]
+        """Return training and test rows, increasing numbers."""
+        splitter = check_cv(list(self.cv) if _is_pairs(self.cv) else self.cv, labels, classifier=True)
+        # What scikit-learn makes of a number, or of None.
+        if groups is not None and not _is_pairs(self.cv) and not hasattr(self.cv, "split"):
+            groups = np.asarray(groups)
+            splitter = StratifiedGroupKFold(splitter.n_splits)
+            count = len(np.unique(groups))
+            if count < splitter.n_splits:
+                raise ValueError(
+                    f"SoftmaxPathCV: cv = {splitter.n_splits} folds of {count} groups: as many groups expected, or "
+                    "fewer folds."
+                )
+        if isinstance(splitter, StratifiedKFold | StratifiedGroupKFold):
+            thickest = int(np.bincount(labels).max())
+            if thickest < splitter.n_splits:
+                raise ValueError(
+                    f"SoftmaxPathCV: cv = {splitter.n_splits} folds, and n_samples = {len(labels)}, at most {thickest} "
+                    "of one class: as many expected, or fewer folds."
+                )
+        pairs = []
+        for number, (train, test) in enumerate(splitter.split(np.zeros((len(labels), 1)), labels, groups)):
+            pair = _row_numbers(train, len(labels)), _row_numbers(test, len(labels))
+            known = len(np.unique(labels[pair[0]]))
+            if known < 2 or not len(pair[1]):
+                raise ValueError(
+                    f"SoftmaxPathCV: fold {number} of cv trains on {known} class{'' if known == 1 else 'es'} and holds "
+                    f"{len(pair[1])} rows out: two classes or more, and one row or more, expected."
+                )
+            pairs.append(pair)
+        if not pairs:
+            raise ValueError(f"SoftmaxPathCV: cv = {self.cv!r} gives no fold: one or more expected.")
+        return pairs
 
     def _search(self, X: Any, labels: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Search:
         grid: Sequence[float] = GRID_ZSCORE if self.scaling == "zscore" else GRID_OTHERS
@@ -210,20 +224,13 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             warnings.warn(f"{missed} fits of the selection have not converged.", ConvergenceWarning, stacklevel=3)
         return found.starts[at]
 
-    def _select_nothing(self) -> None:
-        self.C_ = self.refit_C_ = _UNSELECTED_C
-        self.Cs_ = np.array([_UNSELECTED_C])
-        self.scores_ = self.nll_ = self.objective_ = self.gradient_norm_ = self.certificate_ = np.zeros((0, 1))
-        self.n_iter_ = np.zeros((0, 1), np.int64)
-
-    def _refit(self, X: Any, labels: np.ndarray, start: tuple[np.ndarray, np.ndarray] | None) -> None:
+    def _refit(self, X: Any, labels: np.ndarray, start: tuple[np.ndarray, np.ndarray]) -> None:
         rows = [np.arange(len(labels))]
         with open_workers() as workers:
             path = SoftmaxPath(
                 X, labels, len(self.classes_), folds=rows, scaling=self.scaling, workers=workers, gap=self.tol
             )
-            if start is not None:
-                path.start_at(self.refit_C_, [start[0]], [start[1]])
+            path.start_at(self.refit_C_, [start[0]], [start[1]])
             (self.solution_,) = path.fit(self.refit_C_)
         if not self.solution_.converged:
             warnings.warn("The final fit has not converged.", ConvergenceWarning, stacklevel=3)
@@ -233,6 +240,23 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = Rows(self._validate(X), is_l2=self.scaling == "l2")
         return (rows.exact(at) for at in rows.blocks)
+
+
+def _is_pairs(cv: Any) -> bool:
+    return isinstance(cv, Iterable) and not isinstance(cv, str) and not hasattr(cv, "split")
+
+
+def _row_numbers(rows: Any, count: int) -> np.ndarray:
+    """Return rows as increasing numbers, of numbers (negative ones from the end) or of a mask, as NumPy takes them.
+
+    Raises:
+        ValueError: one is out of bounds.
+    """
+    rows = np.asarray(rows)
+    try:
+        return np.sort(np.arange(count)[rows if rows.size else rows.astype(np.int64)])
+    except IndexError as error:
+        raise ValueError(f"SoftmaxPathCV: cv names rows of {count} that there are not: {error}.") from error
 
 
 def _is_sliced(X: Any) -> bool:

@@ -79,7 +79,7 @@ class SoftmaxPath:
         features: (N, D) floats that can be sliced by rows: an array, or `store.Features`. Not scaled.
         labels: (N,) int in 0 … K-1.
         classes: K ≥ 2.
-        folds: the training rows of each fold, increasing numbers; each fold has two classes or more.
+        folds: the training rows of each fold, numbers that do not fall; each fold has two classes or more.
         scaling: zscore, l2 or none, fitted on each fold's own training rows.
         workers: who computes; see `open_workers`.
         gap: a fit has converged if its certificate is within this share of its objective.
@@ -101,7 +101,8 @@ class SoftmaxPath:
         used = np.unique(np.concatenate(folds))
         weights = np.zeros((len(folds), len(used)))
         for fold, rows in enumerate(folds):
-            weights[fold, np.searchsorted(used, rows)] = 1.0 / len(rows)
+            # A row that stands there twice counts twice.
+            np.add.at(weights[fold], np.searchsorted(used, rows), 1.0 / len(rows))
         self._sizes = np.array([len(rows) for rows in folds])
         self._scaling, self._gap = scaling, gap
         selected = None if len(used) == len(labels) else used

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import warnings
@@ -7,6 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -98,19 +100,23 @@ def test_labels_may_be_strings(blobs):
     assert found.score(features, names) > 0.9
 
 
-def test_groups_never_part(blobs):
-    features, labels = blobs(120, 2, 5, seed=1)
-    groups = np.arange(120) // 6
-    # Labels are those of the group, and every row of a group is the same: parted, each row would be known.
-    features, labels = features[groups * 6] * 0 + groups[:, None], (groups * 7919 % 5 % 2).astype(int)
-    rng = np.random.default_rng(0)
-    features = np.eye(20, dtype=np.float32)[groups] + 0.01 * rng.normal(size=(120, 20)).astype(np.float32)
+def test_groups_never_part():
+    # Labels are those of the group, and every row of a group is nearly the same: parted, each row would be known.
+    features, labels, groups = grouped()
     apart = SoftmaxPathCV([10.0]).fit(features, labels, groups)
     parted = SoftmaxPathCV([10.0], cv=StratifiedKFold(5, shuffle=True, random_state=0)).fit(features, labels)
     given = SoftmaxPathCV([10.0], cv=GroupKFold(5)).fit(features, labels, groups)
     assert parted.scores_.mean() > 0.95
     assert apart.scores_.mean() < 0.8
     assert given.scores_.mean() < 0.8
+
+
+def grouped():
+    """20 groups of 6 rows: a row tells its group."""
+    groups = np.arange(120) // 6
+    rng = np.random.default_rng(0)
+    features = np.eye(20, dtype=np.float32)[groups] + 0.01 * rng.normal(size=(120, 20)).astype(np.float32)
+    return features, (groups * 7919 % 5 % 2).astype(int), groups
 
 
 class Mapped:
@@ -161,12 +167,83 @@ def test_it_stands_in_a_pipeline(blobs):
     assert clone(piped[-1]).get_params() == piped[-1].get_params()
 
 
-def test_too_few_rows_to_select_on_take_the_default():
-    found = SoftmaxPathCV().fit(np.array([[0.0], [1.0]]), ["a", "b"])
-    assert (found.C_, found.scores_.shape) == (1.0, (0, 1))
-    assert found.predict([[-5.0], [5.0]]).tolist() == ["a", "b"]
+NOT_THERE = np.zeros(0, np.int64)
+FOUR = np.arange(12) % 4
 
 
+@pytest.mark.parametrize(
+    ("cv", "groups", "told"),
+    [
+        (0, None, "n_splits=0"),
+        (1, None, "n_splits=1"),
+        (-3, None, "n_splits=-3"),
+        ("five", None, "Expected `cv`"),
+        ([], None, "gives no fold"),
+        (7, None, "cv = 7 folds, and n_samples = 12, at most 6 of one class"),
+        (5, FOUR, "cv = 5 folds of 4 groups"),
+        (None, FOUR, "cv = 5 folds of 4 groups"),
+        (GroupKFold(5), FOUR, "greater than the number of groups: 4"),
+        (GroupKFold(3), None, "'groups' parameter should not be None"),
+        ([(np.arange(6), np.arange(6, 12))], None, "fold 0 of cv trains on 1 class and holds 6 rows out"),
+        ([(NOT_THERE, np.arange(12))], None, "trains on 0 classes"),
+        ([(np.arange(12), NOT_THERE)], None, "holds 0 rows out"),
+        ([(np.arange(12), np.array([12]))], None, "names rows of 12 that there are not"),
+        ([(np.arange(12), np.ones(11, bool))], None, "names rows of 12 that there are not"),
+    ],
+)
+def test_folds_that_select_nothing_are_refused_as_scikit_learn_does(cv, groups, told):
+    labels = np.repeat([0, 1], 6)
+    features = labels[:, None] + np.random.default_rng(0).normal(size=(12, 2))
+    with pytest.raises(ValueError, match=re.escape(told)):
+        SoftmaxPathCV(GRID, cv=cv).fit(features, labels, groups)
+
+
+@pytest.mark.parametrize("cv", [np.int64(4), 4, None])
+def test_a_number_of_folds_of_any_kind_keeps_groups_whole(cv, monkeypatch):
+    features, labels, groups = grouped()
+    seen = []
+    monkeypatch.setattr("probe.estimator.search", lambda *given, pairs, **options: seen.extend(pairs) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        SoftmaxPathCV(GRID, cv=cv).fit(features, labels, groups)
+    assert len(seen) == (5 if cv is None else 4)
+    assert all(not set(groups[train]) & set(groups[test]) for train, test in seen)
+
+
+def test_a_splitter_that_ignores_groups_says_so():
+    with pytest.warns(UserWarning, match="groups parameter is ignored by StratifiedKFold"):
+        SoftmaxPathCV([1.0], cv=StratifiedKFold(4)).fit(*grouped())
+
+
+def test_masks_and_numbers_from_the_end_are_the_rows_that_they_name(blobs):
+    features, labels = blobs(150, 3, 6, seed=2)
+    mask = np.arange(150) < 100
+    forms = [(mask, ~mask), (np.arange(100), np.arange(100, 150)), (np.arange(-150, -50), np.arange(-50, 0))]
+    first, *others = (SoftmaxPathCV(GRID, cv=[pair]).fit(features, labels) for pair in forms)
+    for other in others:
+        np.testing.assert_array_equal(other.scores_, first.scores_)
+        np.testing.assert_array_equal(other.nll_, first.nll_)
+        np.testing.assert_array_equal(other.coef_, first.coef_)
+
+
+@pytest.mark.parametrize("scaling", ["none", "zscore"])
+@pytest.mark.parametrize("dim", [6, 60])
+def test_a_row_that_a_fold_names_twice_counts_twice(scaling, dim, blobs):
+    # Resampling with replacement; with 60 dimensions folds are fitted in the span of their rows.
+    features, labels = blobs(90, 3, dim, seed=3)
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(0, 60, 50), rng.integers(60, 90, 40)) for _ in range(3)]
+    found = SoftmaxPathCV([0.1, 1.0], cv=pairs, scaling=scaling, tol=1e-8).fit(features, labels)
+    for fold, (train, test) in enumerate(pairs):
+        for at, C in enumerate([0.1, 1.0]):
+            model = LogisticRegression(C=C, tol=1e-10, max_iter=10_000)
+            peer = make_pipeline(StandardScaler(), model) if scaling == "zscore" else model
+            peer.fit(features[train].astype(np.float64), labels[train])
+            assert found.scores_[fold, at] == pytest.approx(peer.score(features[test], labels[test]))
+            expected = log_loss(labels[test], peer.predict_proba(features[test].astype(np.float64)), labels=[0, 1, 2])
+            assert found.nll_[fold, at] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
 def test_a_class_of_one_row_is_known(blobs):
     features, labels = blobs(61, 2, 4, seed=1)
     labels[60] = 2
