@@ -28,8 +28,8 @@ def evaluate(parts: Sequence[Part], probabilities: np.ndarray, held_out: HeldOut
     Returns:
         The metrics of `compute_metrics`, intervals by group where the test part has groups;
         `accuracy_without_duplicates` where some but not all test images stand in train or validation too;
-        `temperature`, and `nll_calibrated` and `ece_calibrated` with logits divided by it, where there are held-out
-        predictions.
+        `temperature` (1 where no other fits better), and `nll_calibrated` and `ece_calibrated` with logits divided
+        by it, where there are held-out predictions.
     """
     test = parts[-1]
     units = units_of(test.contents, test.groups)[0] if any(test.groups) else None
@@ -44,13 +44,24 @@ def evaluate(parts: Sequence[Part], probabilities: np.ndarray, held_out: HeldOut
 
 
 def _calibrated(labels: np.ndarray, probabilities: np.ndarray, held_out: HeldOut) -> dict[str, float]:
-    temperature = fit_temperature(_logits(held_out.probabilities), held_out.labels)
+    temperature = _temperature(held_out)
     calibrated = softmax(_logits(probabilities) / temperature)
     return {
         "temperature": temperature,
         "nll_calibrated": negative_log_likelihood(labels, calibrated),
         "ece_calibrated": expected_calibration_error(labels, calibrated),
     }
+
+
+def _temperature(held_out: HeldOut) -> float:
+    """Return the temperature of what was held out; 1 where any other would serve the rows worse that it is fitted to.
+
+    A fitted one expects errors that few rows have not shown, which heads that are sure and right do not need.
+    """
+    logits = _logits(held_out.probabilities)
+    found = fit_temperature(logits, held_out.labels)
+    before, after = (negative_log_likelihood(held_out.labels, softmax(logits / t)) for t in (1.0, found))
+    return found if after <= before else 1.0
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:

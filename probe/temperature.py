@@ -18,8 +18,10 @@ _TOLERANCE = 3e-3
 def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature T > 0 at which softmax(scores / T) has the least mean negative log-likelihood.
 
-    The target of a row is not 1 for its own class and 0 for the others, but (M + 1) / (M + K) and 1 / (M + K): what one
-    more row of each class would leave of certainty. So rows that are all predicted right give a T above 0.
+    The target of a row is not 1 for its own class, but (M + 1) / (M + 2), and 1 / (M + 2) for the likeliest of the
+    others: of M rows that are all right, Laplace's rule of succession expects the next to be wrong as often. So such
+    rows give a T above 0, and with two classes these are Platt's targets. One more row of each class would outweigh
+    the rows at hand where classes are many.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks, 4.2 (temperature); Platt 1999, Probabilistic
     Outputs for Support Vector Machines, 2.2 (targets).
@@ -30,15 +32,16 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     """
     from scipy.optimize import root_scalar
 
-    rows, classes = scores.shape
+    rows = len(scores)
     scores = scores - scores.mean(axis=1, keepdims=True)
     size = float(np.sqrt(np.square(scores).mean()))
     if size == 0:
         return 1.0
     scores = scores / size
-    share = 1.0 / (rows + classes)
-    # Centred scores sum to 0, so the even part of the targets contributes nothing.
-    wanted = float((1.0 - classes * share) * scores[np.arange(rows), labels].mean())
+    own = np.arange(rows), labels
+    others = scores.copy()
+    others[own] = -np.inf
+    wanted = float((scores[own] - (scores[own] - others.max(axis=1)) / (rows + 2)).mean())
 
     def slope(log_t: float) -> float:
         """Return the derivative of the mean negative log-likelihood by 1 / T, which grows with 1 / T."""
