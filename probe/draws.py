@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["draw_positions", "draw_share", "draw_shots", "draw_validation", "units_of"]
+__all__ = ["draw_positions", "draw_share", "draw_shots", "draw_two", "draw_validation", "units_of"]
 
 
 def units_of(contents: Sequence[str], groups: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -95,10 +95,55 @@ def draw_validation(
     return np.asarray(is_drawn[units])
 
 
-def draw_share(units: np.ndarray, tokens: Sequence[str], share: float, *, seed: int) -> np.ndarray:
-    """Draw a share of the units to train on; smaller shares of one seed lie within larger ones.
+def draw_two(labels: np.ndarray, units: np.ndarray, *, positions: np.ndarray, share: float) -> np.ndarray:
+    """Draw two parts that both hold every class, where that can be.
+
+    Units below `share` are the first part. A class that a part then lacks gets its unit that is nearest to the border:
+    the first part in any case, rather one that empties no class in the second, and the second where that empties no
+    class in the first. So a class of one unit is in the first part. Nothing else moves: a dataset that grows moves an
+    image only to keep a class in a part, or back.
 
     Args:
+        labels: (N,) int.
+        units: (N,) int in 0 … U-1, see `units_of`.
+        positions: (U,) in [0, 1), see `draw_positions`.
+        share: what the first part gets.
+
+    Returns:
+        (N,) bool: whether a row is in the first part.
+    """
+    is_first = positions < share
+    pairs = np.unique(np.stack([labels, units], axis=1), axis=0)
+    names, starts = np.unique(pairs[:, 0], return_index=True)
+    units_of_class = dict(zip(names.tolist(), np.split(pairs[:, 1], starts[1:]), strict=True))
+    # Stable: of the classes of a unit.
+    classes_of_unit: dict[int, list[int]] = {}
+    for label, unit in pairs.tolist():
+        classes_of_unit.setdefault(unit, []).append(label)
+
+    def empties(unit: int) -> bool:
+        """Whether the part that the unit is in would lack a class without it."""
+        side = is_first[unit]
+        return any((is_first[units_of_class[label]] == side).sum() == 1 for label in classes_of_unit[unit])
+
+    for part in (True, False):
+        for members in units_of_class.values():
+            if (is_first[members] == part).any():
+                continue
+            nearest = members[np.argsort(np.abs(positions[members] - share), kind="stable")].tolist()
+            harmless = next((unit for unit in nearest if not empties(unit)), None)
+            if harmless is not None or part:
+                is_first[nearest[0] if harmless is None else harmless] = part
+    return np.asarray(is_first[units])
+
+
+def draw_share(labels: np.ndarray, units: np.ndarray, *, tokens: Sequence[str], share: float, seed: int) -> np.ndarray:
+    """Draw a share of the units to train on, and the first of each class in any case.
+
+    Smaller shares of one seed lie within larger ones.
+
+    Args:
+        labels: (N,) int.
         units: (N,) int, see `units_of`.
         tokens: the units' names.
         share: in (0, 1].
@@ -107,7 +152,11 @@ def draw_share(units: np.ndarray, tokens: Sequence[str], share: float, *, seed: 
     Returns:
         Row numbers, increasing.
     """
-    return np.flatnonzero((draw_positions(tokens, "share of train", seed) < share)[units])
+    positions = draw_positions(tokens, "share of train", seed)
+    is_drawn = positions < share
+    order = np.argsort(positions[units], kind="stable")
+    is_drawn[units[order[np.unique(labels[order], return_index=True)[1]]]] = True
+    return np.flatnonzero(is_drawn[units])
 
 
 def draw_shots(labels: np.ndarray, contents: Sequence[str], shots: int, *, seed: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from probe.scaling import SCALINGS, softmax
 from probe.selection import RULES, Criterion, choose, tabulate
 from probe.sweep import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows
-from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, Search, search
+from probe.sweep.search import Search, grid_for, search
 from probe.workers import open_workers
 
 __all__ = ["SoftmaxPathCV"]
@@ -34,12 +34,14 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     read in slices of rows, such as `store.Features`; the latter need not fit in memory.
 
     Args:
-        Cs: inverse penalties to try; None for 45 from 1e-6 to 1e5 (1e-7 to 1e2 on z-scored features), to which decades
-            are added while the choice lies on an edge. Of your own, you are warned where it does.
+        Cs: inverse penalties to try; None for 45 from 1e-6 to 1e5 (1e-7 to 1e2 on z-scored features; unscaled ones
+            divided by the features' mean variance), to which decades are added while the choice lies on an edge. Of
+            your own, you are warned where it does.
         cv: number of stratified folds (of groups, where `fit` gets groups), None for 5, a scikit-learn splitter, or
             pairs of training and test rows, as numbers or as masks. A row that a pair names twice counts twice.
         scaling: none, zscore or l2, fitted on each fold's own training rows.
-        rule: one_se for the strongest penalty whose accuracy is within one standard error of the best, or best.
+        rule: best for the highest accuracy; best_nll for the lowest negative log-likelihood of those that no standard
+            error tells from it; one_se for the strongest penalty within one standard error of it; nll.
         keep_c: whether the refit on all rows keeps C; else it keeps λ = 1 / (C n), n being the rows it trains on.
         tol: a fit has converged if it is certified to lie at most this share of its objective above the optimum.
 
@@ -188,16 +190,14 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return pairs
 
     def _search(self, X: Any, labels: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Search:
-        grid: Sequence[float] = GRID_ZSCORE if self.scaling == "zscore" else GRID_OTHERS
-        if self.Cs is not None:
-            grid = np.unique(np.asarray(self.Cs, np.float64)).tolist()
+        grid: Sequence[float] = np.unique(np.asarray(self.Cs, np.float64)).tolist() if self.Cs is not None else ()
         return search(
             X,
             labels,
             len(self.classes_),
             pairs=pairs,
             scaling=self.scaling,
-            grid=grid,
+            grid=grid or grid_for(X, self.scaling),
             gap=self.tol,
             is_extended=self.Cs is None,
             criterion=Criterion(rule=self.rule),

@@ -72,12 +72,14 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int = 5) -> float:
-    """Return the share of rows whose class is among the k most probable; of equally probable ones the last are.
+    """Return the share of rows whose class is among the k most probable.
 
-    Source: `sklearn.metrics.top_k_accuracy_score`.
+    Where classes are equally probable, any of them may be the k-th: a row counts for the chance that its class is. With
+    no such ties it is `sklearn.metrics.top_k_accuracy_score`, which takes the last of them.
     """
-    most_probable = np.argsort(probabilities, axis=1, kind="stable")[:, -k:]
-    return float((most_probable == labels[:, None]).any(axis=1).mean())
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    more, equal = (probabilities > own).sum(axis=1), (probabilities == own).sum(axis=1)
+    return float(np.clip((k - more) / equal, 0.0, 1.0).mean())
 
 
 def _intervals(labels: np.ndarray, is_correct: np.ndarray, units: np.ndarray | None) -> dict[str, tuple[float, float]]:

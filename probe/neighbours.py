@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from probe.scaling import Scaler
+from probe.scaling import Scaler, to_unit_length
 from probe.workers import open_workers
 
 __all__ = ["WEIGHTS", "UnitRows", "Weights", "find_neighbours", "vote"]
@@ -36,15 +36,15 @@ class UnitRows:
         """Return consecutive rows, (n, D) float32; a row of zeros has no direction and stays zeros."""
         rows = np.asarray(self._features[at if self._selected is None else self._selected[at]])
         rows = self._scaler.transform(rows)
-        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
-        rows /= np.where(lengths == 0, 1, lengths)
+        to_unit_length(rows)
         return rows
 
 
 def find_neighbours(queries: UnitRows, bank: UnitRows, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the most similar rows of a bank.
 
-    Memory is bounded: a block of queries against a block of the bank at a time, and `count` numbers a query.
+    Of rows as similar, those that come first in the bank are taken: so a search for more begins with what one for fewer
+    finds. Memory is bounded: a block of queries against a block of the bank at a time, and `count` numbers a query.
 
     Args:
         queries: Q rows.
@@ -67,7 +67,7 @@ def find_neighbours(queries: UnitRows, bank: UnitRows, count: int) -> tuple[np.n
                 best = _largest(found, count)
                 pooled = np.hstack([similarities[at], np.take_along_axis(found, best, axis=1)])
                 pooled_numbers = np.hstack([numbers[at], first + best])
-                # Stable: of equal rows the one that comes first in the bank.
+                # Stable: of rows as similar the one that comes first in the bank.
                 order = np.argsort(-pooled, axis=1, kind="stable")[:, :count]
                 similarities[at] = np.take_along_axis(pooled, order, axis=1)
                 numbers[at] = np.take_along_axis(pooled_numbers, order, axis=1)
@@ -77,10 +77,17 @@ def find_neighbours(queries: UnitRows, bank: UnitRows, count: int) -> tuple[np.n
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Return where the largest values of each row stand, in the row's order: (Q, at most count)."""
+    """Return where the largest values of each row stand, of equal ones the first, in the row's order: (Q, ≤ count)."""
     if count >= values.shape[1]:
         return np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    return np.sort(np.argpartition(values, -count, axis=1)[:, -count:], axis=1)
+    found = np.argpartition(values, -count, axis=1)[:, -count:]
+    least = np.take_along_axis(values, found, axis=1).min(axis=1, keepdims=True)
+    # Which of equal values a partition takes is anybody's guess.
+    for row in np.flatnonzero((values >= least).sum(axis=1) > count).tolist():
+        more = np.flatnonzero(values[row] > least[row])
+        equal = np.flatnonzero(values[row] == least[row])
+        found[row] = np.concatenate([more, equal[: count - len(more)]])
+    return np.sort(found, axis=1)
 
 
 def vote(labels: np.ndarray, similarities: np.ndarray, classes: int, *, weights: str, temperature: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from probe.draws import draw_positions, draw_share, draw_shots, units_of
+from probe.draws import draw_positions, draw_share, draw_shots, draw_two, units_of
 from probe.errors import FeatureError, LabelError, SplitError
 from probe.splits import Draw, Slice
 from store import FeatureSet
@@ -50,11 +50,21 @@ class SetTable:
     def select(self, term: Slice) -> tuple[np.ndarray, int]:
         """Return the rows of a term, in the source's order, and how many candidates it lost to quarantine."""
         if isinstance(term, Draw):
-            units, tokens = units_of(self.contents, self.groups)
-            positions = 100.0 * draw_positions(tokens, _DRAW_PURPOSE, term.seed)[units]
-            return np.flatnonzero((positions >= term.low) & (positions < term.high)), 0
+            return self._draw(term), 0
         rows = self.rows[term.start : term.stop]
         return rows[rows >= 0], int((rows < 0).sum())
+
+    def _draw(self, term: Draw) -> np.ndarray:
+        units, tokens = units_of(self.contents, self.groups)
+        positions = draw_positions(tokens, _DRAW_PURPOSE, term.seed)
+        if not term.keeps_classes:
+            percent = 100.0 * positions[units]
+            return np.flatnonzero((percent >= term.low) & (percent < term.high))
+        if term.low == 0 and term.high == 100:
+            return np.arange(len(units))
+        share = (term.low or term.high) / 100
+        is_first = draw_two(np.asarray(self.set.labels), units, positions=positions, share=share)
+        return np.flatnonzero(is_first if term.low == 0 else ~is_first)
 
 
 @dataclass(frozen=True)
@@ -167,7 +177,13 @@ def select_part(name: str, spec: str, terms: Sequence[Slice], *, tables: Mapping
     part = Part(name, tuple(pieces), np.concatenate(labels), tuple(ids), tuple(contents), tuple(groups), quarantined)
     if not len(part):
         lost_text = f" ({quarantined} candidates are quarantined)" if quarantined else ""
-        raise SplitError(f"{name} = {spec!r} selects nothing{lost_text}.")
+        is_kept = all(isinstance(term, Draw) and term.keeps_classes for term in terms)
+        hint = (
+            " No class has two images, or two groups, to draw from; give more, or --train and --test."
+            if is_kept
+            else ""
+        )
+        raise SplitError(f"{name} = {spec!r} selects nothing{lost_text}.{hint}")
     twice = len(part) - len(part.positions())
     if twice:
         raise SplitError(f"{name} = {spec!r} selects {twice} rows twice; let its terms not overlap.")
@@ -185,15 +201,11 @@ def limit_part(part: Part, shots: int | None, share: float, *, seed: int, class_
         class_names: in label order.
 
     Raises:
-        SplitError: the share holds nothing.
         LabelError: a class has fewer images than shots.
     """
     if share < 1:
         units, tokens = units_of(part.contents, part.groups)
-        rows = draw_share(units, tokens, share, seed=seed)
-        if not len(rows):
-            raise SplitError(f"{share:.4g} of train, {len(part)} rows, is nothing; give a larger share.")
-        part = part.take(rows)
+        part = part.take(draw_share(part.labels, units, tokens=tokens, share=share, seed=seed))
     if shots is None:
         return part
     rows = draw_shots(part.labels, part.contents, shots, seed=seed)
@@ -224,16 +236,19 @@ def check_overlap(parts: Sequence[Part]) -> None:
                 )
 
 
-def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_meant: bool = False) -> list[str]:
+def check_labels(
+    parts: Sequence[Part], class_names: Sequence[str], *, is_thin_meant: bool = False, is_drawn: bool = False
+) -> list[str]:
     """Check that train and test hold every class of the dataset.
 
     Args:
         parts: train, perhaps validation, test.
         class_names: in label order.
         is_thin_meant: whether few rows of every class are what was asked for.
+        is_drawn: whether nobody chose the test part, but a draw that keeps every class where it can.
 
     Returns:
-        Warnings: classes that are thin in a part.
+        Warnings: classes that are thin in a part, or that a drawn test lacks.
 
     Raises:
         LabelError: one class only, labels out of range, or a class that a part lacks.
@@ -250,13 +265,17 @@ def check_labels(parts: Sequence[Part], class_names: Sequence[str], is_thin_mean
             )
         counts = np.bincount(part.labels, minlength=len(class_names))
         absent = [class_names[label] for label in np.flatnonzero(counts == 0).tolist()]
-        if absent:
+        if absent and part.name == "test" and is_drawn:
+            # Of one image each, or of one group or picture with another class.
+            warnings.append(f"no test image of {len(absent)} of {len(class_names)} classes: {_listed(absent)}")
+        elif absent:
             raise LabelError(
                 f"{part.name}: {len(part)} rows, and none of {_listed(absent)}; "
                 f"give {part.name} a split that holds every class, or take the class out of the dataset."
                 f"{_slice_hint(part)}"
             )
-        thin = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(counts < _THIN_CLASS).tolist()]
+        is_thin = (counts > 0) & (counts < _THIN_CLASS)
+        thin = [f"{class_names[label]} ({counts[label]})" for label in np.flatnonzero(is_thin).tolist()]
         if thin and not (part.name == "train" and is_thin_meant):
             rows = "training" if part.name == "train" else part.name
             warnings.append(f"fewer than {_THIN_CLASS} {rows} rows of {_listed(thin)}")
@@ -270,8 +289,8 @@ def _slice_hint(part: Part) -> str:
     if not is_slice or (np.diff(part.labels) < 0).any():
         return ""
     return (
-        f" Its rows stand class by class, so that a slice leaves out whole classes; {features.split}/seed0[:80%] and "
-        f"{features.split}/seed0[80%:] are drawn at random (by any seed)."
+        f" Its rows stand class by class, so that a slice leaves out whole classes; {features.split}/draw0[:80%] and "
+        f"{features.split}/draw0[80%:] are drawn at random (by any seed)."
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from probe.errors import ProbeError, SplitError, nearest
 from probe.heads.options import HeadOptions
 from probe.heads.registry import default_options, resolve_options
-from probe.splits import Draw, Slice, base_splits, drawn, parse_split
+from probe.splits import Range, Slice, base_splits, drawn, parse_split
 from probe.views import ViewSets, require_view_sets
 from store import FeatureSet
 from store.documents import digest
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 # Part of every run id. Raise it when equal inputs give other numbers than before.
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class ProbeRequest:
         train_share: the share of train to use, above 0 and up to 1. Smaller shares lie within larger ones.
         metric: what selection goes by, one of `store.metrics.SELECTION_METRICS`.
         views: how many views of each training image are trained on beside it.
+        is_beside_limited: whether limited runs stand beside it, with which it is to share the test part.
     """
 
     dataset: str
@@ -60,6 +61,7 @@ class ProbeRequest:
     train_share: float = 1.0
     metric: str = "accuracy"
     views: int = 0
+    is_beside_limited: bool = False
 
     @property
     def is_limited(self) -> bool:
@@ -104,7 +106,8 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
 
     With a base split `test`: train on `train`, test on `test`, select on `validation` if there is one. With `train` and
     `validation` alone (ImageNet, whose test labels are not published): test on `validation`, select on rows of train.
-    With one base split only, that is not called `test`: the seed draws 80% to train and 20% to test.
+    With one base split only, that is not called `test`: the seed draws 80% to train and 20% to test, whose classes are
+    kept in both where they can be. Limited runs are tested on what seed 0 draws, whatever their own seed.
     Where train is limited, by shots or by share, there is no validation part: the head would see more than it may.
 
     Args:
@@ -121,7 +124,8 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
     # Who has extracted `test` alone has not meant to train on a part of it.
     if train is None and test is None and len(names) == 1 and names != ["test"]:
         only = names[0]
-        train, test = drawn(only, request.seed, ":80%"), drawn(only, request.seed, "80%:")
+        seed = 0 if request.is_limited or request.is_beside_limited else request.seed
+        train, test = drawn(only, seed, ":80%"), drawn(only, seed, "80%:")
     listed = f"base splits: {', '.join(names)}"
     if train is None:
         if "train" not in names:
@@ -236,6 +240,10 @@ def question_of(request: ProbeRequest) -> dict[str, Any]:
         "views": request.views,
         "metric": request.metric,
         **{name: _stripped(getattr(request, name)) for name in ("train", "validation", "test")},
+        # Another question only where it has another answer.
+        **(
+            {"is_beside_limited": True} if request.is_beside_limited and request.seed and not request.is_limited else {}
+        ),
     }
 
 
@@ -252,6 +260,8 @@ def _parse(part: str, spec: str, counts: Mapping[str, int]) -> tuple[Slice, ...]
 
 def _document(terms: tuple[Slice, ...]) -> list[list[Any]]:
     return [
-        [term.base, term.seed, term.low, term.high] if isinstance(term, Draw) else [term.base, term.start, term.stop]
+        [term.base, term.start, term.stop]
+        if isinstance(term, Range)
+        else [term.base, *(["draw"] if term.keeps_classes else []), term.seed, term.low, term.high]
         for term in terms
     ]

@@ -24,6 +24,7 @@ from probe.parts import (
 )
 from probe.prediction import kept_arrays, predict_proba
 from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
+from probe.splits import Draw
 from probe.training import Progress, TrainingData
 from probe.views import ViewSets, view_part
 from store import FeatureSet, ProbeResult
@@ -67,13 +68,15 @@ def run_probe(
     plan = plan_probe(request, sets, view_sets)
     whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
     class_names = [name for name, is_shown in shown if is_shown]
-    parts = _limited(whole, request, class_names)
+    parts = _limited(whole, request, plan, class_names=class_names)
     test = parts[-1]
     warnings = _left_out(shown)
     warnings += (
         ["there is no base split 'test': tested on 'validation'"] if _is_validation_tested(request, plan) else []
     )
-    warnings += check_labels(parts, class_names, _shots(request) is not None) + shared_warnings(parts)
+    is_thin_meant = _shots(request) is not None
+    warnings += check_labels(parts, class_names, is_thin_meant=is_thin_meant, is_drawn=_is_test_drawn(request, plan))
+    warnings += shared_warnings(parts)
     views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
     data = _training_data(parts[:-1], views, len(class_names), request=request)
     started = time.perf_counter()
@@ -127,7 +130,7 @@ def select_parts(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[
     plan = plan_probe(request, sets)
     whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
     labels = np.flatnonzero([is_shown for _, is_shown in shown])
-    parts = _limited(whole, request, [name for name, is_shown in shown if is_shown])
+    parts = _limited(whole, request, plan, class_names=[name for name, is_shown in shown if is_shown])
     # Labels as the sets have them: whoever takes the parts knows the sets' class names.
     parts = [replace(part, labels=labels[part.labels]) for part in parts]
     names = {"train": plan.splits.train, "validation": plan.splits.validation, "test": plan.splits.test}
@@ -136,6 +139,10 @@ def select_parts(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[
 
 def _is_validation_tested(request: ProbeRequest, plan: Plan) -> bool:
     return request.test is None and plan.splits.test == "validation"
+
+
+def _is_test_drawn(request: ProbeRequest, plan: Plan) -> bool:
+    return request.test is None and any(isinstance(term, Draw) for term in plan.test)
 
 
 def _class_names(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[str]:
@@ -186,12 +193,12 @@ def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[Part]:
     return parts
 
 
-def _limited(parts: list[Part], request: ProbeRequest, class_names: list[str]) -> list[Part]:
+def _limited(parts: list[Part], request: ProbeRequest, plan: Plan, *, class_names: list[str]) -> list[Part]:
     """Return the parts with train limited as the request asks; a plan that limits it has no validation part."""
     if not request.is_limited:
         return parts
     # A label out of range has no name that a message about shots could give.
-    check_labels(parts, class_names)
+    check_labels(parts, class_names, is_drawn=_is_test_drawn(request, plan))
     train = limit_part(parts[0], _shots(request), request.train_share, seed=request.seed, class_names=class_names)
     return [train, *parts[1:]]
 

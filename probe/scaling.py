@@ -7,7 +7,7 @@ import numpy as np
 
 from probe.errors import OptionError, nearest
 
-__all__ = ["SCALINGS", "Scaler", "Scaling", "fit_scaler", "softmax"]
+__all__ = ["SCALINGS", "Scaler", "Scaling", "fit_scaler", "softmax", "to_unit_length"]
 
 Scaling = Literal["zscore", "l2", "none"]
 SCALINGS = get_args(Scaling)
@@ -43,10 +43,28 @@ class Scaler:
             scaled -= self.mean.astype(dtype)
             scaled /= self.scale.astype(dtype)
         elif self.kind == "l2":
-            lengths = np.sqrt(np.einsum("nd,nd->n", scaled, scaled))[:, None]
-            # A row of zeros has no direction; it stays zeros.
-            scaled /= np.where(lengths == 0, 1, lengths)
+            to_unit_length(scaled)
         return scaled
+
+
+def to_unit_length(rows: np.ndarray) -> None:
+    """Divide rows (N, D) by their lengths, in place; a row of zeros has no direction, and stays zeros.
+
+    Squares of numbers above 1e19 overflow float32, and those below 1e-19 are lost in it: such rows are brought to a
+    largest number of 1 first.
+    """
+    lengths = _lengths(rows)
+    is_extreme = ~((lengths > 1e-15) & (lengths < 1e15))
+    if is_extreme.any():
+        largest = np.abs(rows[is_extreme]).max(axis=1, initial=0.0)[:, None]
+        rows[is_extreme] /= np.where(largest == 0, 1, largest)
+        lengths[is_extreme] = _lengths(rows[is_extreme])
+    rows /= np.where(lengths == 0, 1, lengths)[:, None]
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.sqrt(np.einsum("nd,nd->n", rows, rows)))
 
 
 def fit_scaler(kind: str, features: np.ndarray) -> Scaler:

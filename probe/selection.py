@@ -5,7 +5,7 @@ scikit-learn is imported where images share units, and nowhere else: it takes lo
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -42,7 +42,7 @@ FIXED_UP_TO_SHOTS = 5
 # How far the grid may grow beyond either end before the search says so and stops.
 MAX_EXTENSIONS = 3
 # How a candidate is chosen by its scores.
-Rule = Literal["one_se", "best"]
+Rule = Literal["best", "best_nll", "one_se", "nll"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 
@@ -53,7 +53,9 @@ class Criterion:
     Attributes:
         metric: one of `store.metrics.SELECTION_METRICS`.
         repeat_of: for each fold, which repeat of cross-validation it belongs to; empty for one repeat.
-        rule: one of `RULES`: the most regularised within one standard error of the best, or the best itself.
+        rule: one of `RULES`. `best`: the highest score. `best_nll`: of those within one standard error of their
+            difference to it, the lowest NLL. `one_se`: the most regularised within one standard error of it. `nll`: the
+            lowest NLL.
     """
 
     metric: str = "accuracy"
@@ -62,7 +64,12 @@ class Criterion:
 
     def told(self, preferred: str) -> str:
         """Return the rule in words; `preferred` says what counts as more regularised."""
-        return f"{preferred} within one standard error" if self.rule == "one_se" else "the best itself"
+        return {
+            "best": "the best itself",
+            "best_nll": "the lowest NLL within one standard error of the difference to it",
+            "one_se": f"{preferred} within one standard error",
+            "nll": "the lowest NLL",
+        }[self.rule]
 
 
 BY_ACCURACY = Criterion()
@@ -103,7 +110,10 @@ class Folds:
 class Score:
     """One candidate on one fold, and on how many rows it was scored.
 
-    `balanced_error` is the standard error of the balanced accuracy on this one fold.
+    Attributes:
+        balanced_error: the standard error of the balanced accuracy on this one fold.
+        is_right: (rows,) bool: what it has right; None where only the score is known.
+        labels: (rows,) int, of the rows.
     """
 
     accuracy: float
@@ -111,6 +121,8 @@ class Score:
     rows: int
     balanced_accuracy: float = float("nan")
     balanced_error: float = float("nan")
+    is_right: np.ndarray | None = field(default=None, compare=False, repr=False)
+    labels: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def of(self, metric: str) -> float:
         """Return the score by a metric."""
@@ -122,6 +134,20 @@ class Score:
             return self.balanced_error
         return float(np.sqrt(self.accuracy * (1 - self.accuracy) / self.rows))
 
+    def error_of_difference(self, other: "Score", metric: str) -> float:
+        """Return the standard error of the difference to another candidate's score on the same rows; NaN if unknown."""
+        if self.is_right is None or other.is_right is None or self.labels is None:
+            return float("nan")
+        differences = self.is_right.astype(np.float64) - other.is_right
+        if metric == "accuracy":
+            return float(np.std(differences) / np.sqrt(self.rows))
+        counts = np.bincount(self.labels)
+        occurs = counts > 0
+        sums = np.bincount(self.labels, differences)[occurs]
+        squares = np.bincount(self.labels, np.square(differences))[occurs]
+        means = sums / counts[occurs]
+        return float(np.sqrt(((squares / counts[occurs] - means**2) / counts[occurs]).sum()) / occurs.sum())
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -129,7 +155,7 @@ class Choice:
 
     Attributes:
         best: row of the highest mean score; of equal ones the most regularised.
-        selected: the most regularised row within one standard error of it, or the best, as the rule says.
+        selected: the row that the rule takes; see `Criterion`.
         by_nll: row of the lowest mean NLL.
     """
 
@@ -253,6 +279,8 @@ def score_fold(labels: np.ndarray, probabilities: np.ndarray) -> Score:
         rows=len(labels),
         balanced_accuracy=float(recalls.mean()),
         balanced_error=float(np.sqrt((recalls * (1 - recalls) / counts).sum()) / len(recalls)),
+        is_right=predicted == labels,
+        labels=labels,
     )
 
 
@@ -262,6 +290,8 @@ def tabulate(
     criterion: Criterion = BY_ACCURACY,
 ) -> list[dict[str, Any]]:
     """Return a record per candidate: its options, `accuracy` (and the criterion's metric), `standard_error`, `nll`.
+
+    `paired_error` is the standard error of its difference to the best, on the same rows.
 
     Args:
         candidates: option → value, such as {"C": 1.0}.
@@ -277,27 +307,48 @@ def tabulate(
         record["standard_error"] = _standard_error(of_candidate, criterion)
         record["nll"] = float(np.mean([score.nll for score in of_candidate]))
         table.append(record)
+    best = scores[int(np.argmax([row[metric] for row in table]))]
+    for record, of_candidate in zip(table, scores, strict=True):
+        record["paired_error"] = _paired_error(of_candidate, best, criterion)
     return table
 
 
 def _standard_error(scores: Sequence[Score], criterion: Criterion) -> float:
-    """Return the standard error of the mean over folds; with one fold, that of a binomial sample.
+    """Return the standard error of the mean over folds; with one fold, that of a binomial sample."""
+    metric = criterion.metric
+    if len(scores) == 1:
+        return scores[0].error_of(metric)
+    found = _error_over_folds(np.array([score.of(metric) for score in scores]), criterion)
+    return float(np.mean([score.error_of(metric) for score in scores])) if found is None else found
+
+
+def _paired_error(scores: Sequence[Score], best: Sequence[Score], criterion: Criterion) -> float:
+    """Return the standard error of the mean difference over folds; with one fold, that over its rows."""
+    metric = criterion.metric
+    if scores is best:
+        return 0.0
+    pairs = list(zip(scores, best, strict=True))
+    if len(pairs) > 1:
+        found = _error_over_folds(np.array([one.of(metric) - other.of(metric) for one, other in pairs]), criterion)
+        if found is not None:
+            return found
+    return float(np.mean([one.error_of_difference(other, metric) for one, other in pairs]))
+
+
+def _error_over_folds(values: np.ndarray, criterion: Criterion) -> float | None:
+    """Return the standard error of the mean of a number that each fold has; None where no repeat has two folds.
 
     Repeats even out which rows fell into which fold, but all of them see the same rows: their variances are averaged,
     and the mean is taken over the folds of one repeat. Counting every fold would let the error shrink by repeating.
 
     Source: Nadeau & Bengio 2003, Inference for the Generalization Error, Machine Learning 52.
     """
-    metric = criterion.metric
-    if len(scores) == 1:
-        return scores[0].error_of(metric)
-    values = np.array([score.of(metric) for score in scores])
     repeat = np.array(criterion.repeat_of or [0] * len(values))
     folds = np.bincount(repeat)
     residuals = values - (np.bincount(repeat, values) / folds)[repeat]
     freedom = len(values) - len(folds)
     if not freedom:
-        return float(np.mean([score.error_of(metric) for score in scores]))
+        return None
     return float(np.sqrt((residuals**2).sum() / freedom / folds.mean()))
 
 
@@ -308,12 +359,18 @@ def choose(table: Sequence[dict[str, Any]], criterion: Criterion = BY_ACCURACY) 
     Trees, section 3.4.3.
     """
     score = np.array([row[criterion.metric] for row in table])
-    best = int(score.argmax())
-    allowed = table[best]["standard_error"] if criterion.rule == "one_se" else 0.0
+    nll = np.array([row["nll"] for row in table])
+    best, by_nll = int(score.argmax()), int(nll.argmin())
     # Equal up to rounding counts as within.
-    enough = score[best] - allowed - 1e-12
-    selected = int(np.flatnonzero(score >= enough)[0])
-    return Choice(best, selected, int(np.argmin([row["nll"] for row in table])))
+    behind = score[best] - score - 1e-12
+    if criterion.rule == "one_se":
+        selected = int(np.flatnonzero(behind <= table[best]["standard_error"])[0])
+    elif criterion.rule == "best_nll":
+        ties = np.flatnonzero(behind <= [row["paired_error"] for row in table])
+        selected = int(ties[nll[ties].argmin()])
+    else:
+        selected = by_nll if criterion.rule == "nll" else best
+    return Choice(best, selected, by_nll)
 
 
 def describe_selection(

@@ -5,8 +5,9 @@
     train[10%:20%]+train[50:70]     sums, absolute bounds
     train[-100:]                    negative bounds count from the end
     all                             every base split (unless one is called `all`)
-    all/seed0[:80%]                 80% of a base split, drawn by seed 0; see `probe.draws`
-    all/seed0[80%:]                 the other 20%
+    all/draw0[:80%]                 80% of a base split, drawn by seed 0, and every class that can be in both parts
+    all/draw0[80%:]                 the other 20%
+    all/seed0[10%:20%]              what seed 0 draws to these positions, whatever it holds; see `probe.draws`
 
 Positions are positions in the source, quarantined images included: an image that cannot be
 decoded leaves a hole and shifts nothing.
@@ -20,7 +21,7 @@ from probe.errors import SplitError, nearest
 
 __all__ = ["Draw", "Range", "Slice", "base_splits", "drawn", "parse_split"]
 
-_TERM = re.compile(r"(?P<base>[\w-]+)(?:/seed(?P<seed>\d+))?(?:\[(?P<selector>[\d\w%:.-]*)\])?")
+_TERM = re.compile(r"(?P<base>[\w-]+)(?:/(?P<how>seed|draw)(?P<seed>\d+))?(?:\[(?P<selector>[\d\w%:.-]*)\])?")
 _TERMS = re.compile(r"\s*\+\s*")
 _BOUND = re.compile(r"(?:(?P<value>-?[\d_.]+)(?P<unit>%|shard)?)?")
 _HOW = "write it as TFDS does, such as 'train', 'train[:80%]' or 'train[10%:20%]+train[50:70]'"
@@ -37,20 +38,26 @@ class Range:
 
 @dataclass(frozen=True)
 class Draw:
-    """The members of a base split whose drawn position lies in [low, high) percent."""
+    """The members of a base split whose drawn position lies in [low, high) percent.
+
+    Attributes:
+        keeps_classes: whether it is one of two parts that keep every class, `low` 0 or `high` 100: see
+            `probe.draws.draw_two`.
+    """
 
     base: str
     seed: int
     low: float
     high: float
+    keeps_classes: bool = False
 
 
 Slice = Range | Draw
 
 
 def drawn(base: str, seed: int, bounds: str) -> str:
-    """Return how a drawn part is written, such as `all/seed0[:80%]`."""
-    return f"{base}/seed{seed}[{bounds}]"
+    """Return how a drawn part is written, such as `all/draw0[:80%]`."""
+    return f"{base}/draw{seed}[{bounds}]"
 
 
 def parse_split(spec: str, candidates: Mapping[str, int]) -> tuple[Slice, ...]:
@@ -105,29 +112,36 @@ def _is_empty(term: Slice) -> bool:
     return term.high <= term.low if isinstance(term, Draw) else term.stop <= term.start
 
 
-def _read_term(text: str, spec: str, names: Collection[str]) -> tuple[list[str], str | None, str | None]:
-    """Return the base splits that a term names, its seed and its selector: one, or all of them for the word `all`."""
+def _read_term(text: str, spec: str, names: Collection[str]) -> tuple[list[str], re.Match[str] | None, str | None]:
+    """Return the base splits that a term names, all for the word `all`; its draw if it is one; and its selector."""
     match = _TERM.fullmatch(text)
     if match is None:
         raise SplitError(f"split {spec!r}: {text!r} cannot be read; {_HOW}.")
     base = match["base"]
     if base in names:
-        return [base], match["seed"], match["selector"]
+        return [base], match if match["how"] else None, match["selector"]
     if text == "all":
         return sorted(names), None, None
     raise SplitError(f"split {spec!r}: there is no base split {base!r}; {nearest(base, names)}.")
 
 
 def _parse_term(text: str, spec: str, candidates: Mapping[str, int]) -> list[Slice]:
-    bases, seed, selector = _read_term(text, spec, candidates)
-    if seed is None and selector is None:
+    bases, draw, selector = _read_term(text, spec, candidates)
+    if draw is None and selector is None:
         return [Range(name, 0, candidates[name]) for name in bases]
     (base,) = bases
     low, high, unit = _bounds(selector, text, spec)
-    if seed is not None:
+    if draw is not None:
+        seed = int(draw["seed"])
         if unit != "%" and (low, high) != (None, None):
-            raise SplitError(f"split {spec!r}: a drawn part takes percent, such as {drawn(base, int(seed), ':80%')!r}.")
-        return [Draw(base, int(seed), _percent(low, 0.0), _percent(high, 100.0))]
+            raise SplitError(f"split {spec!r}: a drawn part takes percent, such as {drawn(base, seed, ':80%')!r}.")
+        part = Draw(base, seed, _percent(low, 0.0), _percent(high, 100.0), draw["how"] == "draw")
+        if part.keeps_classes and part.low > 0 and part.high < 100:
+            raise SplitError(
+                f"split {spec!r}: a draw that keeps every class has two parts, such as {drawn(base, seed, ':80%')!r} "
+                f"and {drawn(base, seed, '80%:')!r}; '{base}/seed{seed}[{selector}]' draws what lies between."
+            )
+        return [part]
     return [_range(base, low, high, unit=unit, count=candidates[base], spec=spec)]
 
 

@@ -79,11 +79,13 @@ def values_of(config: Mapping[str, Any], *, but: Iterable[str] = ()) -> dict[str
 def same_but_seed(config: Mapping[str, Any]) -> str:
     """Return what is equal of runs that answer one question with several seeds, as text.
 
-    Parts that a seed drew are one question: seeds answer it.
+    Parts that a seed drew are one question: seeds answer it. So are those that seed 0 drew for all of them.
     """
-    own_draw = f"/seed{config['seed']}["
+    seed = config["seed"]
     asked = [
-        value.replace(own_draw, "/seed[") if isinstance(value, str) else value
+        value.replace(f"/seed{seed}[", "/seed[").replace(f"/draw{seed}[", "/draw[").replace("/draw0[", "/draw[")
+        if isinstance(value, str)
+        else value
         for value in values_of(config, but=["seed"]).values()
     ]
     return json.dumps(asked, sort_keys=True)

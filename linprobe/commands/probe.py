@@ -261,7 +261,13 @@ class _Asked:
             train_share=share,
             metric=options.metric or dataset.metric,
             views=self.views(probe),
+            is_beside_limited=self._has_limits(probe),
         )
+
+    def _has_limits(self, probe: ProbeConfig) -> bool:
+        """Whether some of its runs get less than all of train."""
+        shots, shares = self.options.shots or probe.shots, self.options.train_shares or probe.train_shares
+        return any(many != "all" for many in shots) or any(share < 1 for share in shares)
 
     def _run(self, request: ProbeRequest) -> dict[str, Any]:
         view_sets = find_view_sets(self.store, request, self.sets)

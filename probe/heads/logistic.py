@@ -14,7 +14,7 @@ from probe.prediction import predict_proba
 from probe.scaling import Scaling
 from probe.selection import Folds, Rule, choose, describe_selection, make_folds, tabulate, why_unselected
 from probe.sweep import PathFit, SoftmaxPath
-from probe.sweep.search import GRID_OTHERS, GRID_ZSCORE, search
+from probe.sweep.search import grid_for, search
 from probe.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.workers import open_workers
 
@@ -156,7 +156,7 @@ def _select(
         data.classes,
         pairs=folds.pairs,
         scaling=scaling,
-        grid=GRID_ZSCORE if scaling == "zscore" else GRID_OTHERS,
+        grid=grid_for(data.features, scaling),
         gap=CERTIFIED_GAP,
         criterion=folds.criterion,
         predicted_folds=folds.first_repeat,

@@ -50,6 +50,8 @@ def compare_with_scikit_learn(features: np.ndarray, labels: np.ndarray, fit: Pat
     with warnings.catch_warnings():
         # Whether it has converged is part of what is told.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # Classes of one or two rows are classes all the same.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
         model.fit(scaled, labels)
     kernel, bias = _columns(model)
     objective = Objective(scaled, labels, kernel.shape[1], penalty=1.0 / (fit.C * len(labels)))

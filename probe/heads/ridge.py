@@ -22,6 +22,7 @@ from probe.selection import (
     tabulate,
     why_unselected,
 )
+from probe.sweep.rows import mean_variance
 from probe.temperature import fit_temperature
 from probe.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.workers import open_workers
@@ -101,9 +102,10 @@ def _select(
     data: TrainingData, folds: Folds, scaling: str, *, on_progress: Progress
 ) -> tuple[dict[str, Any], list[str], float, HeldOut]:
     """Return the selection's document and its warnings; of the selected alpha, temperature and what was held out."""
-    found, path = _search(data, folds, scaling, on_progress=on_progress)
+    grid = grid_for(data.features, scaling)
+    found, path = _search(data, folds, grid, scaling=scaling, on_progress=on_progress)
     alphas, scored, notes, unresolved = extend_grid(
-        GRID, lambda alpha: [score for score, _ in found[alpha]], "alpha", criterion=folds.criterion
+        grid, lambda alpha: [score for score, _ in found[alpha]], "alpha", criterion=folds.criterion
     )
     table = tabulate([{"alpha": alpha} for alpha in alphas], scored, folds.criterion)
     choice = choose(table, folds.criterion)
@@ -123,10 +125,10 @@ def _select(
 
 
 def _search(
-    data: TrainingData, folds: Folds, scaling: str, *, on_progress: Progress
+    data: TrainingData, folds: Folds, grid: Sequence[float], *, scaling: str, on_progress: Progress
 ) -> tuple[dict[float, list[tuple[Score, float]]], RidgePath | None]:
     """Return for each penalty the score and the temperature of every fold, and the path where there is one fold."""
-    alphas = _with_extensions(GRID)
+    alphas = _with_extensions(grid)
     on_progress(f"ridge: {len(alphas)} penalties on {len(folds.pairs)} folds")
 
     def score(pair: _Pair) -> tuple[list[tuple[Score, float]], RidgePath | None]:
@@ -175,6 +177,17 @@ def _over_folds(function: Callable[[_Pair], _Result], pairs: Sequence[_Pair], *,
         return [function(pairs[0])]
     with open_workers() as workers:
         return workers.map(function, pairs) if numbers >= _SIDE_BY_SIDE else [function(pair) for pair in pairs]
+
+
+def grid_for(features: np.ndarray, scaling: str) -> tuple[float, ...]:
+    """Return the penalties to try: of unscaled features times their mean variance; see `probe.sweep.search.grid_for`.
+
+    Args:
+        features: (N, D) floating, not scaled.
+        scaling: zscore, l2 or none.
+    """
+    variance = mean_variance(features) if scaling == "none" else 1.0
+    return tuple(float(f"{alpha * variance:.12g}") for alpha in GRID)
 
 
 def _with_extensions(grid: Sequence[float]) -> list[float]:

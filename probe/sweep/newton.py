@@ -189,7 +189,8 @@ def minimise(
         bound = _bound(problem, columns, point, gradient_norm=gradient_norm)
         preconditioner.update(point.probabilities, columns.folds, columns.penalties)
         gain = _expected_gain(preconditioner, point, columns)
-        whole_norm = np.sqrt((gradient_norm**2 + np.square(point.by_bias).sum(axis=0)) / problem.factors[columns.folds])
+        of_biases = np.square(point.by_bias).sum(axis=0)
+        whole_norm = np.sqrt(((problem.unit * gradient_norm) ** 2 + of_biases) / problem.factors[columns.folds])
         for kept, new in ((found.objective, point.objective), (found.gradient_norm, whole_norm), (found.bound, bound)):
             kept[active] = new
         ended = _put(ended, active, columns)

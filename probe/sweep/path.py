@@ -141,7 +141,7 @@ class SoftmaxPath:
 
     def start_at(self, C: float, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
         """Let the next fit start from these heads if they are better than what it has: (D, K) and (K,) per fold."""
-        found = np.stack([kernel.T for kernel in kernels], axis=1).astype(np.float64)
+        found = self._problem.unit * np.stack([kernel.T for kernel in kernels], axis=1).astype(np.float64)
         offsets = np.stack(biases, axis=1) + self._offsets(found)
         found = self._problem.reduce(self._problem.balance(found, self._folds))
         offsets = np.where(self._problem.shares > 0, offsets, self._origin.biases)
@@ -150,7 +150,7 @@ class SoftmaxPath:
 
     def fit(self, C: float) -> list[PathFit]:
         """Minimise at one C; returns a fit per fold."""
-        start = self._start(math.log(C), self._problem.factors / (C * self._sizes))
+        start = self._start(math.log(C), self._problem.factors / (C * self._problem.unit**2 * self._sizes))
         columns, found = minimise(self._problem, start, self._preconditioner, gap=self._gap)
         visited = _Visited(math.log(C), columns.kernels, columns.biases, columns.logits)
         others = [point for point in self._visited if point.log_c != visited.log_c]
@@ -187,7 +187,7 @@ class SoftmaxPath:
         """Return what centring adds to the biases of heads that do not centre, (K, F)."""
         if self._scaling == "zscore":
             return np.zeros(kernels.shape[:2])
-        return np.asarray(np.einsum("kfd,fd->kf", kernels, self._problem.centre))
+        return np.asarray(np.einsum("kfd,fd->kf", kernels / self._problem.unit, self._problem.centre))
 
     def _describe(self, fold: int, C: float, kernel: np.ndarray, *, bias: np.ndarray, found: Certified) -> PathFit:
         mean, scale = self._problem.centre[fold], self._problem.scale[fold]
@@ -196,7 +196,7 @@ class SoftmaxPath:
         return PathFit(
             C=C,
             scaler=Scaler(self._scaling, mean, scale),
-            kernel=np.ascontiguousarray(kernel.T),
+            kernel=np.ascontiguousarray(kernel.T / self._problem.unit),
             bias=bias.copy(),
             objective=float(found.objective[fold]),
             gradient_norm=float(found.gradient_norm[fold]),

@@ -40,13 +40,15 @@ class Problem:
         labels: (N,) int in 0 … K-1.
         classes: K ≥ 2.
         weights: (F, N) float64: 1/n on the n training rows of a fold, else 0.
-        is_zscored: whether features are divided by their deviation. They are centred either way, which the
-            intercept undoes.
+        is_zscored: whether features are divided by their deviation; else all of them by one power of two, which
+            changes no digit. They are centred either way, which the intercept undoes.
         workers: who computes.
 
     Attributes:
         dim: of a kernel, D.
         centre, scale: (F, D) float64: fold f sees (x - centre_f) / scale_f.
+        unit: the power of two, near the root of the features' mean variance; 1 where they are z-scored. A kernel of
+            features as they are is one of these divided by it, so that its penalty is λ / unit².
         shares: (K, F) the classes' shares of a fold's rows.
         entropy: (F,) their entropy: the objective while all kernels are zero.
         factors: (F,) 2 where a fold has two classes, else 1: the penalty of the softmax, by λ.
@@ -60,7 +62,8 @@ class Problem:
         self.rows, self.labels, self.classes, self.weights, self.workers = rows, labels, classes, weights, workers
         self.dim = rows.dim
         self.centre, deviation = self._moments()
-        self.scale = np.where(deviation > 0, deviation, 1.0) if is_zscored else np.ones_like(deviation)
+        self.unit = 1.0 if is_zscored else _power_of_two(float(np.sqrt(np.square(deviation).mean())))
+        self.scale = np.where(deviation > 0, deviation, 1.0) if is_zscored else np.full_like(deviation, self.unit)
         rows.standardise(self.centre.mean(axis=0), self.scale.mean(axis=0))
         self.shares = np.stack([np.bincount(labels, weights=w, minlength=classes) for w in weights], axis=1)
         self._present = self.shares > 0
@@ -208,3 +211,8 @@ class Problem:
         classes, columns, count = logits.shape
         step = max(64, _PIECE // (classes * columns))
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def _power_of_two(value: float) -> float:
+    """Return the power of two that is nearest by ratio, or 1 for what has none."""
+    return float(2.0 ** np.round(np.log2(value))) if value > 0 else 1.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from probe.scaling import Scaler
 
-__all__ = ["KEPT_BYTES", "Rows"]
+__all__ = ["KEPT_BYTES", "Rows", "mean_variance"]
 
 # Of a block in float64: large enough for matrix products, small enough for a cache.
 _BLOCK_BYTES = 4 << 20
@@ -107,3 +107,18 @@ class Rows:
         scaled: np.ndarray = np.subtract(block, self.centre.astype(dtype), dtype=dtype)
         scaled /= self.scale.astype(dtype)
         return scaled.astype(np.float32, copy=False)
+
+
+def mean_variance(features: Any) -> float:
+    """Return the variance of features, the mean over all of them, or 1 where none varies.
+
+    Args:
+        features: (N, D) floats that can be sliced by rows.
+    """
+    rows = Rows(features)
+    total, square = np.zeros(rows.dim), 0.0
+    for at in rows.blocks:
+        total += rows.exact(at).sum(axis=0)
+    for at in rows.blocks:
+        square += float(np.square(rows.exact(at) - total / rows.count).sum())
+    return square / (rows.count * rows.dim) or 1.0

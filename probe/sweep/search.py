@@ -9,14 +9,30 @@ import numpy as np
 from probe.prediction import predict_proba
 from probe.selection import BY_ACCURACY, MAX_EXTENSIONS, Criterion, Score, extend_grid, score_fold
 from probe.sweep.path import PathFit, SoftmaxPath
-from probe.sweep.rows import Rows
+from probe.sweep.rows import Rows, mean_variance
 from probe.workers import open_workers
 
-__all__ = ["GRID_OTHERS", "GRID_ZSCORE", "Search", "search"]
+__all__ = ["Search", "grid_for", "search"]
 
-# Source: 45 points, on unscaled features from 1e-6 to 1e5: Oquab et al. 2023, DINOv2 (dinov2/eval/log_regression.py).
-GRID_ZSCORE = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-7, 2, 45))
-GRID_OTHERS = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-6, 5, 45))
+# 45 points. Source: on unscaled features from 1e-6 to 1e5: Oquab et al. 2023, DINOv2 (dinov2/eval/log_regression.py).
+_GRID_ZSCORE = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-7, 2, 45))
+_GRID_OTHERS = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-6, 5, 45))
+
+
+def grid_for(features: Any, scaling: str) -> tuple[float, ...]:
+    """Return the values of C to try, from strong to weak regularisation.
+
+    Unscaled features may be of any size, and C is of theirs: 1e-6 to 1e5 hold for features whose mean variance is 1,
+    and are divided by it. So features times a thousand give the same heads.
+
+    Args:
+        features: (N, D) floats that can be sliced by rows, not scaled.
+        scaling: zscore, l2 or none.
+    """
+    if scaling != "none":
+        return _GRID_ZSCORE if scaling == "zscore" else _GRID_OTHERS
+    variance = mean_variance(features)
+    return tuple(float(f"{C / variance:.12g}") for C in _GRID_OTHERS)
 
 
 @dataclass(frozen=True)

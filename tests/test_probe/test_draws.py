@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.draws import draw_positions, draw_share, draw_shots, draw_validation, units_of
+from probe.draws import draw_positions, draw_share, draw_shots, draw_two, draw_validation, units_of
 
 few = st.sampled_from("abcdef")
 rows = st.lists(st.tuples(few, st.sampled_from(["", "g", "h", "i"])), min_size=1, max_size=30)
@@ -86,9 +86,79 @@ def test_shots_differ_by_seed_and_stay_when_the_dataset_grows():
 
 def test_shares_of_train_are_nested_and_take_units_whole():
     units, tokens = units_of([str(at // 2) for at in range(2000)], [""] * 2000)
-    tenth, third, whole = (draw_share(units, tokens, share, seed=0) for share in (0.1, 0.3, 1.0))
+    labels = np.arange(2000) % 2
+    shares = (0.1, 0.3, 1.0)
+    tenth, third, whole = (draw_share(labels, units, tokens=tokens, share=share, seed=0) for share in shares)
     assert set(tenth) < set(third) < set(whole)
     assert len(whole) == 2000
     # 1,000 units: the standard deviation of a share of 30% is 1.4%.
     assert abs(len(third) / 2000 - 0.3) < 0.06
     assert not set(units[third]) & set(units[np.setdiff1d(whole, third)])
+
+
+def test_a_share_holds_every_class_however_small_it_is():
+    labels = np.repeat(np.arange(50), 4)
+    units, tokens = units_of([str(at) for at in range(200)], [""] * 200)
+    least, more, most = (
+        set(draw_share(labels, units, tokens=tokens, share=share, seed=3).tolist()) for share in (1e-9, 0.1, 0.5)
+    )
+    assert len(least) == 50
+    assert least < more < most
+    assert set(labels[sorted(least)].tolist()) == set(range(50))
+
+
+def split_two(labels, units, tokens, *, seed=0, share=0.8):
+    positions = draw_positions(tokens, "test", seed)
+    return draw_two(np.asarray(labels), units, positions=positions, share=share), positions[units] < share
+
+
+@given(rows, st.integers(0, 3), st.sampled_from([0.2, 0.5, 0.8]))
+def test_two_parts_keep_every_class_that_can_be_kept_and_units_whole(drawn, seed, share):
+    contents, groups = zip(*drawn, strict=True)
+    labels = np.array([ord(content) % 3 if at % 4 else at % 2 for at, content in enumerate(contents)])
+    units, tokens = units_of(contents, groups)
+    is_first, by_hash = split_two(labels, units, tokens, seed=seed, share=share)
+    assert all(len(set(is_first[units == unit].tolist())) == 1 for unit in range(len(tokens)))
+    assert set(labels[is_first].tolist()) == set(labels.tolist())
+    for label in set(labels.tolist()) - set(labels[~is_first].tolist()):
+        # Each of its units is all that the first part has of some class.
+        for unit in set(units[labels == label].tolist()):
+            others = is_first & (units != unit)
+            assert set(labels[others].tolist()) != set(labels.tolist())
+    lacks = any(set(labels[part].tolist()) != set(labels.tolist()) for part in (by_hash, ~by_hash))
+    assert lacks or np.array_equal(is_first, by_hash)
+
+
+def test_what_a_class_lacks_is_the_unit_nearest_to_the_border_and_nothing_else_moves():
+    # 0 has two images in the first part, 1 two in the second; 2 has one, in the second; 3 has both.
+    labels = np.array([0, 0, 1, 1, 2, 3, 3])
+    positions = np.array([0.1, 0.7, 0.95, 0.85, 0.9, 0.5, 0.99])
+    is_first = draw_two(labels, np.arange(7), positions=positions, share=0.8)
+    assert is_first.tolist() == [True, False, False, True, True, True, False]
+
+
+def test_a_unit_that_would_empty_another_class_is_not_moved():
+    # Nearest of class 1 in the first part is a group that holds all that the second part has of class 0.
+    labels, units = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 2, 3, 4])
+    positions = np.array([0.2, 0.3, 0.81, 0.95, 0.99])
+    is_first = draw_two(labels, units, positions=positions, share=0.8)
+    assert is_first.tolist() == [True, True, False, False, True, False]
+
+
+def test_growth_moves_only_what_keeps_a_class_in_a_part():
+    rng = np.random.default_rng(0)
+    contents, labels = [str(at) for at in range(400)], rng.integers(0, 40, 400)
+    units, tokens = units_of(contents, [""] * 400)
+    before, by_hash = split_two(labels[:300], units[:300], tokens[: units[:300].max() + 1])
+    after, _ = split_two(labels, units, tokens)
+    moved = np.flatnonzero(before != after[:300])
+    # Whatever moved was where no hash had put it, and is back.
+    assert (after[moved] == by_hash[moved]).all()
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100, 1000])
+def test_two_images_of_a_class_are_one_in_each_part(classes):
+    labels = np.arange(2 * classes) % classes
+    units, tokens = units_of([str(at) for at in range(2 * classes)], [""] * (2 * classes))
+    is_first, _ = split_two(labels, units, tokens)
+    assert np.bincount(labels[is_first]).tolist() == [1] * classes

@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import probe
 from probe import SoftmaxPathCV
+from probe.objective import Objective
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -241,6 +242,35 @@ def test_a_row_that_a_fold_names_twice_counts_twice(scaling, dim, blobs):
             assert found.scores_[fold, at] == pytest.approx(peer.score(features[test], labels[test]))
             expected = log_loss(labels[test], peer.predict_proba(features[test].astype(np.float64)), labels=[0, 1, 2])
             assert found.nll_[fold, at] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e-3, 7.0, 1e3, 1e15])
+def test_unscaled_features_of_any_size_give_the_same_model(size, blobs):
+    features, labels = blobs(120, 3, 10, seed=4, spread=3.0)
+    features = features.astype(np.float64) + 2
+    known = SoftmaxPathCV(cv=3).fit(features, labels)
+    found = SoftmaxPathCV(cv=3).fit(features * size, labels)
+    assert pytest.approx(known.C_ / size**2, rel=1e-9) == found.C_
+    np.testing.assert_array_equal(found.scores_, known.scores_)
+    np.testing.assert_allclose(found.nll_, known.nll_, atol=2e-3)
+    np.testing.assert_allclose(found.predict_proba(features * size), known.predict_proba(features), atol=2e-3)
+    assert found.n_iter_.sum() < 1.3 * known.n_iter_.sum()
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e4])
+def test_at_any_size_the_optimum_and_its_gradient_are_scikit_learns(size, blobs):
+    features, labels = blobs(120, 3, 6, seed=4, spread=3.0)
+    features = size * features.astype(np.float64) + size
+    C = 0.3 / size**2
+    found = SoftmaxPathCV([C], cv=3, tol=1e-9, keep_c=True).fit(features, labels)
+    # The same problem with the size taken out: kernels are divided by it.
+    peer = LogisticRegression(C=0.3, tol=1e-12, max_iter=10_000).fit(features / size, labels)
+    np.testing.assert_allclose(found.predict_proba(features), peer.predict_proba(features / size), atol=1e-4)
+    np.testing.assert_allclose(found.coef_ * size, peer.coef_, rtol=1e-3, atol=1e-5)
+    objective = Objective(features, labels, 3, penalty=1 / (found.refit_C_ * len(labels)))
+    certificate = objective.certify(found.solution_.kernel, found.solution_.bias)
+    assert found.solution_.objective == pytest.approx(certificate.objective, rel=1e-9)
+    assert found.solution_.gradient_norm == pytest.approx(certificate.gradient_norm, rel=0.05, abs=1e-9 * size)
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")

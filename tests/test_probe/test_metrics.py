@@ -52,7 +52,7 @@ def test_expanded_percentiles_by_scipys_distributions():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_macro_f1_and_top5_are_scikit_learns(seed):
+def test_macro_f1_is_scikit_learns(seed):
     rng = np.random.default_rng(seed)
     classes = int(rng.integers(6, 20))
     # Some classes are in no label, some are never predicted, and many probabilities are equal.
@@ -62,9 +62,24 @@ def test_macro_f1_and_top5_are_scikit_learns(seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wanted = f1_score(labels, predicted, labels=np.arange(classes), average="macro", zero_division=0.0)
-        wanted_top5 = top_k_accuracy_score(labels, probabilities, k=5, labels=np.arange(classes))
     assert macro_f1(labels, predicted, classes) == wanted
-    assert top_k_accuracy(labels, probabilities) == wanted_top5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_top5_is_scikit_learns_and_with_ties_what_it_is_on_average_however_they_are_broken(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 12, 40)
+    plain = rng.random((40, 12))
+    assert top_k_accuracy(labels, plain) == top_k_accuracy_score(labels, plain, k=5, labels=np.arange(12))
+    tied = rng.integers(0, 4, (40, 12)).astype(np.float32)
+    broken = [
+        top_k_accuracy_score(labels, tied + 1e-3 * rng.random(tied.shape), k=5, labels=np.arange(12))
+        for _ in range(2000)
+    ]
+    # The standard deviation of one is some 5%.
+    assert top_k_accuracy(labels, tied) == pytest.approx(np.mean(broken), abs=0.006)
+    # A head that says nothing is at chance, wherever the labels stand.
+    assert top_k_accuracy(labels, np.zeros((40, 12))) == pytest.approx(5 / 12)
 
 
 def test_a_perfect_test_still_has_an_interval():

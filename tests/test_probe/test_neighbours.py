@@ -21,6 +21,33 @@ def test_neighbours_are_scikit_learns(count, blocks, monkeypatch):
     assert np.allclose(similarities, 1 - distances, atol=1e-6)
 
 
+@pytest.mark.parametrize("blocks", [(1024, 8192), (7, 11)], ids=["one block", "many blocks"])
+def test_of_rows_as_similar_the_first_are_taken_and_fewer_begin_more(blocks, monkeypatch):
+    monkeypatch.setattr("probe.neighbours._QUERY_BLOCK", blocks[0])
+    monkeypatch.setattr("probe.neighbours._BANK_BLOCK", blocks[1])
+    rng = np.random.default_rng(0)
+    # Of length 2 each, so that a cosine is a whole number of quarters, the same in every product.
+    corners = np.array([row for row in np.ndindex(*[2] * 7) if sum(row) == 4], np.float32)
+    bank, queries = corners[rng.integers(0, len(corners), 200)], corners[rng.integers(0, len(corners), 20)]
+    cosines = queries @ bank.T / 4
+    expected = np.argsort(-cosines, axis=1, kind="stable")
+    most, _ = find_neighbours(UnitRows(queries, PLAIN), UnitRows(bank, PLAIN), 100)
+    for count in (1, 5, 20, 100):
+        found, similarities = find_neighbours(UnitRows(queries, PLAIN), UnitRows(bank, PLAIN), count)
+        assert np.array_equal(found, expected[:, :count])
+        assert np.array_equal(found, most[:, :count])
+        assert np.array_equal(similarities, np.take_along_axis(cosines, found, axis=1))
+
+
+@pytest.mark.parametrize("size", [1e-35, 1e-20, 1.0, 1e20, 1e37])
+@pytest.mark.parametrize("scaling", ["none", "l2"])
+def test_lengths_neither_overflow_nor_vanish(size, scaling):
+    rows = (np.random.default_rng(0).normal(size=(9, 7)) * size).astype(np.float32)
+    unit = UnitRows(rows, fit_scaler(scaling, rows)).read(slice(0, 9))
+    exact = rows.astype(np.float64)
+    np.testing.assert_allclose(unit, exact / np.linalg.norm(exact, axis=1, keepdims=True), rtol=2e-6, atol=1e-7)
+
+
 def test_selected_rows_are_numbered_among_themselves():
     rows = np.eye(7, dtype=np.float32)
     bank = UnitRows(rows, PLAIN, np.array([2, 4, 6]))

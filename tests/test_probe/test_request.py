@@ -35,7 +35,11 @@ def test_an_official_validation_part_is_used(blob_sets, lab, blobs):
 def test_without_an_official_test_the_seed_draws_80_20(name, lab, blobs):
     sets = {name: lab.publish(name, *blobs(40, 4, 8, seed=3))}
     found = resolve(changed(seed=7), sets)
-    assert (found.train, found.validation, found.test) == (f"{name}/seed7[:80%]", "", f"{name}/seed7[80%:]")
+    assert (found.train, found.validation, found.test) == (f"{name}/draw7[:80%]", "", f"{name}/draw7[80%:]")
+    # Shots and shares, and what stands beside them, are tested on one part, whatever the seed.
+    for limits in ({"shots": 5}, {"train_share": 0.5}, {"is_beside_limited": True}):
+        found = resolve(changed(seed=7, **limits), sets)
+        assert (found.train, found.test) == (f"{name}/draw0[:80%]", f"{name}/draw0[80%:]")
 
 
 def test_without_an_official_test_an_official_validation_part_is_tested_on(lab, blobs):

@@ -157,3 +157,14 @@ def test_mapped_features_give_the_same_head(blobs, tmp_path):
     mapped[:] = features
     whole, streamed = train(training_data(features, labels))[0], train(training_data(mapped, labels))[0]
     assert np.array_equal(whole.head["kernel"], streamed.head["kernel"])
+
+
+@pytest.mark.parametrize("size", [1e-20, 7.0, 1e3, 1e12])
+def test_unscaled_features_of_any_size_give_the_same_head(size, blobs):
+    features, labels = blobs(120, 3, 10, seed=4, spread=3.0)
+    features = features.astype(np.float64) + 2
+    known, _ = train(training_data(features, labels), scaling="none")
+    found, _ = train(training_data(features * size, labels), scaling="none")
+    assert found.fit["alpha"] == pytest.approx(known.fit["alpha"] * size**2, rel=1e-9)
+    predicted, expected = predict_proba(found.head, features * size), predict_proba(known.head, features)
+    np.testing.assert_allclose(predicted, expected, atol=1e-5)

@@ -8,6 +8,7 @@ from sklearn.model_selection import StratifiedKFold
 from probe.draws import units_of
 from probe.heads.registry import find_head, resolve_options
 from probe.selection import (
+    RULES,
     Criterion,
     Score,
     choose,
@@ -34,7 +35,7 @@ def rows(*accuracies, errors=0.0):
 
 
 def test_the_strongest_penalty_within_one_standard_error_is_selected():
-    choice = choose(rows(0.5, 0.89, 0.90, 0.92, 0.91, errors=0.03))
+    choice = choose(rows(0.5, 0.89, 0.90, 0.92, 0.91, errors=0.03), Criterion(rule="one_se"))
     assert (choice.best, choice.selected, choice.by_nll) == (3, 1, 4)
 
 
@@ -46,7 +47,13 @@ def test_standard_error_is_that_of_the_mean_over_folds():
     table = tabulate([{"C": 1.0}], [[Score(0.8, 1.0, 10), Score(0.9, 2.0, 10), Score(1.0, 3.0, 10)]])
     # Deviation (ddof 1) of 0.8, 0.9, 1.0 is 0.1.
     assert table == [
-        {"C": 1.0, "accuracy": pytest.approx(0.9), "standard_error": pytest.approx(0.1 / 3**0.5), "nll": 2.0}
+        {
+            "C": 1.0,
+            "accuracy": pytest.approx(0.9),
+            "standard_error": pytest.approx(0.1 / 3**0.5),
+            "nll": 2.0,
+            "paired_error": 0.0,
+        }
     ]
 
 
@@ -201,13 +208,46 @@ def test_too_few_rows_give_no_folds(labels):
     assert make_folds(training_data(labels)) is None
 
 
-def test_the_rule_best_takes_the_best_itself():
-    table = [{"accuracy": accuracy, "standard_error": 0.02, "nll": 1.0} for accuracy in (0.7, 0.89, 0.9, 0.9, 0.8)]
-    assert choose(table).selected == 1
-    assert choose(table, Criterion(rule="best")).selected == choose(table).best == 2
+def test_each_rule_takes_what_it_says():
+    of = [(0.7, 3.0, 0.01), (0.89, 2.0, 0.02), (0.9, 2.5, 0.0), (0.9, 1.5, 0.001), (0.87, 0.5, 0.01), (0.8, 1.0, 0.01)]
+    table = [
+        {"accuracy": accuracy, "standard_error": 0.02, "nll": nll, "paired_error": error} for accuracy, nll, error in of
+    ]
+    # 0.89 is within the standard error 0.02 of the best, and within that of the difference; 0.87 is not.
+    expected = {"best": 2, "one_se": 1, "best_nll": 3, "nll": 4}
+    assert {rule: choose(table, Criterion(rule=rule)).selected for rule in RULES} == expected
+    assert choose(table, Criterion(rule="best")).best == 2
     assert Criterion(rule="best").told("the largest") == "the best itself"
     folds = make_folds(training_data([0, 1, 2] * 40), "best")
     assert folds.criterion.rule == "best"
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
+def test_the_error_of_a_difference_is_that_of_resampling_its_rows(metric):
+    # Two heads that agree on most rows: each alone is far less certain than their difference.
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [300, 150, 50])
+    first = np.where(rng.random(500) < 0.8, labels, (labels + 1) % 3)
+    second = np.where(rng.random(500) < 0.05, (labels + 2) % 3, first)
+    scores = [[score_fold(labels, np.eye(3)[predicted])] for predicted in (first, second)]
+    table = tabulate([{"C": 1.0}, {"C": 2.0}], scores, Criterion(metric))
+    right = np.stack([first == labels, second == labels]).astype(float)
+    drawn = []
+    for _ in range(4000):
+        # By class for the balanced accuracy, whose classes count alike however many rows they have.
+        at = [rng.choice(np.flatnonzero(labels == label), (labels == label).sum()) for label in range(3)]
+        at = at if metric == "balanced_accuracy" else [rng.integers(0, 500, 500)]
+        drawn.append(np.mean([np.subtract(*right[:, rows].mean(axis=1)) for rows in at]))
+    assert table[1]["paired_error"] == pytest.approx(np.std(drawn), rel=0.06)
+    assert table[0]["paired_error"] == 0
+    assert table[1]["paired_error"] < 0.7 * table[1]["standard_error"]
+
+
+def test_the_error_of_a_difference_over_folds_is_that_of_the_mean_over_folds():
+    first, second = ([Score(a, 1.0, 10) for a in of_folds] for of_folds in ((0.8, 0.9, 1.0), (0.7, 0.7, 0.9)))
+    table = tabulate([{"C": 1.0}, {"C": 2.0}], [first, second])
+    # Differences 0.1, 0.2, 0.1: their deviation (ddof 1) over the root of 3.
+    assert table[1]["paired_error"] == pytest.approx(np.std([0.1, 0.2, 0.1], ddof=1) / 3**0.5)
 
 
 @pytest.mark.framework
@@ -217,7 +257,7 @@ def test_each_head_takes_the_rule(head, blobs):
     data = dataclasses.replace(training_data(labels), features=features)
     options = {"learning_rate": [0.001, 0.01], "epochs": 3} if head == "dense" else {}
     found = {}
-    for rule in ("one_se", "best"):
+    for rule in RULES:
         selection = (
             find_head(head).train(data, resolve_options(head, {**options, "rule": rule}), lambda _: None).selection
         )
@@ -225,3 +265,5 @@ def test_each_head_takes_the_rule(head, blobs):
     assert found["best"]["selected"] == found["best"]["best"] == found["one_se"]["best"]
     assert "the best itself" in found["best"]["notes"][0]
     assert "within one standard error" in found["one_se"]["notes"][0]
+    assert found["nll"]["selected"] == found["nll"]["by_nll"]
+    assert "the lowest NLL" in found["best_nll"]["notes"][0]

@@ -105,7 +105,11 @@ def test_an_empty_slice_leaves_nothing():
 
 
 def test_a_drawn_part_is_read_back_as_it_is_written():
-    assert drawn("all", 3, ":80%") == "all/seed3[:80%]"
+    assert drawn("all", 3, ":80%") == "all/draw3[:80%]"
+    assert parse_split("train/draw3[:80%]", COUNTS) == (Draw("train", 3, 0.0, 80.0, keeps_classes=True),)
+    assert parse_split("train/draw3[-20%:]", COUNTS) == (Draw("train", 3, 80.0, 100.0, keeps_classes=True),)
+    with pytest.raises(SplitError, match=r"has two parts.*'train/seed3\[10%:20%\]' draws what lies between"):
+        parse_split("train/draw3[10%:20%]", COUNTS)
     assert parse_split("train/seed3[:80%]", COUNTS) == (Draw("train", 3, 0.0, 80.0),)
     assert parse_split("train/seed3[-20%:]", COUNTS) == (Draw("train", 3, 80.0, 100.0),)
     assert parse_split("train/seed3", COUNTS) == (Draw("train", 3, 0.0, 100.0),)
