@@ -37,6 +37,7 @@ class Pairs:
         units: (N,) int, 0 … U-1: a unit is a group, or an image that is in none.
         has_groups: whether some images are in groups.
         relabelled: images that were left out because the runs do not agree on what they show.
+        conflicting: images that were left out because they stand in a test part under several labels.
     """
 
     class_names: tuple[str, ...]
@@ -48,6 +49,7 @@ class Pairs:
     units: np.ndarray
     has_groups: bool
     relabelled: int
+    conflicting: int
 
     @property
     def differences(self) -> np.ndarray:
@@ -85,6 +87,7 @@ class Comparison:
     Attributes:
         n_pictures: equal test images, each counted once; everything below is about them.
         n_relabelled: equal images that were left out: the runs disagree on their class.
+        n_conflicting: equal images that were left out: they stand in a test part under several labels.
         n_first, n_second: how many images each run was tested on.
         n_groups: groups of the images, one that is in none counted as one; None without groups.
         accuracies: of the first and the second run.
@@ -98,6 +101,7 @@ class Comparison:
 
     n_pictures: int
     n_relabelled: int
+    n_conflicting: int
     n_first: int
     n_second: int
     n_groups: int | None
@@ -116,10 +120,11 @@ class Comparison:
 def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
     """Pair two runs' predictions by the images' bytes.
 
-    An image that stands in a test part several times counts once: one head says the same of it each time.
+    An image that stands in a test part several times counts once: one head says the same of it each time. One that
+    stands there under several labels does not count: whether a head has it right hangs on which of them is looked at.
 
     Raises:
-        NotComparable: the classes differ, or no image is shared, or none with an equal label.
+        NotComparable: the classes differ, or no image is shared, or none with one label, equal in both.
     """
     names = first.class_names
     if set(names) != set(second.class_names):
@@ -134,12 +139,17 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
             f"{first.config['dataset']} {first.config['test']!r} and {second.config['dataset']} "
             f"{second.config['test']!r}; compare runs with a common test part."
         )
+    conflicts = _conflicts(first) | _conflicts(second)
+    is_conflicting = joined["content_sha256"].isin(conflicts)
+    joined = joined[~is_conflicting]
     # The order of the classes may differ where a dataset was extracted anew.
     place = np.array([names.index(name) for name in second.class_names])
     is_agreed = joined["label_first"].to_numpy() == place[joined["label_second"].to_numpy()]
     agreed = joined[is_agreed]
+    conflicting = int(is_conflicting.sum())
     if agreed.empty:
-        raise NotComparable(f"{_name(first)} and {_name(second)} agree on the class of no shared image.")
+        others = f"; {conflicting:,} stand under several labels, and are left out" if conflicting else ""
+        raise NotComparable(f"{_name(first)} and {_name(second)} agree on the class of no shared image{others}.")
     groups = agreed["group_first"].astype(str).tolist()
     return Pairs(
         class_names=names,
@@ -151,6 +161,7 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
         units=units_of(agreed["content_sha256"].tolist(), groups)[0],
         has_groups=any(groups),
         relabelled=int((~is_agreed).sum()),
+        conflicting=conflicting,
     )
 
 
@@ -169,6 +180,7 @@ def compare_runs(first: ProbeResult, second: ProbeResult) -> Comparison:
     return Comparison(
         n_pictures=len(differences),
         n_relabelled=pairs.relabelled,
+        n_conflicting=pairs.conflicting,
         n_first=len(first.predictions),
         n_second=len(second.predictions),
         n_groups=int(pairs.units.max()) + 1 if pairs.has_groups else None,
@@ -231,6 +243,12 @@ def _by_class(pairs: Pairs) -> tuple[Mapping[str, Any], ...]:
 def _keyed(run: ProbeResult) -> "pd.DataFrame":
     columns = ["content_sha256", "group", "label", "is_correct", "label_probability"]
     return run.predictions[columns].drop_duplicates("content_sha256")
+
+
+def _conflicts(run: ProbeResult) -> set[str]:
+    """Return the contents that stand in a run's test part under several labels."""
+    labels = run.predictions.groupby("content_sha256")["label"]
+    return set(labels.min()[labels.min() != labels.max()].index)
 
 
 def _nll(probabilities: "pd.Series") -> np.ndarray:

@@ -303,8 +303,23 @@ def shared_warnings(parts: Sequence[Part]) -> list[str]:
     straddling = {group for group in test.groups if group} & seen_groups
     if straddling:
         warnings.append(f"{len(straddling)} groups stand on both sides, such as {min(straddling)!r}")
+    warnings += [text for part in parts if (text := _conflict_warning(part))]
     warnings += [f"{part.name} lacks {part.quarantined} quarantined images" for part in parts if part.quarantined]
     return warnings
+
+
+def _conflict_warning(part: Part) -> str:
+    labels_of: dict[str, set[int]] = {}
+    for content, label in zip(part.contents, part.labels.tolist(), strict=True):
+        labels_of.setdefault(content, set()).add(label)
+    conflicts = {content for content, labels in labels_of.items() if len(labels) > 1}
+    if not conflicts:
+        return ""
+    rows = [at for at, content in enumerate(part.contents) if content in conflicts]
+    pictures = "1 equal image" if len(conflicts) == 1 else f"{len(conflicts)} equal images"
+    rows_of = f"{len(rows)} of {len(part)} rows, such as {part.example_ids[rows[0]]!r}"
+    left_out = "; comparisons leave them out" if part.name == "test" else ""
+    return f"{part.name}: {pictures} under several labels ({rows_of}){left_out}"
 
 
 def stand_before(parts: Sequence[Part]) -> np.ndarray:

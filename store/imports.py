@@ -31,8 +31,8 @@ _KNOWN = ("features", "labels", "class_names", "example_ids", "content_sha256")
 # Of one shard. Larger than an extraction's, which are small because a crash costs the rows of one; and
 # small enough that several can be in flight.
 _SHARD_BYTES = 16 * 2**20
-# Without names, so many classes are made from the labels at most, or as many as there are rows.
-_UNNAMED_CLASSES = 10_000
+# Of the largest number of a row: rows that differ by less were meant to be equal.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def read_features(path: Path) -> ImportedFeatures:
             )
         features = _features(arrays["features"])
         labels = _labels(arrays["labels"], len(features))
-        class_names = _class_names(arrays.get("class_names"), labels)
+        class_names, labels = _classes(arrays.get("class_names"), labels)
         example_ids = _example_ids(arrays.get("example_ids"), len(features))
         contents = _contents(arrays.get("content_sha256"), features)
     except ValueError as error:
@@ -163,7 +163,28 @@ def _features(array: np.ndarray) -> np.ndarray:
         raise InvalidFeatures(
             f"features: numbers finite as {dtype} expected, others found in row {np.argmin(is_finite)}."
         )
+    if array.dtype.itemsize > dtype.itemsize:
+        _require_distinct(array, features)
     return features
+
+
+def _require_distinct(given: np.ndarray, kept: np.ndarray) -> None:
+    """Refuse numbers whose differences are lost where they are kept with fewer digits.
+
+    Raises:
+        InvalidFeatures: rows that differ, by more than rounding, become equal.
+    """
+    first: dict[bytes, int] = {}
+    for row, numbers in enumerate(kept):
+        other = first.setdefault(numbers.tobytes(), row)
+        if other == row:
+            continue
+        apart = np.abs(given[row] - given[other]).max()
+        if apart > _ROUNDING * np.abs(given[row]).max():
+            raise InvalidFeatures(
+                f"features: rows {other} and {row} differ by up to {apart:.2g}, and are equal as {kept.dtype}, which "
+                "the store keeps; subtract each column's mean, or divide by its deviation, first."
+            )
 
 
 def _labels(array: np.ndarray, rows: int) -> np.ndarray:
@@ -174,16 +195,16 @@ def _labels(array: np.ndarray, rows: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _class_names(array: np.ndarray | None, labels: np.ndarray) -> tuple[str, ...]:
-    highest = int(labels.max())
+def _classes(array: np.ndarray | None, labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the classes' names and the labels that count them: without names, what occurs is a class of that name."""
     if array is None:
-        if highest >= max(_UNNAMED_CLASSES, len(labels)):
-            raise InvalidFeatures(f"labels: {highest} found for {len(labels)} rows; give class_names if that is meant.")
-        return tuple(str(label) for label in range(highest + 1))
+        values, places = np.unique(labels, return_inverse=True)
+        return tuple(str(value) for value in values.tolist()), places.astype(np.int64)
+    highest = int(labels.max())
     names = texts_of("class_names", array)
     if len(names) <= highest or len(set(names)) != len(names):
         raise InvalidFeatures(f"class_names: {highest + 1} or more distinct names expected, {len(names)} found.")
-    return names
+    return names, labels
 
 
 def _example_ids(array: np.ndarray | None, rows: int) -> tuple[str, ...]:

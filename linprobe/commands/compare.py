@@ -78,6 +78,8 @@ def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison, names: tupl
     groups = f" in {found.n_groups:,} groups" if found.n_groups is not None else ""
     tested = f"A was tested on {found.n_first:,}, B on {found.n_second:,}"
     lines.append(f"on {found.n_pictures:,} equal test images{groups} ({tested})")
+    if found.n_conflicting:
+        lines.append(f"left out: {found.n_conflicting:,} equal images that stand under several labels")
     if found.n_relabelled:
         lines.append(f"left out: {found.n_relabelled:,} equal images whose class the runs do not agree on")
     lines += [

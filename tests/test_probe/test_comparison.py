@@ -159,3 +159,34 @@ def test_dense_and_logistic_further_apart_than_their_intervals_are_flagged():
     assert not any(verdict.disagreement for verdict in judge_runs([logistic, seen]).values())
     both = dataclasses.replace(logistic, config={**logistic.config, "views": 4})
     assert all(verdict.disagreement for verdict in judge_runs([both, seen]).values())
+
+
+def test_images_under_several_labels_are_left_out_and_counted():
+    # Three rows of each picture, under every label: whatever a head says, one of them is right, and 1 in 3 is chance.
+    contents = [str(at // 3) for at in range(300)]
+    labels, names = np.tile([0, 1, 2], 100), ("a", "b", "c")
+    first, second = (np.repeat(np.random.default_rng(seed).integers(0, 3, 100), 3) for seed in (0, 1))
+    always = np.zeros(300, np.int64)
+    for predicted in (second, always):
+        runs = [
+            build_run(name, labels, of, contents=contents, class_names=names)
+            for name, of in (("one", first), ("two", predicted))
+        ]
+        with pytest.raises(NotComparable, match="no shared image; 100 stand under several labels, and are left out"):
+            compare_runs(*runs)
+    # Ten more, of one label each, are all that is compared.
+    more, ten = [*contents, *(f"plain {at}" for at in range(10))], np.arange(10) % 3
+    runs = [
+        build_run(name, [*labels, *ten], [*of, *answers], contents=more, class_names=names)
+        for name, of, answers in (("one", first, ten), ("two", second, [*ten[:8], 0, 1]))
+    ]
+    found = compare_runs(*runs)
+    assert (found.n_pictures, found.n_conflicting, found.n_relabelled) == (10, 100, 0)
+    assert (found.only_first, found.only_second) == (2, 0)
+    assert found.p_value == 0.5
+    # In the part of one run alone, the other's single row says no more.
+    found = compare_runs(runs[0], build_run("three", ten, ten, contents=more[300:], class_names=names))
+    assert (found.n_pictures, found.n_conflicting) == (10, 0)
+    third = build_run("four", [0, *ten], [0, *ten], contents=["0", *more[300:]], class_names=names)
+    found = compare_runs(runs[0], third)
+    assert (found.n_pictures, found.n_conflicting) == (10, 1)

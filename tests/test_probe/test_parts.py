@@ -254,6 +254,21 @@ def test_the_least_share_keeps_an_image_of_every_class(lab, blobs):
     assert found.counts["n_train"] == 2
 
 
+def test_images_under_several_labels_are_told(lab, blobs):
+    features, labels = blobs(60, 3, 8, seed=1)
+    contents = [f"p{at}" for at in range(60)]
+    contents[1], features[1] = contents[0], features[0]
+    contents[7] = contents[5] = contents[4]
+    features[7] = features[5] = features[4]
+    test = lab.publish("test", features, labels, contents=contents)
+    sets = {"train": lab.publish("train", *blobs(60, 3, 8, seed=2)), "test": test}
+    found = run_probe(ProbeRequest("made", "arrays", "ridge"), sets, **from_arrays)
+    told = (
+        "test: 2 equal images under several labels (5 of 60 rows, such as 'test/0000.png'); comparisons leave them out"
+    )
+    assert told in found.warnings
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(
     ("counts", "untested"),

@@ -111,6 +111,27 @@ def test_labels_of_any_integer_type_are_taken(store, saved):
         assert taken(store, saved(labels=LABELS.astype(dtype)), name=str(number))[0].labels.tolist() == [0, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [([1, 2, 3], ["1", "2", "3"]), ([7, 0, 2**40], ["0", "7", str(2**40)]), ([5, 10, 9], ["5", "9", "10"])],
+)
+def test_labels_that_do_not_count_from_0_are_classes_of_their_own_names(store, saved, labels, names):
+    found, _ = taken(store, saved(features=np.eye(3, dtype=np.float32), labels=np.array(labels)))
+    assert found.class_names == names
+    assert [found.class_names[label] for label in found.labels] == [str(label) for label in labels]
+
+
+def test_distinct_rows_that_float32_cannot_tell_apart_are_refused(store, saved):
+    rng = np.random.default_rng(0)
+    features = 1e6 + 1e-3 * rng.normal(size=(30, 4))
+    with pytest.raises(InvalidFeatures, match=r"rows \d+ and \d+ differ by up to 0.00\d+, and are equal as float32"):
+        read_features(saved(features=features, labels=np.arange(30) % 3))
+    # Centred they are told apart; and what differs by rounding was meant to be equal.
+    assert len(read_features(saved(features=features - 1e6, labels=np.arange(30) % 3)).features) == 30
+    twice = np.concatenate([features - 1e6, (features - 1e6) * (1 + 1e-15)])
+    assert len(read_features(saved(features=twice, labels=np.arange(60) % 3)).features) == 60
+
+
 def test_dataset_with_base_splits_of_its_own_is_not_mixed_with_an_import(store, corpus, flowers, saved):
     message = "flowers / toy: no other base split than 'all' expected, train found; give the import another --name"
     with pytest.raises(InvalidFeatures, match=message):
@@ -135,7 +156,10 @@ BAD = {
     "few labels": ({"labels": np.array([0, 1])}, r"labels: \(3,\) integers expected, \(2,\) int64 found"),
     "one-hot labels": ({"labels": np.eye(3, dtype=int)}, r"integers expected, \(3, 3\) int64 found"),
     "negative label": ({"labels": np.array([0, -1, 2])}, "labels: 0 and on expected, -1 to 2 found"),
-    "huge label": ({"labels": np.array([0, 1, 2**40])}, f"labels: {2**40} found for 3 rows; give class_names"),
+    "huge label with names": (
+        {"labels": np.array([0, 1, 2**40]), "class_names": np.array(["a", "b", "c"])},
+        f"class_names: {2**40 + 1} or more distinct names expected, 3 found",
+    ),
     "label past int64": ({"labels": np.array([0, 1, 2**63], "u8")}, f"0 to {2**63} found"),
     "few names": ({"class_names": np.array(["a", "b"])}, "class_names: 3 or more distinct names expected, 2 found"),
     "name twice": ({"class_names": np.array(["a", "b", "a"])}, "class_names: 3 or more distinct names expected, 3 found"),
