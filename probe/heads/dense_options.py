@@ -39,4 +39,4 @@ class DenseOptions(HeadOptions):
     hidden: Annotated[int, Field(ge=0)] = 0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     scaling: Scaling = "none"
-    rule: Rule = "one_se"
+    rule: Rule = "best"

@@ -43,7 +43,7 @@ class KnnOptions(HeadOptions):
     weights: Weights = "softmax"
     temperature: Number = 0.07
     scaling: Literal["none", "zscore"] = "none"
-    rule: Rule = "one_se"
+    rule: Rule = "best"
 
 
 def train_knn(data: TrainingData, options: KnnOptions, on_progress: Progress) -> Trained:

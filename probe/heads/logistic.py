@@ -35,7 +35,7 @@ class LogisticOptions(HeadOptions):
 
     scaling: Scaling = "zscore"
     keep_c: bool = False
-    rule: Rule = "one_se"
+    rule: Rule = "best"
 
 
 class LogisticHead:

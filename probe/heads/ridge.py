@@ -53,7 +53,7 @@ class RidgeOptions(HeadOptions):
     """
 
     scaling: Scaling = "zscore"
-    rule: Rule = "one_se"
+    rule: Rule = "best"
 
 
 def train_ridge(data: TrainingData, options: RidgeOptions, on_progress: Progress) -> Trained:

@@ -35,9 +35,9 @@ def test_the_head_predicts_what_scikit_learns_classifier_predicts(k, blobs):
 
 
 def test_of_the_values_of_k_the_most_neighbours_within_one_standard_error_are_taken(blobs):
-    trained = train(training_data(*blobs(200, 4, 8, seed=1, spread=2.0)))
+    trained = train(training_data(*blobs(200, 4, 8, seed=1, spread=2.0)), rule="one_se")
     table = trained.selection["table"]
-    assert [set(row) for row in table] == [{"k", "accuracy", "standard_error", "nll"}] * 5
+    assert [set(row) for row in table] == [{"k", "accuracy", "standard_error", "paired_error", "nll"}] * 5
     assert [row["k"] for row in table] == [100, 20, 10, 5, 1]
     best = max(row["accuracy"] for row in table)
     error = next(row["standard_error"] for row in table if row["accuracy"] == best)

@@ -78,9 +78,9 @@ def test_keep_c_holds_c(blobs):
 
 @pytest.mark.heavy
 def test_selection_tells_what_it_saw(blobs):
-    trained, said = train(training_data(*blobs(100, 4, 8, seed=1, spread=2.0)))
+    trained, said = train(training_data(*blobs(100, 4, 8, seed=1, spread=2.0)), rule="one_se")
     table = trained.selection["table"]
-    assert [set(row) for row in table] == [{"C", "accuracy", "standard_error", "nll"}] * len(table)
+    assert [set(row) for row in table] == [{"C", "accuracy", "standard_error", "paired_error", "nll"}] * len(table)
     assert [row["C"] for row in table] == sorted(row["C"] for row in table)
     best = max(row["accuracy"] for row in table)
     error = next(row["standard_error"] for row in table if row["accuracy"] == best)
@@ -167,9 +167,13 @@ def test_the_grid_has_45_points_from_end_to_end(blobs):
     assert len(points) == 45
     assert (points[0], points[-1]) == (1e-7, 100.0)
     assert np.allclose(np.diff(np.log10(points)), 9 / 44)
-    unscaled, _ = train(training_data(*blobs(100, 4, 8, seed=1, spread=2.0)), scaling="none")
+    features, labels = blobs(100, 4, 8, seed=1, spread=2.0)
+    unscaled, _ = train(training_data(features, labels), scaling="none")
     points = [row["C"] for row in unscaled.selection["table"]]
-    assert {1e-6, 1e5} <= set(points)
+    # 1e-6 to 1e5 for features of variance 1.
+    variance = features.astype(np.float64).var(axis=0).mean()
+    for end in (1e-6, 1e5):
+        assert np.isclose(points, end / variance, rtol=1e-9).sum() == 1
 
 
 @pytest.mark.heavy

@@ -11,13 +11,13 @@ from probe.heads.registry import resolve_options
 def test_the_heads_and_their_defaults():
     assert HEADS == ("dense", "logistic", "ridge", "knn")
     assert default_options("dense") == {
-        "batch_size": 32, "dropout": 0.0, "epochs": 6, "hidden": 0, "learning_rate": 1e-3, "patience": 0, "rule": "one_se",
+        "batch_size": 32, "dropout": 0.0, "epochs": 6, "hidden": 0, "learning_rate": 1e-3, "patience": 0, "rule": "best",
         "scaling": "none", "weight_decay": 0.0,
     }  # fmt: skip
-    assert default_options("logistic") == {"keep_c": False, "rule": "one_se", "scaling": "zscore"}
-    assert default_options("ridge") == {"rule": "one_se", "scaling": "zscore"}
+    assert default_options("logistic") == {"keep_c": False, "rule": "best", "scaling": "zscore"}
+    assert default_options("ridge") == {"rule": "best", "scaling": "zscore"}
     assert default_options("knn") == {
-        "k": (1, 5, 10, 20, 100), "rule": "one_se", "scaling": "none", "temperature": 0.07, "weights": "softmax"
+        "k": (1, 5, 10, 20, 100), "rule": "best", "scaling": "none", "temperature": 0.07, "weights": "softmax"
     }  # fmt: skip
 
 

@@ -17,9 +17,9 @@ def training_data(features, labels, official=0, seed=0) -> TrainingData:
     return TrainingData(features, labels, units, tokens, official, int(labels.max()) + 1, seed)
 
 
-def train(data, scaling="zscore"):
+def train(data, scaling="zscore", **options):
     said: list[str] = []
-    return train_ridge(data, RidgeOptions(scaling=scaling), said.append), said
+    return train_ridge(data, RidgeOptions(scaling=scaling, **options), said.append), said
 
 
 def scaled_by_hand(features, scaling):
@@ -87,9 +87,9 @@ def test_the_refit_holds_lambda(official, share, blobs):
 
 @pytest.mark.heavy
 def test_selection_tells_what_it_saw(blobs):
-    trained, said = train(training_data(*blobs(200, 4, 8, seed=1, spread=3.0)))
+    trained, said = train(training_data(*blobs(200, 4, 8, seed=1, spread=3.0)), rule="one_se")
     table = trained.selection["table"]
-    assert [set(row) for row in table] == [{"alpha", "accuracy", "standard_error", "nll"}] * len(table)
+    assert [set(row) for row in table] == [{"alpha", "accuracy", "standard_error", "paired_error", "nll"}] * len(table)
     alphas = [row["alpha"] for row in table]
     assert alphas == sorted(alphas, reverse=True)
     assert set(GRID) <= set(alphas)

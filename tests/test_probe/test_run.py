@@ -55,7 +55,7 @@ def test_a_run_is_told_whole(blob_sets):
         "dataset": "made",
         "extractor": "arrays",
         "head": "logistic",
-        "options": {"keep_c": False, "rule": "one_se", "scaling": "zscore"},
+        "options": {"keep_c": False, "rule": "best", "scaling": "zscore"},
         "train": "train",
         "validation": "",
         "test": "test",
@@ -211,7 +211,7 @@ def test_slices_of_one_set_are_probed(lab, blobs):
 def test_a_drawn_run_can_be_asked_for_by_its_own_words(lab, blobs):
     sets = {"all": lab.publish("all", *blobs(150, 3, 6, seed=1))}
     drawn = run(sets, seed=5)
-    assert drawn.config["train"] == "all/seed5[:80%]"
+    assert drawn.config["train"] == "all/draw5[:80%]"
     again = run(sets, seed=5, train=drawn.config["train"], test=drawn.config["test"])
     assert again.run_id == drawn.run_id
     assert again.metrics == drawn.metrics
