@@ -22,7 +22,7 @@ from store import ProbeResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "Difference", "Pairs", "compare_runs", "pair_predictions"]
+__all__ = ["Answers", "Comparison", "Difference", "Pairs", "compare_runs", "pair_answers", "pair_predictions"]
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,47 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
         has_groups=any(groups),
         relabelled=int((~is_agreed).sum()),
         conflicting=conflicting,
+    )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What two runs have right of equal images, each by the label that it was tested with; a row for each image.
+
+    Attributes:
+        is_first, is_second: (N,) bool: whether the first, the second run is right.
+        units: (N,) int, see `Pairs`.
+        relabelled: how many images have another label in the second run.
+    """
+
+    is_first: np.ndarray
+    is_second: np.ndarray
+    units: np.ndarray
+    relabelled: int
+
+
+def pair_answers(first: ProbeResult, second: ProbeResult) -> Answers:
+    """Pair what two runs have right by the images' bytes, whatever their labels are called and whether they agree.
+
+    Where labels went wrong between two nights, that is a drop like any other. An image counts once, and not at all
+    where it stands in a test part under several labels.
+
+    Raises:
+        NotComparable: no image is shared.
+    """
+    joined = _keyed(first).merge(_keyed(second), on="content_sha256", suffixes=("_first", "_second"))
+    joined = joined[~joined["content_sha256"].isin(_conflicts(first) | _conflicts(second))]
+    if joined.empty:
+        raise NotComparable(f"{_name(first)} and {_name(second)} share no test image of one label.")
+    names = [
+        np.array(run.class_names, object)[joined[f"label_{which}"].to_numpy()]
+        for run, which in ((first, "first"), (second, "second"))
+    ]
+    return Answers(
+        is_first=joined["is_correct_first"].to_numpy(),
+        is_second=joined["is_correct_second"].to_numpy(),
+        units=units_of(joined["content_sha256"].tolist(), joined["group_first"].astype(str).tolist())[0],
+        relabelled=int((names[0] != names[1]).sum()),
     )
 
 

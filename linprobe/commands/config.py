@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from extract import open_source
 from linprobe.commands.fetch import list_splits
-from linprobe.commands.gate import pin_baselines
+from linprobe.commands.gate import pin_baselines, undecidable
 from linprobe.job.config import DatasetConfig, ExtractorConfig, JobConfig, NotifyConfig, ProbeConfig, as_toml
 from linprobe.job.environment import Environment
 from linprobe.job.errors import ConfigError
@@ -179,4 +179,6 @@ def _check_store(job: JobConfig, path: Path) -> str:
         return "no store yet; the first extraction makes it"
     if job.gate is None:
         return "a store"
-    return f"a store, with all {len(pin_baselines(job.gate, store).baselines)} baselines"
+    gate = pin_baselines(job.gate, store)
+    found = f"a store, with all {len(gate.baselines)} baselines" if gate.baselines else "a store"
+    return "; ".join([found, *undecidable(gate, store)])

@@ -1,18 +1,53 @@
-"""The gate: a night whose results fell too far below a pinned baseline has failed."""
+"""The gate: a night whose results are worse than is allowed has failed, where that is no chance.
 
-from collections.abc import Collection, Mapping
+Each comparison is a test on equal images with three ends: passed, failed, and undecided where the images are too few to
+tell. The failures of a night share one level (Holm), so that eighty comparisons alarm as rarely as one.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from linprobe.job.config import GateConfig
 from linprobe.job.errors import ConfigError, GateFailed
 from linprobe.job.failures import Failure, foreseen
-from store import FeatureStore
+from store import FeatureStore, ProbeResult
+from store.extractor_names import is_floor
 from store.settings import values_of
 
-__all__ = ["GateResult", "check_gate", "pin_baselines"]
+__all__ = ["GateResult", "Verdict", "check_gate", "pin_baselines", "undecidable"]
 
 # Tonight's head may be trained on more, or with other options: it must do no worse on the same test.
 _FREE = ("options", "train", "validation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What one comparison came to.
+
+    Attributes:
+        part: what was compared, for people.
+        end: passed, failed or undecided.
+        p_failed: the p-value of what is allowed having been kept; small where it was not.
+        text: the numbers, in words.
+        drop: accuracy of the baseline less tonight's, on equal images; None where there is no baseline.
+        visible: the least drop that so many images would have shown, in four of five cases.
+    """
+
+    part: str
+    end: str
+    p_failed: float
+    text: str
+    drop: float | None = None
+    visible: float | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "part": self.part, "end": self.end, "p_failed": self.p_failed, "text": self.text, "drop": self.drop,
+            "visible": self.visible,
+        }  # fmt: skip
 
 
 @dataclass
@@ -20,19 +55,30 @@ class GateResult:
     """What the gate says of a night.
 
     Attributes:
-        failures: baselines that a run fell too far below, or that no run answers.
-        drops: accuracy of the baseline less tonight's, of each comparison.
+        failures: comparisons that failed, baselines that no run answers, images past what is allowed.
+        verdicts: of each comparison.
     """
 
     failures: list[Failure] = field(default_factory=list)
-    drops: list[float] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    @property
+    def undecided(self) -> list[Verdict]:
+        """The comparisons that could not tell."""
+        return [verdict for verdict in self.verdicts if verdict.end == "undecided"]
 
     def line(self, gate: GateConfig) -> str:
         """Return the result in a line."""
-        compared = f"{len(self.drops)} run{'' if len(self.drops) == 1 else 's'} compared"
-        if self.drops:
-            compared += f", the largest drop of accuracy {max(self.drops):.4f} ({gate.max_drop:g} is allowed)"
-        return f"Gate: {'failed' if self.failures else 'passed'}; {compared}."
+        end = "failed" if self.failures else "undecided" if self.undecided else "passed"
+        compared = f"{len(self.verdicts)} run{'' if len(self.verdicts) == 1 else 's'} compared"
+        if self.undecided:
+            compared += f", {len(self.undecided)} undecided"
+        drops = [verdict.drop for verdict in self.verdicts if verdict.drop is not None]
+        if drops:
+            compared += f", the largest drop of accuracy {max(drops):.4f} ({gate.max_drop:g} is allowed"
+            visible = [verdict.visible for verdict in self.verdicts if verdict.visible is not None]
+            compared += f"; one of {max(visible):.4f} would have been seen)" if visible else ")"
+        return f"Gate: {end}; {compared}."
 
 
 def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
@@ -43,7 +89,7 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
         ConfigError: one is named by what it answers; the newest run of that name is tonight's own.
     """
     pinned = []
-    for name in gate.baselines:
+    for name in gate.baselines or ():
         found = store.find_run(name)
         if not found.startswith(name):
             raise ConfigError(
@@ -51,7 +97,22 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
                 f"by its id, such as {found[:12]}."
             )
         pinned.append(found)
-    return gate.model_copy(update={"baselines": tuple(pinned)})
+    return gate.model_copy(update={"baselines": tuple(pinned) or None})
+
+
+def undecidable(gate: GateConfig, store: FeatureStore) -> list[str]:
+    """Return what can never pass, whatever a night predicts: a text for each baseline that has too few test images."""
+    from probe.noninferiority import images_needed
+
+    if gate.max_drop is None:
+        return []
+    needed = images_needed(gate.max_drop, gate.level)
+    return [
+        f"baseline {name[:12]} was tested on {count:,} images: with max_drop = {gate.max_drop:g} and level = "
+        f"{gate.level:g} it takes {needed:,} to pass another run, even where no prediction differs"
+        for name in gate.baselines or ()
+        if (count := int(store.record(name).counts["n_test"])) < needed
+    ]
 
 
 def check_gate(
@@ -59,29 +120,47 @@ def check_gate(
     rows: list[dict[str, object]],
     store: FeatureStore,
     *,
+    sets: Collection[Mapping[str, Any]] = (),
     kept: Collection[tuple[str, str]] = (),
 ) -> GateResult:
-    """Compare a night's answers with their baselines.
+    """Hold a night against what the gate allows.
 
     A baseline is compared with the runs that answer the same question: equal dataset, extractor, head, seed, shots,
     views and test split.
 
     Args:
-        gate: how much worse a run may be, and than which runs.
+        gate: what is allowed; its baselines are full ids.
         rows: tonight's runs, as `linprobe.commands.probe` gives them.
         store: holds the baselines.
+        sets: tonight's feature sets, as `linprobe.commands.extract` gives them.
         kept: (dataset, extractor) pairs, as the store calls them, that kept the answers of before tonight.
     """
     result = GateResult()
     rows = [*rows, *_kept_rows(store, kept)]
-    for name in gate.baselines:
+    asked: list[_Question] = []
+    for name in gate.baselines or ():
         try:
-            for drop in _drops(name, rows, store):
-                result.drops.append(drop.value)
-                drop.require_at_most(gate.max_drop)
+            asked += _drops(name, gate, rows, store=store)
         except foreseen() as error:
             result.failures.append(Failure(f"gate {name[:12]}", error))
+    if gate.min_accuracy is not None:
+        asked += _minima(gate, rows, store)
+    for question, p_holm in zip(asked, _shared(asked), strict=True):
+        verdict = question.verdict(p_holm, len(asked))
+        result.verdicts.append(verdict)
+        if verdict.end == "failed":
+            result.failures.append(
+                Failure(f"gate {question.name[:12]}", GateFailed(f"{verdict.part}: {verdict.text}."))
+            )
+    result.failures += _quarantines(gate, sets)
     return result
+
+
+def _shared(asked: list["_Question"]) -> list[float]:
+    """Return what each comparison's p-value is, of several that share a level."""
+    from probe.paired_tests import holm
+
+    return holm([question.p_failed(len(asked)) for question in asked])
 
 
 def _kept_rows(store: FeatureStore, kept: Collection[tuple[str, str]]) -> list[dict[str, object]]:
@@ -93,44 +172,201 @@ def _kept_rows(store: FeatureStore, kept: Collection[tuple[str, str]]) -> list[d
     ]
 
 
+class _Question:
+    """One thing that is asked of a night, by a test with a level of its own.
+
+    Attributes:
+        name: of the run that it is about.
+        part: for people.
+    """
+
+    name: str
+    part: str
+
+    def p_failed(self, count: int) -> float:
+        """Return the p-value of what is allowed having been kept, one of so many questions."""
+        raise NotImplementedError
+
+    def verdict(self, p_holm: float, count: int) -> Verdict:
+        """Return what it comes to, where its p-value among the others is this."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Drop:
-    """How far a run of tonight is below a baseline."""
+class _Drop(_Question):
+    """How far a run of tonight is below a baseline, on equal images."""
 
-    baseline: str
+    name: str
+    part: str
+    gate: GateConfig
+    is_same_run: bool
+    images: int
+    only_before: int
+    only_now: int
     before: float
-    row: dict[str, object]
+    now: float
+    note: str
 
     @property
-    def now(self) -> float:
-        return float(str(self.row["accuracy"]))
+    def _allowed(self) -> float:
+        assert self.gate.max_drop is not None
+        return self.gate.max_drop
 
     @property
-    def value(self) -> float:
-        return self.before - self.now
+    def _counts(self) -> Any:
+        from probe.noninferiority import PairedCounts
 
-    def require_at_most(self, max_drop: float) -> None:
-        """Raise GateFailed where it is more than is allowed."""
-        if self.value > max_drop:
-            what = f"{self.row['dataset']} / {self.row['extractor']} / {self.row['head']}"
-            raise GateFailed(
-                f"{what}: accuracy {self.now:.4f} is {self.value:.4f} below the baseline {self.baseline[:12]} "
-                f"({self.before:.4f}); {max_drop:g} is allowed."
-            )
+        return PairedCounts(self.images, self.only_before, self.only_now)
+
+    def p_failed(self, count: int) -> float:
+        from probe.noninferiority import p_of_larger_drop
+
+        return 1.0 if self.is_same_run else p_of_larger_drop(self._counts, self._allowed, self.gate.level / count)
+
+    def verdict(self, p_holm: float, count: int) -> Verdict:
+        from probe.noninferiority import drop_bounds, least_visible_drop, p_of_smaller_drop
+
+        if self.is_same_run:
+            return Verdict(part=self.part, end="passed", p_failed=1.0, text="the baseline itself", drop=0.0)
+        counts, level = self._counts, self.gate.level
+        is_smaller = p_of_smaller_drop(counts, self._allowed, level) <= level
+        end = "failed" if p_holm <= level else "passed" if is_smaller else "undecided"
+        low, high = drop_bounds(counts, lower_level=level / count, upper_level=level)
+        visible = least_visible_drop(counts, self._allowed, level / count)
+        text = (
+            f"accuracy {self.now:.4f} on {self.images:,} equal images, {self.before:.4f} of the baseline "
+            f"{self.name[:12]}: a drop of {self.before - self.now:.4f} [{low:.4f}, {high:.4f}]; {self._allowed:g} is "
+            f"allowed{self.note}"
+        )
+        return Verdict(
+            part=self.part, end=end, p_failed=p_holm, text=text, drop=self.before - self.now, visible=visible
+        )
 
 
-def _drops(name: str, rows: list[dict[str, object]], store: FeatureStore) -> list[_Drop]:
+@dataclass(frozen=True, kw_only=True)
+class _Minimum(_Question):
+    """Whether a run of tonight reaches the accuracy that any must reach."""
+
+    name: str
+    part: str
+    gate: GateConfig
+    images: int
+    right: int
+    accuracy: float
+
+    @property
+    def _least(self) -> float:
+        assert self.gate.min_accuracy is not None
+        return self.gate.min_accuracy
+
+    def p_failed(self, count: int) -> float:
+        from scipy.special import bdtr
+
+        return float(bdtr(self.right, self.images, self._least))
+
+    def verdict(self, p_holm: float, count: int) -> Verdict:
+        from scipy.special import bdtrc
+
+        # P(B >= right) where the accuracy is the least allowed: small where it is certainly above.
+        p_passed = float(bdtrc(self.right - 1, self.images, self._least)) if self.right else 1.0
+        level = self.gate.level
+        end = "failed" if p_holm <= level else "passed" if p_passed <= level else "undecided"
+        text = f"accuracy {self.accuracy:.4f} on {self.images:,} images; {self._least:g} is the least allowed"
+        return Verdict(part=self.part, end=end, p_failed=p_holm, text=text)
+
+
+def _drops(name: str, gate: GateConfig, rows: list[dict[str, object]], *, store: FeatureStore) -> list[_Question]:
     baseline = store.run(name)
     asked = _asked(baseline.config)
     # A run that was trained under another name stands in the store under that one.
     tonight = [row for row in rows if asked in [_asked(names) for names in (row, _recorded(store, row))]]
     if not tonight:
         raise GateFailed(f"baseline {name[:12]}: no run of tonight answers the same question {asked}.")
-    return [_Drop(baseline=name, before=baseline.metrics["accuracy"], row=row) for row in tonight]
+    return [_drop(baseline, row, gate, store=store) for row in tonight]
+
+
+def _drop(baseline: ProbeResult, row: dict[str, object], gate: GateConfig, *, store: FeatureStore) -> _Drop:
+    from probe.comparison import pair_answers
+    from probe.paired_tests import design_effect
+
+    run = store.run(str(row["run_id"]))
+    pairs = pair_answers(baseline, run)
+    differences = pairs.is_first.astype(float) - pairs.is_second
+    # Images of one group are no draws of their own.
+    scale = 1 / design_effect(differences, pairs.units)
+    versions = [int(one.config["protocol"]) for one in (baseline, run)]
+    note = f"; {pairs.relabelled:,} of the images have another label than then" if pairs.relabelled else ""
+    if len(set(versions)) > 1:
+        note += f"; the baseline is of protocol {versions[0]}, tonight's of {versions[1]}"
+    return _Drop(
+        name=baseline.run_id,
+        part=_named(row),
+        gate=gate,
+        is_same_run=run.run_id == baseline.run_id,
+        images=max(1, int(scale * len(differences))),
+        only_before=round(scale * float((differences > 0).sum())),
+        only_now=round(scale * float((differences < 0).sum())),
+        before=float(pairs.is_first.mean()),
+        now=float(pairs.is_second.mean()),
+        note=note,
+    )
+
+
+def _minima(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> Iterable[_Question]:
+    """Yield the question of each run that was trained on all of train; floors need reach nothing beside others."""
+    from probe.draws import units_of
+    from probe.paired_tests import design_effect
+
+    are_floors = all(is_floor(str(row["extractor"])) for row in rows)
+    for row in rows:
+        run = store.run(str(row["run_id"]))
+        values = values_of(run.config)
+        if (
+            (is_floor(str(row["extractor"])) and not are_floors)
+            or values["shots"] != "all"
+            or values["train_share"] != 1.0
+        ):
+            continue
+        told = run.predictions
+        is_correct = told["is_correct"].to_numpy(float)
+        units, _ = units_of(told["content_sha256"].tolist(), told["group"].astype(str).tolist())
+        images = max(1, int(len(told) / design_effect(is_correct, units)))
+        accuracy = float(is_correct.mean())
+        yield _Minimum(
+            name=str(row["run_id"]),
+            part=_named(row),
+            gate=gate,
+            images=images,
+            right=round(accuracy * images),
+            accuracy=accuracy,
+        )
+
+
+def _quarantines(gate: GateConfig, sets: Collection[Mapping[str, Any]]) -> list[Failure]:
+    if gate.max_quarantined is None:
+        return []
+    from extract import Budget
+
+    budget, failures = Budget.parse(str(gate.max_quarantined)), []
+    for row in sets:
+        bad, rows = row.get("quarantined") or 0, row.get("rows") or 0
+        if not budget.allows(bad, bad + rows):
+            part = f"{row['dataset']} / {row['split']} / {row['extractor']}"
+            text = f"{part}: {bad:,} of {bad + rows:,} images are quarantined; {budget.text()} are allowed."
+            failures.append(Failure(f"gate {part}", GateFailed(text)))
+    return failures
+
+
+def _named(row: Mapping[str, object]) -> str:
+    return f"{row['dataset']} / {row['extractor']} / {row['head']}"
 
 
 def _asked(names: Mapping[str, object]) -> dict[str, object]:
-    return values_of(names, but=_FREE)
+    values = values_of(names, but=_FREE)
+    # Protocol 2 drew its test part by the same hash. Protocol 3 moves images only to keep a class, and tests limited
+    # runs on what seed 0 draws.
+    seed = values["seed"] if values["shots"] == "all" and values["train_share"] == 1.0 else 0
+    return {**values, "test": re.sub(r"/(seed|draw)\d+\[", f"/draw{seed}[", str(values["test"]))}
 
 
 def _recorded(store: FeatureStore, row: Mapping[str, object]) -> Mapping[str, object]:

@@ -74,12 +74,19 @@ def run_night(job: JobConfig, session: Session, *, accept_shrink: Sequence[str] 
         if gate:
             stored = {one.name: one.stored_name for one in job.datasets}
             kept = {(stored[dataset], extractor) for dataset, extractor in extracted.failed_pairs}
-            checked = check_gate(gate, probed.rows, store, kept=kept)
+            checked = check_gate(gate, probed.rows, store, sets=extracted.rows, kept=kept)
             failures.extend(checked.failures)
             for failure in checked.failures:
                 console.say(f"{failure.part}: {sentence(failure.error)}")
+            for verdict in checked.undecided:
+                console.say(f"gate, undecided: {verdict.part}: {verdict.text}.")
             lines.append(checked.line(gate))
-            entry.document |= {"gate": checked.line(gate), "gate_passed": not checked.failures}
+            entry.document |= {
+                "gate": checked.line(gate),
+                "gate_passed": not checked.failures,
+                "undecided": len(checked.undecided),
+                "verdicts": [verdict.document() for verdict in checked.verdicts],
+            }
         errors = [failure.row() for failure in failures]
         report = str(page.absolute()) if page else None
         entry.document |= {"errors": errors, "report": report}

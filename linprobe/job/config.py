@@ -6,7 +6,7 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -147,11 +147,25 @@ class ReportConfig(_Table):
     out: Path = Path("linprobe-report")
 
 
-class GateConfig(_Table):
-    """`[gate]`: how much worse than its pinned baseline a result may be."""
+_Percent = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?%$")]
 
-    max_drop: float = Field(ge=0, le=1, strict=True)
-    baselines: tuple[_Name, ...] = Field(min_length=1)
+
+class GateConfig(_Table):
+    """`[gate]`: how much worse than its pinned baseline a result may be, and what it must reach in any case."""
+
+    max_drop: float | None = Field(default=None, ge=0, le=1, strict=True)
+    baselines: Annotated[tuple[_Name, ...], Field(min_length=1)] | None = None
+    level: float = Field(default=0.01, gt=0, lt=0.5, strict=True)
+    min_accuracy: float | None = Field(default=None, gt=0, le=1, strict=True)
+    max_quarantined: Annotated[int, Field(ge=0, strict=True)] | _Percent | None = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if (self.max_drop is None) != (self.baselines is None):
+            raise ValueError("max_drop and baselines need each other: how far below which runs?")
+        if self.max_drop is None and self.min_accuracy is None and self.max_quarantined is None:
+            raise ValueError("nothing is asked; max_drop with baselines, min_accuracy or max_quarantined expected")
+        return self
 
 
 def _is_told(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
@@ -281,6 +295,8 @@ _EXPECTED = {
     "greater_than_equal": "{ge:g} or more",
     "greater_than": "more than {gt:g}",
     "less_than_equal": "at most {le:g}",
+    "less_than": "less than {lt:g}",
+    "string_pattern_mismatch": "a percentage such as '0.5%'",
     "literal_error": "{expected}",
 }
 
@@ -295,6 +311,8 @@ def _describe(errors: Sequence[Mapping[str, Any]]) -> list[str]:
             table = _TABLES.get(str(error["loc"][0])) if len(error["loc"]) > 1 else JobConfig
             known = [field.alias or name for name, field in (table or JobConfig).model_fields.items()]
             sentences[where] = f"{where}: no such key; {nearest(str(error['loc'][-1]), known)}"
+        elif error["type"] == "value_error":
+            sentences[where] = f"{where}: {error['ctx']['error']}"
         elif error["type"] == "missing":
             sentences[where] = f"{where}: this key is missing"
         else:
