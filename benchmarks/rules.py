@@ -232,13 +232,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="up to 2,000 training images; above, three")
     parser.add_argument("--stamps", type=Path, help="a folder of class folders")
     parser.add_argument("--work", type=Path, help="where features are kept")
-    parser.add_argument("--json", type=Path, help="also write every row there")
+    parser.add_argument(
+        "--json", type=Path, help="also write every row there; sets whose rows it has are not run again"
+    )
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    if arguments.json and arguments.json.exists():
+        rows = json.loads(arguments.json.read_text())
+    done = {row["set"] for row in rows}
     with tempfile.TemporaryDirectory() as scratch:
         work = arguments.work or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
         for made in open_sets(arguments.stamps, work, arguments.sets):
+            if made.name in done:
+                continue
             began = time.perf_counter()
             for seed in range(arguments.seeds if made.images <= _MANY_ROWS else min(_FEW_SEEDS, arguments.seeds)):
                 rows += compare_rules(made, seed)

@@ -138,12 +138,12 @@ def draw_two(labels: np.ndarray, units: np.ndarray, *, positions: np.ndarray, sh
 
 
 def draw_share(labels: np.ndarray, units: np.ndarray, *, tokens: Sequence[str], share: float, seed: int) -> np.ndarray:
-    """Draw a share of the units to train on, and the first of each class in any case.
+    """Draw a share of the units to train on, and the first of each class in any case, where there are labels.
 
     Smaller shares of one seed lie within larger ones.
 
     Args:
-        labels: (N,) int.
+        labels: (N,) int, or none to keep no class.
         units: (N,) int, see `units_of`.
         tokens: the units' names.
         share: in (0, 1].
@@ -154,8 +154,9 @@ def draw_share(labels: np.ndarray, units: np.ndarray, *, tokens: Sequence[str], 
     """
     positions = draw_positions(tokens, "share of train", seed)
     is_drawn = positions < share
-    order = np.argsort(positions[units], kind="stable")
-    is_drawn[units[order[np.unique(labels[order], return_index=True)[1]]]] = True
+    if len(labels):
+        order = np.argsort(positions[units], kind="stable")
+        is_drawn[units[order[np.unique(labels[order], return_index=True)[1]]]] = True
     return np.flatnonzero(is_drawn[units])
 
 

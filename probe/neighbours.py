@@ -32,6 +32,10 @@ class UnitRows:
     def __len__(self) -> int:
         return int(self._features.shape[0] if self._selected is None else len(self._selected))
 
+    def selected(self, rows: np.ndarray) -> "UnitRows":
+        """Return some of these rows, by number."""
+        return UnitRows(self._features, self._scaler, rows if self._selected is None else self._selected[rows])
+
     def read(self, at: slice) -> np.ndarray:
         """Return consecutive rows, (n, D) float32; a row of zeros has no direction and stays zeros."""
         rows = np.asarray(self._features[at if self._selected is None else self._selected[at]])

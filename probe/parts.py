@@ -11,6 +11,7 @@ from probe.splits import Draw, Slice
 from store import FeatureSet
 
 __all__ = [
+    "Limits",
     "Part",
     "SetTable",
     "check_labels",
@@ -190,22 +191,39 @@ def select_part(name: str, spec: str, terms: Sequence[Slice], *, tables: Mapping
     return part
 
 
-def limit_part(part: Part, shots: int | None, share: float, *, seed: int, class_names: Sequence[str]) -> Part:
-    """Return what training may use of a part: a share of its units, then so many images of every class.
+@dataclass(frozen=True)
+class Limits:
+    """What training may use of a part: a share of its units, then so many images of every class.
 
-    Args:
-        part: train.
+    Attributes:
         shots: images per class, or None for all.
         share: in (0, 1].
         seed: of the draws.
+        keeps_classes: whether the share holds the first unit of each class in any case.
+    """
+
+    shots: int | None
+    share: float
+    seed: int
+    keeps_classes: bool = True
+
+
+def limit_part(part: Part, limits: Limits, class_names: Sequence[str]) -> Part:
+    """Return what training may use of a part.
+
+    Args:
+        part: train.
+        limits: see there.
         class_names: in label order.
 
     Raises:
         LabelError: a class has fewer images than shots.
     """
-    if share < 1:
+    shots, seed = limits.shots, limits.seed
+    if limits.share < 1:
         units, tokens = units_of(part.contents, part.groups)
-        part = part.take(draw_share(part.labels, units, tokens=tokens, share=share, seed=seed))
+        labels = part.labels if limits.keeps_classes else np.zeros(0, np.int64)
+        part = part.take(draw_share(labels, units, tokens=tokens, share=limits.share, seed=seed))
     if shots is None:
         return part
     rows = draw_shots(part.labels, part.contents, shots, seed=seed)

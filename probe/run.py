@@ -13,6 +13,7 @@ from probe.errors import FeatureError, LabelError
 from probe.evaluation import evaluate
 from probe.heads.registry import find_head
 from probe.parts import (
+    Limits,
     Part,
     SetTable,
     check_labels,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["run_probe", "select_parts"]
+
+# From this version of the protocol on, a share of train holds every class.
+_KEEPING = 3
 
 
 def run_probe(
@@ -113,12 +117,15 @@ def run_probe(
     )
 
 
-def select_parts(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[tuple[str, Part]]:
+def select_parts(
+    request: ProbeRequest, sets: Mapping[str, FeatureSet], *, protocol: int = PROTOCOL_VERSION
+) -> list[tuple[str, Part]]:
     """Return the parts that a probe would use: train, validation where there is a split for it, and test.
 
     Args:
         request: the probe; its head does not matter.
         sets: base split → its set, all of one extractor.
+        protocol: the version whose draws are meant.
 
     Returns:
         Each part with the split that it is, as text.
@@ -130,11 +137,12 @@ def select_parts(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[
     plan = plan_probe(request, sets)
     whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
     labels = np.flatnonzero([is_shown for _, is_shown in shown])
-    parts = _limited(whole, request, plan, class_names=[name for name, is_shown in shown if is_shown])
+    names = [name for name, is_shown in shown if is_shown]
+    parts = _limited(whole, request, plan, class_names=names, protocol=protocol)
     # Labels as the sets have them: whoever takes the parts knows the sets' class names.
     parts = [replace(part, labels=labels[part.labels]) for part in parts]
-    names = {"train": plan.splits.train, "validation": plan.splits.validation, "test": plan.splits.test}
-    return [(str(names[part.name]), part) for part in parts]
+    texts = {"train": plan.splits.train, "validation": plan.splits.validation, "test": plan.splits.test}
+    return [(str(texts[part.name]), part) for part in parts]
 
 
 def _is_validation_tested(request: ProbeRequest, plan: Plan) -> bool:
@@ -193,13 +201,21 @@ def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[Part]:
     return parts
 
 
-def _limited(parts: list[Part], request: ProbeRequest, plan: Plan, *, class_names: list[str]) -> list[Part]:
+def _limited(
+    parts: list[Part],
+    request: ProbeRequest,
+    plan: Plan,
+    *,
+    class_names: list[str],
+    protocol: int = PROTOCOL_VERSION,
+) -> list[Part]:
     """Return the parts with train limited as the request asks; a plan that limits it has no validation part."""
     if not request.is_limited:
         return parts
     # A label out of range has no name that a message about shots could give.
     check_labels(parts, class_names, is_drawn=_is_test_drawn(request, plan))
-    train = limit_part(parts[0], _shots(request), request.train_share, seed=request.seed, class_names=class_names)
+    limits = Limits(_shots(request), request.train_share, request.seed, keeps_classes=protocol >= _KEEPING)
+    train = limit_part(parts[0], limits, class_names)
     return [train, *parts[1:]]
 
 

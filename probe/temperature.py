@@ -1,18 +1,17 @@
-"""One number that turns scores into probabilities: a temperature, fitted to rows that were not trained on.
-
-SciPy is imported where it is used: the name of a run must be found without it.
-"""
+"""One number that turns scores into probabilities: a temperature, fitted to rows that were not trained on."""
 
 import numpy as np
 
 from probe.scaling import softmax
 
-__all__ = ["fit_temperature"]
+__all__ = ["fit_temperature", "fit_temperatures"]
 
 # Temperatures in this range are looked at, as multiples of the scores' own size.
 _LOWEST, _HIGHEST = 1e-4, 1e4
-# Of log T: a third of a percent changes no figure that is reported.
-_TOLERANCE = 3e-3
+# Log T is found to 18.4 / 2^15: 0.06% of T, which changes no figure that is reported.
+_HALVINGS = 15
+# Of scores that are looked at together.
+_NUMBERS = 1 << 20
 
 
 def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -30,29 +29,41 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
         scores: (M, K) floating, of rows that the head was not trained on, M ≥ 1.
         labels: (M,) int in 0 … K-1.
     """
-    from scipy.optimize import root_scalar
+    return float(fit_temperatures(scores[None], labels)[0])
 
-    rows = len(scores)
-    scores = scores - scores.mean(axis=1, keepdims=True)
-    size = float(np.sqrt(np.square(scores).mean()))
-    if size == 0:
-        return 1.0
-    scores = scores / size
-    own = np.arange(rows), labels
+
+def fit_temperatures(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the temperature of each of several heads on the same rows; see `fit_temperature`.
+
+    Args:
+        scores: (A, M, K) floating.
+        labels: (M,) int in 0 … K-1.
+
+    Returns:
+        (A,) float64.
+    """
+    together = max(1, _NUMBERS // max(1, scores[0].size))
+    parts = [_fit(scores[at : at + together], labels) for at in range(0, len(scores), together)]
+    return np.concatenate(parts)
+
+
+def _fit(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    heads, rows, _ = scores.shape
+    scores = scores - scores.mean(axis=2, keepdims=True, dtype=np.float64)
+    size = np.sqrt(np.square(scores).mean(axis=(1, 2)))
+    says_something = size > 0
+    scores /= np.where(says_something, size, 1.0)[:, None, None]
+    own = np.take_along_axis(scores, np.broadcast_to(labels[:, None], (heads, rows, 1)), axis=2)[..., 0]
     others = scores.copy()
-    others[own] = -np.inf
-    wanted = float((scores[own] - (scores[own] - others.max(axis=1)) / (rows + 2)).mean())
+    np.put_along_axis(others, np.broadcast_to(labels[:, None], (heads, rows, 1)), -np.inf, axis=2)
+    wanted = (own - (own - others.max(axis=2)) / (rows + 2)).mean(axis=1)
 
-    def slope(log_t: float) -> float:
-        """Return the derivative of the mean negative log-likelihood by 1 / T, which grows with 1 / T."""
-        predicted = softmax(scores / np.exp(log_t))
-        return float(np.einsum("mk,mk->m", predicted, scores).mean()) - wanted
-
-    low, high = np.log(_LOWEST), np.log(_HIGHEST)
-    if slope(low) <= 0:
-        return _LOWEST * size
-    # Scores that say nothing, or the wrong thing: the more even, the better.
-    if slope(high) >= 0:
-        return _HIGHEST * size
-    found = root_scalar(slope, bracket=(low, high), method="brentq", xtol=_TOLERANCE)
-    return float(size * np.exp(found.root))
+    # The derivative of the mean negative log-likelihood by 1 / T grows with 1 / T. Scores that say nothing, or the
+    # wrong thing, end at the highest T: the more even, the better.
+    low, high = np.full(heads, np.log(_LOWEST)), np.full(heads, np.log(_HIGHEST))
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        predicted = softmax(scores / np.exp(middle)[:, None, None])
+        is_colder = np.einsum("amk,amk->a", predicted, scores) / rows > wanted
+        low, high = np.where(is_colder, middle, low), np.where(is_colder, high, middle)
+    return np.where(says_something, size * np.exp(0.5 * (low + high)), 1.0)

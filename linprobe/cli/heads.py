@@ -29,18 +29,21 @@ def predict(
     grid: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the first 30 images with their predictions.")
     ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE.csv", help="Write a row for each image.")] = None,
     engine: EngineName = "auto",
     store: StorePath = None,
     json: Json = False,
 ) -> None:
     """Predict the classes of images with a trained head."""
-    from linprobe.commands.predict import PredictOptions, predict_images, write_grid
+    from linprobe.commands.predict import PredictOptions, predict_images, write_csv, write_grid
 
     session = open_session(store, json)
     options = PredictOptions(is_labelled=labelled, engine=engine, top=top, has_grid=grid is not None)
     outcome = predict_images(run, images, session, options=options)
     if grid is not None:
         write_grid(outcome, grid, session)
+    if csv is not None:
+        write_csv(outcome, csv, session)
     session.console.result("\n".join(outcome.lines), outcome.document())
     finish(outcome.failures)
 

@@ -1,7 +1,7 @@
 """`linprobe explain`: where in an image a head finds its evidence, and what layers make of it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from extract.single_images import compute_each
 from linprobe.job.errors import ConfigError
 from linprobe.job.failures import Failure
 from linprobe.job.session import Session
+from linprobe.models.evidence import TrainedOn, open_evidence
 from linprobe.models.image_files import compute_images, find_images
 from linprobe.models.runs import TrainedHead, open_trained_head
 from probe.evidence import class_maps, is_linear
@@ -88,7 +89,9 @@ def explain_images(
         UnknownName: there is no such layer.
         NotAReport: `out` holds what neither a report nor explanations of ours wrote.
     """
-    head = open_trained_head(session.open_store(), run, session.environment)
+    store = session.open_store()
+    head = open_trained_head(store, run, session.environment)
+    known = open_evidence(store, head.run)
     session.say(head.title)
     session.environment.prepare_frameworks()
     explainer = _explainer(head, options)
@@ -96,7 +99,7 @@ def explain_images(
     paths = find_images(images, outcome.failures)
     # Asked before minutes are spent, and once more when the folder takes its place.
     with replace_report(out) as folder:
-        _explain_into(folder, paths, explainer, head=head, outcome=outcome, session=session)
+        _explain_into(folder, paths, explainer, head=head, known=known, outcome=outcome, session=session)
     return outcome
 
 
@@ -106,6 +109,7 @@ def _explain_into(
     explainer: "_Explainer",
     *,
     head: TrainedHead,
+    known: TrainedOn | None,
     outcome: Explanations,
     session: Session,
 ) -> None:
@@ -122,9 +126,11 @@ def _explain_into(
         for ending, (data, _) in explained.drawings.items():
             (folder / f"{stem}{ending}.png").write_bytes(data)
         pages[name] = ExplainedImage(name, drawings)
-        rows[name] = {"image": name, "files": list(drawings), **explained.row}
+        is_seen = None if known is None else example.look().content.hex() in known.contents
+        rows[name] = {"image": name, "files": list(drawings), "trained_on": is_seen, **explained.row}
     order = [str(path) for path in paths if str(path) in rows]
     outcome.rows = [rows[name] for name in order]
+    _say_seen(outcome.rows, session)
     for failure in outcome.failures:
         session.say(str(failure.error))
     title = " / ".join(head.run.config[part] for part in ("dataset", "extractor", "head"))
@@ -132,6 +138,15 @@ def _explain_into(
         title, explainer.how_to_read, [pages[name] for name in order], created=session.environment.now()
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def _say_seen(rows: Sequence[Mapping[str, Any]], session: Session) -> None:
+    """Say how many of the images trained the run: what explains those need not explain others."""
+    seen = sum(bool(row["trained_on"]) for row in rows)
+    if any(row["trained_on"] is None for row in rows):
+        session.say("Whether these images trained this run is not known, for its sets are gone.")
+    elif seen:
+        session.say(f"{len(rows) - seen} of {len(rows)} images did not train this run; {seen} did, and say less.")
 
 
 def explain_examples(head: TrainedHead, examples: Iterable[Example], options: ExplainOptions) -> "list[Explained]":

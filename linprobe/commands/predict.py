@@ -12,16 +12,21 @@ from extract.single_images import compute_each
 from linprobe.job.config import nearest
 from linprobe.job.failures import Failure
 from linprobe.job.session import Session
+from linprobe.models.evidence import evidence_of, say_right
 from linprobe.models.image_files import compute_images, find_images
 from linprobe.models.runs import TrainedHead, open_trained_head
 from linprobe.models.thumbnails import thumbnail
+from probe.scaling import softmax
 from reports.prediction_grid import GridCell, draw_prediction_grid
+from reports.wording import storable
 from store.commit import publish_file
 
-__all__ = ["PredictOptions", "Predictions", "predict_examples", "predict_images", "write_grid"]
+__all__ = ["PredictOptions", "Predictions", "predict_examples", "predict_images", "write_csv", "write_grid"]
 
 # As many as the lesson shows.
 _GRID_CELLS = 30
+# So few training images lie as far from their nearest: an image is told to be like none of them.
+_UNLIKE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +85,8 @@ def predict_images(run: str, images: Sequence[str], session: Session, *, options
     Raises:
         RunNotFound, FeatureSetNotFound, ModelUnavailable, ModelMismatch: see `linprobe.models.runs.open_trained_head`.
     """
-    head = open_trained_head(session.open_store(), run, session.environment)
+    store = session.open_store()
+    head = open_trained_head(store, run, session.environment)
     session.say(head.title)
     outcome = Predictions(head.run.run_id)
     paths = find_images(images, outcome.failures)
@@ -93,20 +99,37 @@ def predict_images(run: str, images: Sequence[str], session: Session, *, options
 
     shown = {str(path) for path in paths[:_GRID_CELLS]} if options.has_grid else set()
     features: dict[str, np.ndarray] = {}
+    contents: dict[str, str] = {}
     small: dict[str, bytes] = {}
+    turned = 0
     for example, row in compute_images(paths, head.extractor.preprocessing, opened, failures=outcome.failures):
         features[example.example_id] = row
+        known = example.look()
+        contents[example.example_id] = known.content.hex()
+        turned += known.header is not None and known.header.orientation > 1
         if example.example_id in shown:
             small[example.example_id] = thumbnail(example, head.extractor.preprocessing.decoding)
     names = [str(path) for path in paths if str(path) in features]
-    outcome.rows = _documents([(name, features[name]) for name in names], head, is_labelled=options.is_labelled)
+    if names:
+        rows = head.as_kept(np.stack([features[name] for name in names]))
+        evidence = evidence_of(head, store, contents=[contents[name] for name in names], features=rows)
+        outcome.rows = _documents(names, rows, head, evidence=evidence, is_labelled=options.is_labelled)
+    if turned and head.extractor.preprocessing.decoding.orientation == "stored":
+        session.say(
+            f"{turned} of the images say how they are to be turned, and are seen as they are stored: so were those "
+            "that this run was trained on."
+        )
     outcome.cells = [_cell(row, small) for row in outcome.rows if row["image"] in small]
     outcome.lines = _table(outcome.rows, options.top)
     for failure in outcome.failures:
         session.say(str(failure.error))
     if options.is_labelled and outcome.rows:
-        correct = sum(row["is_correct"] for row in outcome.rows)
-        session.say(f"{correct} of {len(outcome.rows)} are right ({correct / len(outcome.rows):.1%}).")
+        session.say(say_right(outcome.rows))
+    if outcome.rows and head.temperature is not None:
+        session.say(
+            f"Shares are calibrated: logits divided by {head.temperature:.3g}, fitted on rows that the head was not "
+            "trained on."
+        )
     return outcome
 
 
@@ -140,6 +163,23 @@ def predict_examples(
     return names, head.predict_proba(np.stack([rows[name] for name in names]))
 
 
+def write_csv(outcome: Predictions, path: Path, session: Session) -> None:
+    """Write a row per predicted image, its probabilities in columns named after the classes."""
+    import pandas as pd
+
+    rows = [
+        {
+            **{name: value for name, value in row.items() if name not in ("probabilities", "calibrated")},
+            **{f"p({storable(name)})": share for name, share in row["probabilities"].items()},
+        }
+        for row in outcome.rows
+    ]
+    for row in rows:
+        row |= {name: storable(row[name]) for name in ("image", "predicted", "label") if name in row}
+    publish_file(path, pd.DataFrame(rows).to_csv(index=False).encode())
+    session.say(f"{path.absolute()}: {len(rows)} rows.")
+
+
 def write_grid(outcome: Predictions, path: Path, session: Session) -> None:
     """Write the grid of the first images as PNG, if there are any."""
     if not outcome.cells:
@@ -150,23 +190,33 @@ def write_grid(outcome: Predictions, path: Path, session: Session) -> None:
     session.say(f"{path.absolute()}: the first {len(outcome.cells)} images, {left_out} more are not on it.")
 
 
-def _documents(rows: Sequence[tuple[str, np.ndarray]], head: TrainedHead, *, is_labelled: bool) -> list[dict[str, Any]]:
-    if not rows:
-        return []
+def _documents(
+    names: Sequence[str],
+    features: np.ndarray,
+    head: TrainedHead,
+    *,
+    evidence: Sequence[Mapping[str, Any]],
+    is_labelled: bool,
+) -> list[dict[str, Any]]:
     classes = head.run.class_names
     documents: list[dict[str, Any]] = []
-    found = head.predict_proba(np.stack([row for _, row in rows]))
-    for (name, _), probabilities in zip(rows, found, strict=True):
+    found = head.predict_proba(features)
+    logits = np.log(np.maximum(found, np.finfo(np.float64).tiny))
+    calibrated = softmax(logits / head.temperature) if head.temperature is not None else found
+    for name, probabilities, shares, known in zip(names, found, calibrated, evidence, strict=True):
         best = int(probabilities.argmax())
         document: dict[str, Any] = {
             "image": name,
             "predicted": classes[best],
             "confidence": float(probabilities[best]),
+            "calibrated_confidence": float(shares[best]),
+            **known,
         }
         if is_labelled:
             label = _folder_class(Path(name))
             document |= {"label": label, "is_correct": label == classes[best]}
-        documents.append({**document, "probabilities": dict(zip(classes, probabilities.tolist(), strict=True))})
+        document["probabilities"] = dict(zip(classes, probabilities.tolist(), strict=True))
+        documents.append({**document, "calibrated": dict(zip(classes, shares.tolist(), strict=True))})
     return documents
 
 
@@ -178,10 +228,15 @@ def _table(rows: list[dict[str, Any]], top: int) -> list[str]:
     lines = []
     width = max((len(row["image"]) for row in rows), default=0)
     for row in rows:
-        ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:top]
+        ranked = sorted(row["calibrated"].items(), key=lambda item: -item[1])[:top]
         marks = {True: "  right", False: f"  wrong: {row.get('label')}", None: ""}
         classes = "  ".join(f"{name} {share:.1%}" for name, share in ranked)
-        lines.append(f"{row['image']:<{width}}  {classes}{marks[row.get('is_correct')]}")
+        told = marks[row.get("is_correct")]
+        if row["trained_on"]:
+            told += "  trained on"
+        elif row["distance_p"] is not None and row["distance_p"] <= _UNLIKE:
+            told += f"  like none of them (p = {row['distance_p']:.2g})"
+        lines.append(f"{row['image']:<{width}}  {classes}{told}")
     return lines
 
 

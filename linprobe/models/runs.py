@@ -65,12 +65,14 @@ class TrainedHead:
         extractor: the very one whose features it was trained on.
         arrays: what `probe.predict_proba` takes.
         name: what the run is called, see `name_run`.
+        dtype: of the features that it was trained on, as they are kept.
     """
 
     run: ProbeResult
     extractor: Extractor
     arrays: Mapping[str, np.ndarray]
     name: str
+    dtype: np.dtype
 
     @property
     def title(self) -> str:
@@ -81,7 +83,18 @@ class TrainedHead:
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return (N, K) float64 probabilities for (N, D) features as extracted."""
-        return predict_proba(self.arrays, features)
+        return predict_proba(self.arrays, self.as_kept(features))
+
+    def as_kept(self, features: np.ndarray) -> np.ndarray:
+        """Return (N, D) features rounded as a pool keeps them, which is what the head was trained on; float32."""
+        return np.asarray(features).astype(self.dtype).astype(np.float32)
+
+    @property
+    def temperature(self) -> float | None:
+        """What its logits are better divided by, as its own test says; None where it needs none."""
+        metrics = self.run.metrics
+        found = metrics.get("temperature", 1.0)
+        return found if found != 1.0 and metrics["nll_calibrated"] < metrics["nll"] else None
 
 
 def test_probabilities(store: FeatureStore, run: ProbeResult) -> np.ndarray:
@@ -125,4 +138,5 @@ def open_trained_head(store: FeatureStore, name: str, environment: Environment) 
     views = [[store.get(key=key) for key in of_view.values()] for of_view in run.config.get("view_sets", ())]
     # Of the images themselves, whatever views the head was trained on.
     extractor = reopen_extractor(store, sets[0], environment)
-    return TrainedHead(run, extractor, restore_head(run.head, sets, views), name_run(run, store))
+    arrays = restore_head(run.head, sets, views)
+    return TrainedHead(run, extractor, arrays, name_run(run, store), np.dtype(sets[0].features.dtype))

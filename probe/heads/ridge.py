@@ -23,7 +23,7 @@ from probe.selection import (
     why_unselected,
 )
 from probe.sweep.rows import mean_variance
-from probe.temperature import fit_temperature
+from probe.temperature import fit_temperatures
 from probe.training import HeldOut, Progress, Trained, TrainingData, fixed_penalty, no_curves
 from probe.workers import open_workers
 
@@ -135,9 +135,9 @@ def _search(
         train, held_out = pair
         path = RidgePath(data.features, data.labels, data.classes, rows=train, scaling=scaling)
         labels, found = data.labels[held_out], []
-        for _, scores in path.scores(data.features, held_out, alphas):
-            temperature = fit_temperature(scores, labels)
-            found.append((score_fold(labels, softmax(scores / temperature)), temperature))
+        for scores in path.scores_together(data.features, held_out, alphas):
+            for of_alpha, temperature in zip(scores, fit_temperatures(scores, labels).tolist(), strict=True):
+                found.append((score_fold(labels, softmax(of_alpha / temperature)), temperature))
         # A fold's decomposition is large, and a score for every penalty is not.
         return found, path if len(folds.pairs) == 1 else None
 
@@ -158,8 +158,7 @@ def _hold_out(
     def predict(pair: _Pair) -> np.ndarray:
         train, held_out = pair
         path = known or RidgePath(data.features, data.labels, data.classes, rows=train, scaling=scaling)
-        ((_, scores),) = path.scores(data.features, held_out, [alpha])
-        return softmax(scores / temperature)
+        return softmax(path.scores(data.features, held_out, alpha) / temperature)
 
     probabilities = _over_folds(predict, folds.pairs[: folds.first_repeat], numbers=data.features.size)
     return HeldOut(data.labels[folds.held_out_rows()], np.concatenate(probabilities))

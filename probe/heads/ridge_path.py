@@ -75,8 +75,13 @@ class RidgePath:
         length = float(np.linalg.norm(right))
         return float(np.linalg.norm(self._gram @ solved + alpha * solved - right)) / length if length else 0.0
 
-    def scores(self, features: Any, rows: np.ndarray, alphas: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield each penalty with the scores (R, K) float64 that it gives some rows.
+    def scores(self, features: Any, rows: np.ndarray, alpha: float) -> np.ndarray:
+        """Return the scores (R, K) float64 that a penalty gives some rows; see `scores_together`."""
+        ((found,),) = self.scores_together(features, rows, [alpha])
+        return np.asarray(found)
+
+    def scores_together(self, features: Any, rows: np.ndarray, alphas: Sequence[float]) -> Iterator[np.ndarray]:
+        """Yield the scores (a, R, K) float64 that penalties give some rows, as many at a time as fit.
 
         Args:
             features: (M, D) floats that can be sliced by rows, not scaled.
@@ -90,11 +95,11 @@ class RidgePath:
             group = alphas[first : first + together]
             kernels, biases = self.kernels(group)
             wide = np.ascontiguousarray(kernels.transpose(1, 0, 2)).reshape(held_out.dim, -1)
-            found = np.empty((len(rows), len(group), classes))
+            found = np.empty((len(group), len(rows), classes))
             for at in held_out.blocks:
                 scaled = (held_out.exact(at) - self.scaler.mean) / self.scaler.scale
-                found[at] = (scaled @ wide).reshape(-1, len(group), classes) + biases
-            yield from ((alpha, found[:, number]) for number, alpha in enumerate(group))
+                found[:, at] = (scaled @ wide).reshape(-1, len(group), classes).transpose(1, 0, 2) + biases[:, None]
+            yield found
 
     def _moments(self, is_zscored: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return what features are centred and divided by, (D,) each: mean, and population standard deviation or 1."""

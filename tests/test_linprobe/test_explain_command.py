@@ -34,8 +34,9 @@ def test_logits_of_the_maps_are_those_of_the_stored_rows(run, trained):
 def test_drawings_lie_beside_a_page_that_shows_them(run, trained, tmp_path):
     odd = tmp_path / 'a"<b>.png'
     odd.write_bytes(trained.files[0].read_bytes())
-    code, out, _ = explain(run, trained, odd, trained.files[1], "--out", tmp_path / "out", head="ridge")
+    code, out, err = explain(run, trained, odd, trained.files[1], "--out", tmp_path / "out", head="ridge")
     assert code == 0
+    assert "0 of 2 images did not train this run; 2 did, and say less" in err
     assert out.strip() == str(tmp_path / "out" / "index.html")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["0001-a__b_.png", "0002-01.png", "index.html", "linprobe-report.json"]

@@ -67,11 +67,11 @@ def test_the_head_predicts_what_scikit_learns_ridge_classifier_predicts(classes,
 def test_scores_are_the_same_whether_a_path_computes_them_together_or_one_by_one(blobs, monkeypatch):
     features, labels = blobs(120, 3, 5, seed=1)
     path = RidgePath(features, labels, 3, rows=np.arange(80), scaling="zscore")
-    together = dict(path.scores(features, np.arange(80, 120), GRID))
+    together = np.concatenate(list(path.scores_together(features, np.arange(80, 120), GRID)))
     monkeypatch.setattr("probe.heads.ridge_path._SCORE_BYTES", 1)
-    alone = dict(path.scores(features, np.arange(80, 120), GRID))
-    assert list(together) == list(alone) == list(GRID)
-    assert all(np.allclose(together[alpha], alone[alpha], atol=1e-12) for alpha in GRID)
+    alone = np.concatenate(list(path.scores_together(features, np.arange(80, 120), GRID)))
+    assert together.shape == alone.shape == (len(GRID), 40, 3)
+    assert np.allclose(together, alone, atol=1e-12)
 
 
 @pytest.mark.heavy
@@ -121,7 +121,7 @@ def test_the_temperature_comes_from_rows_that_were_held_out(blobs):
     data = training_data(features, labels, official=20)
     trained, _ = train(data)
     path = RidgePath(features, labels, 2, rows=np.arange(20), scaling="zscore")
-    ((_, scores),) = path.scores(features, np.arange(20, 40), [trained.selection["selected"]["alpha"]])
+    scores = path.scores(features, np.arange(20, 40), trained.selection["selected"]["alpha"])
     assert trained.fit["temperature"] == pytest.approx(fit_temperature(scores, labels[20:]))
 
 

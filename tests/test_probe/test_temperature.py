@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 from probe.evaluation import evaluate
 from probe.parts import Part
 from probe.scaling import softmax
-from probe.temperature import fit_temperature
+from probe.temperature import fit_temperature, fit_temperatures
 from probe.training import HeldOut
 
 
@@ -85,3 +85,35 @@ def test_scores_that_say_nothing_or_the_wrong_thing_give_even_probabilities(scor
     labels = np.array([0, 1, 0, 1])
     probabilities = softmax(scores / fit_temperature(scores, labels))
     assert np.abs(probabilities - 0.5).max() < 1e-3
+
+
+def test_temperatures_of_several_heads_are_those_of_each(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 40)
+    scores = rng.normal(size=(7, 40, 5)) * 10.0 ** np.arange(-3, 4)[:, None, None]
+    scores[:, np.arange(40), labels] *= 3
+    scores[2] = 0.0
+    each = [fit_temperature(of_head, labels) for of_head in scores]
+    np.testing.assert_allclose(fit_temperatures(scores, labels), each, rtol=1e-12)
+    # As many at a time as fit.
+    monkeypatch.setattr("probe.temperature._NUMBERS", 500)
+    np.testing.assert_allclose(fit_temperatures(scores, labels), each, rtol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 40])
+def test_it_is_the_least_of_the_likelihood_with_the_error_that_is_expected(classes):
+    rng = np.random.default_rng(1)
+    scores = rng.normal(size=(60, classes))
+    labels = np.where(rng.random(60) < 0.7, scores.argmax(axis=1), rng.integers(0, classes, 60))
+    others = scores.copy()
+    others[np.arange(60), labels] = -np.inf
+    targets = np.zeros_like(scores)
+    targets[np.arange(60), labels] = 61 / 62
+    targets[np.arange(60), others.argmax(axis=1)] = 1 / 62
+    least = minimize_scalar(
+        lambda log_t: -(targets * np.log(softmax(scores / np.exp(log_t)))).sum(),
+        bounds=(-6, 6),
+        method="bounded",
+        options={"xatol": 1e-8},
+    )
+    assert fit_temperature(scores, labels) == pytest.approx(np.exp(least.x), rel=1e-3)
