@@ -1,7 +1,10 @@
-"""TensorFlow's native chatter at import, kept from people's terminals.
+"""TensorFlow's import: its native chatter kept from people's terminals, and Keras left to those who need it.
 
 TensorFlow writes some lines straight to file descriptor 2 before any log level counts. Those that
-are known to mean nothing are dropped; every other line is passed on.
+are known to mean nothing are dropped; every other line is passed on. It imports all of Keras at its end, "so that any
+function/method that needs to happen at load time will trigger, eg registration of optimizers in the SavedModel
+registry", and goes on without where that fails. That is half of its import; a frozen network has no optimizer, and
+`import keras`, `tf.keras` and what else imports it get it whole afterwards.
 """
 
 import importlib.util
@@ -10,10 +13,11 @@ import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 __all__ = ["silence_tensorflow_import"]
@@ -56,9 +60,43 @@ class _QuietLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         with _filtered_stderr():
-            self._loader.exec_module(module)
+            with _without_keras():
+                self._loader.exec_module(module)
             # The first look for devices is as talkative as the import.
             module.config.list_physical_devices()
+
+
+class _NotNow(MetaPathFinder, Loader):
+    """Lets Keras be found, which TensorFlow asks for its folder, and not be imported by this thread."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "keras" or threading.get_ident() != self._thread:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None:
+            spec.loader = self
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        raise ImportError("Keras is imported after TensorFlow, by those who need it")
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise NotImplementedError
+
+
+@contextmanager
+def _without_keras() -> Iterator[None]:
+    finder = _NotNow()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 @contextmanager
