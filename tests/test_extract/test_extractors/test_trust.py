@@ -102,8 +102,16 @@ def test_a_models_own_saver_is_not_counted(saved):
     assert "Mean" in run
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetB0", "NASNetMobile", "DenseNet121", "InceptionV3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("MobileNetV2", marks=pytest.mark.slow),
+        *(
+            pytest.param(name, marks=pytest.mark.campaign)
+            for name in ("EfficientNetB0", "NASNetMobile", "DenseNet121", "InceptionV3")
+        ),
+    ],
+)
 def test_networks_as_keras_exports_them_need_no_trust(name, tmp_path):
     import keras
 
