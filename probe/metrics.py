@@ -6,8 +6,11 @@ They are written out in NumPy, and tested against scikit-learn, which takes long
 import numpy as np
 
 from probe.intervals import balanced_interval, bootstrap_sums, expanded_interval, wilson_interval
+from probe.rank_metrics import auroc_with_interval, average_precision
 
 __all__ = [
+    "brier_score",
+    "cohen_kappa",
     "compute_metrics",
     "expected_calibration_error",
     "macro_f1",
@@ -33,7 +36,8 @@ def compute_metrics(labels: np.ndarray, probabilities: np.ndarray, units: np.nda
     Returns:
         `accuracy`, `balanced_accuracy` (mean recall of the classes), each with `…_low` and `…_high` (95%: Wilson's,
         or resampled by unit), `macro_f1`, `top5` (only with more than 5 classes), `nll` (mean, natural logarithm),
-        `ece`.
+        `ece`, `brier`, `cohen_kappa`; and where the rows show two classes or more, `average_precision` and `auroc` with
+        `auroc_low` and `auroc_high`.
     """
     classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
@@ -44,7 +48,14 @@ def compute_metrics(labels: np.ndarray, probabilities: np.ndarray, units: np.nda
         "macro_f1": macro_f1(labels, predicted, classes),
         "nll": negative_log_likelihood(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities),
+        "brier": brier_score(labels, probabilities),
+        "cohen_kappa": cohen_kappa(labels, predicted, classes),
     }
+    if (labels != labels[0]).any():
+        metrics["auroc"], metrics["auroc_low"], metrics["auroc_high"] = auroc_with_interval(
+            labels, probabilities, units
+        )
+        metrics["average_precision"] = average_precision(labels, probabilities)
     for name, (low, high) in _intervals(labels, is_correct, units).items():
         metrics[f"{name}_low"], metrics[f"{name}_high"] = low, high
     if classes > 5:
@@ -69,6 +80,29 @@ def macro_f1(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
     rows = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
     f1 = np.divide(2.0 * true_positives, rows, out=np.zeros(classes), where=rows > 0)
     return float(f1.mean())
+
+
+def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean over rows of the squared distance between probabilities and truth, halved for two classes.
+
+    Source: Brier 1950, Verification of forecasts expressed in terms of probability; `sklearn.metrics.brier_score_loss`.
+    """
+    distance = np.square(probabilities, dtype=np.float64).sum(axis=1)
+    own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float((distance - 2 * own + 1).mean()) / (2 if probabilities.shape[1] == 2 else 1)
+
+
+def cohen_kappa(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
+    """Return by how much the predictions agree with the labels beyond chance: 1 for all, 0 for chance.
+
+    Where both say one class alone, everything is chance, and that is 0.
+
+    Source: Cohen 1960, A coefficient of agreement for nominal scales; `sklearn.metrics.cohen_kappa_score`.
+    """
+    counts = [np.bincount(of, minlength=classes) / len(labels) for of in (labels, predicted)]
+    expected = float(counts[0] @ counts[1])
+    agreed = float((labels == predicted).mean())
+    return (agreed - expected) / (1 - expected) if expected < 1 else 0.0
 
 
 def top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray, k: int = 5) -> float:

@@ -406,8 +406,13 @@ def extend_grid(
     *,
     criterion: Criterion = BY_ACCURACY,
     most: int = MAX_EXTENSIONS,
+    patience: int = 0,
 ) -> tuple[list[float], list[Sequence[Score]], list[str], list[str]]:
     """Score a grid, and go on by whole decades where the best or the selected lies on its edge.
+
+    A grid from strong to weak regularisation may be left before its end: where, for `patience` points on end, no score
+    was above the best and each NLL above the one before. What is left out then are fits that only grow surer; that
+    they are never selected is not proven, but seen on the sets of benchmarks/leaving.py.
 
     Args:
         grid: candidates from strong to weak regularisation, increasing or decreasing, two or more.
@@ -415,14 +420,24 @@ def extend_grid(
         parameter: what the candidates are values of, for notes and warnings.
         criterion: what the choice goes by.
         most: of how many decades at each end.
+        patience: points to see before the grid is left; 0 to see all.
 
     Returns:
         The grid, its scores, notes on what was added, and warnings where the search had to stop on an edge.
     """
-    found = list(grid)
-    scores = [score(value) for value in found]
+    found: list[float] = []
+    scores: list[Sequence[Score]] = []
     notes: list[str] = []
     unresolved: list[str] = []
+    for value in grid:
+        found.append(value)
+        scores.append(score(value))
+        if patience and len(found) < len(grid) and _is_over(scores, criterion, patience):
+            notes.append(
+                f"left at {parameter} = {value:g}, {len(grid) - len(found)} points before the end of the grid: for "
+                f"{patience} points no score was above the best, and each NLL above the one before"
+            )
+            break
     weaker = 10.0 if found[-1] > found[0] else 0.1
     for end, factor, word in ((-1, weaker, "weak"), (0, 1 / weaker, "strong")):
         added = 0
@@ -439,6 +454,15 @@ def extend_grid(
             lies = "still lies" if added else "lies"
             unresolved.append(f"the choice {lies} on the {word} edge of the grid, {parameter} = {found[end]:g}")
     return found, scores, notes, unresolved
+
+
+def _is_over(scores: Sequence[Sequence[Score]], criterion: Criterion, patience: int) -> bool:
+    """Return whether so many of the last points brought nothing."""
+    if len(scores) <= patience:
+        return False
+    value = np.array([np.mean([one.of(criterion.metric) for one in of_point]) for of_point in scores])
+    nll = np.array([np.mean([one.nll for one in of_point]) for of_point in scores[-patience - 1 :]])
+    return bool(value.argmax() < len(scores) - patience and (np.diff(nll) > 0).all())
 
 
 def _is_on_edge(grid: Sequence[float], scores: Sequence[Sequence[Score]], end: int, *, criterion: Criterion) -> bool:

@@ -92,6 +92,31 @@ _DECLARED = (
         is_listed=True,
     ),
     Metric(
+        name="brier",
+        title="Brier score",
+        heading="Brier",
+        meaning="Mean squared distance between probabilities and truth, halved for two classes; lower is better.",
+    ),
+    Metric(
+        name="auroc",
+        title="AUROC",
+        heading="AUROC",
+        meaning="Chance that a row of a class has a higher probability of it than a row of another; mean over classes.",
+        has_interval=True,
+    ),
+    Metric(
+        name="average_precision",
+        title="Average precision",
+        heading="average precision",
+        meaning="Area under the curve of precision by recall; mean over classes.",
+    ),
+    Metric(
+        name="cohen_kappa",
+        title="Cohen's kappa",
+        heading="kappa",
+        meaning="Agreement of predictions and labels beyond chance: 1 for all, 0 for chance.",
+    ),
+    Metric(
         name="nll_calibrated",
         title="NLL at temperature",
         heading="NLL at temperature",

@@ -12,7 +12,7 @@ from probe.sweep.path import PathFit, SoftmaxPath
 from probe.sweep.rows import Rows, mean_variance
 from probe.workers import open_workers
 
-__all__ = ["Search", "grid_for", "search"]
+__all__ = ["PATIENCE", "Search", "grid_for", "search"]
 
 # 45 points. Source: on unscaled features from 1e-6 to 1e5: Oquab et al. 2023, DINOv2 (dinov2/eval/log_regression.py).
 _GRID_ZSCORE = tuple(float(f"{C:.12g}") for C in 10.0 ** np.linspace(-7, 2, 45))
@@ -33,6 +33,10 @@ def grid_for(features: Any, scaling: str) -> tuple[float, ...]:
         return _GRID_ZSCORE if scaling == "zscore" else _GRID_OTHERS
     variance = mean_variance(features)
     return tuple(float(f"{C / variance:.12g}") for C in _GRID_OTHERS)
+
+
+# A default grid is left where two decades (of 45 points over nine) brought nothing.
+PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def search(
         scaling: zscore, l2 or none, fitted on each fold's training rows.
         grid: increasing values of C.
         gap: see `SoftmaxPath`.
-        is_extended: whether to go on by decades while the choice lies on an edge; else that is only told.
+        is_extended: whether to go on by decades while the choice lies on an edge, and to leave the grid where it brings
+            nothing any more; else all of it is seen, and an edge only told.
         criterion: what the choice goes by.
         predicted_folds: of how many of the first folds the predictions are kept, at every point.
         on_point: is told each C before it is fitted.
@@ -106,7 +111,9 @@ def search(
 
         if len(grid) > 1:
             most = MAX_EXTENSIONS if is_extended else 0
-            points, scores, notes, unresolved = extend_grid(grid, score, criterion=criterion, most=most)
+            points, scores, notes, unresolved = extend_grid(
+                grid, score, criterion=criterion, most=most, patience=PATIENCE if is_extended else 0
+            )
         else:
             # One candidate is no choice, and so on no edge.
             points, scores, notes, unresolved = list(grid), [score(C) for C in grid], [], []

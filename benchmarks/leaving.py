@@ -1,0 +1,84 @@
+"""Whether a path that is left early selects what the whole one does, and what it costs: the sets of benchmarks.rules.
+
+    python -m benchmarks.leaving [--sets NAME]… [--seeds 3] [--stamps FOLDER] [--work DIR]
+
+Each split is swept to the end; what a shorter patience would have selected is read off the same scores, for every rule.
+Seconds are those of the fits, as they were made.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.rules import open_sets, training_data
+from probe.selection import RULES, Criterion, Score, choose, extend_grid, make_folds, tabulate
+from probe.sweep import search as module
+from probe.sweep.search import grid_for, search
+
+__all__ = ["main"]
+
+_PATIENCES = (4, 6, 8, 10, 12)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare paths that are left early with whole ones.")
+    parser.add_argument("--sets", action="append", default=[], help="the name of a set; may be repeated")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--stamps", type=Path, help="a folder of class folders")
+    parser.add_argument("--work", type=Path, help="where features are kept")
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for made in open_sets(arguments.stamps, arguments.work or Path(scratch), arguments.sets):
+            for seed in range(arguments.seeds):
+                data, _, _ = training_data(made, seed)
+                folds = make_folds(data)
+                assert folds is not None
+                grid, began = grid_for(data.features, "zscore"), []
+                module.PATIENCE = 0
+                found = search(
+                    data.features,
+                    data.labels,
+                    data.classes,
+                    pairs=folds.pairs,
+                    scaling="zscore",
+                    grid=grid,
+                    criterion=folds.criterion,
+                    on_point=lambda _, began=began: began.append(time.process_time()),
+                )
+                began.append(time.process_time())
+                scores = dict(zip(found.points, found.scores, strict=True))
+                seconds = dict(zip(sorted(found.points), np.diff(began), strict=False))
+                for patience in (0, *_PATIENCES):
+                    seen: list[float] = []
+
+                    def told(C: float, seen: list[float] = seen, scores: dict = scores) -> list[Score]:
+                        seen.append(C)
+                        return scores[C]
+
+                    points, of_points, _, _ = extend_grid(grid, told, criterion=folds.criterion, patience=patience)
+                    chosen = {}
+                    for rule in RULES:
+                        criterion = Criterion(folds.criterion.metric, folds.criterion.repeat_of, rule)
+                        chosen[rule] = points[
+                            choose(tabulate([{} for _ in points], of_points, criterion), criterion).selected
+                        ]
+                    cost = sum(seconds.get(C, 0.0) for C in seen)
+                    rows.append({"set": made.name, "seed": seed, "patience": patience, "seconds": cost, **chosen})
+    table = pd.DataFrame(rows)
+    whole = table[table["patience"] == 0].set_index(["set", "seed"])
+    for patience, of_patience in table[table["patience"] > 0].groupby("patience"):
+        at = of_patience.set_index(["set", "seed"])
+        same = {rule: f"{(at[rule] == whole[rule]).mean():.0%}" for rule in RULES}
+        print(
+            f"patience {patience}: {at['seconds'].sum() / whole['seconds'].sum():.2f} of the time; same choice {same}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
