@@ -287,6 +287,7 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
             forward_passes=done.forward_passes,
             reused=reused,
             ignored=ignored,
+            preset=job.extractor.preset,
         )
         ledger = survey.ledger(job.extractor.preprocessing.decoding)
         notes = _notes(job, survey, ledger)

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,10 @@ from probe.parts import (
 from probe.prediction import kept_arrays, predict_proba
 from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
 from probe.splits import Draw
-from probe.training import Progress, TrainingData
+from probe.training import HeldOut, Progress, TrainingData
 from probe.views import ViewSets, view_part
 from store import FeatureSet, ProbeResult
+from store.probability_tables import probability_table
 from store.results import PREDICTION_COLUMNS
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def run_probe(
     seconds = time.perf_counter() - started
     return ProbeResult(
         run_id=plan.run_id,
-        config=_config(request, plan),
+        config={**_config(request, plan), **_of_features(sets[plan.train[0].base])},
         counts={
             "n_train": data.images,
             **({"n_train_rows": len(data.labels)} if request.views else {}),
@@ -107,6 +108,7 @@ def run_probe(
         metrics=metrics,
         class_names=tuple(class_names),
         predictions=_predictions(test, probabilities),
+        probabilities=_probabilities(parts, probabilities, trained.held_out),
         curves=trained.curves,
         head=head,
         fit=trained.fit,
@@ -271,6 +273,15 @@ def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
     }
 
 
+def _of_features(features: FeatureSet) -> dict[str, str]:
+    """Return which features those are, for tables of results."""
+    return {
+        "pool_key": features.pool_digest,
+        "weights_sha256": features.pool_key.weights_sha256,
+        "preset": features.provenance.preset,
+    }
+
+
 def _predictions(test: Part, probabilities: np.ndarray) -> "pd.DataFrame":
     import pandas as pd
 
@@ -286,6 +297,30 @@ def _predictions(test: Part, probabilities: np.ndarray) -> "pd.DataFrame":
         "label_probability": probabilities[np.arange(len(test)), test.labels],
     }
     return pd.DataFrame(columns)[list(PREDICTION_COLUMNS)]
+
+
+def _probabilities(parts: Sequence[Part], tested: np.ndarray, held_out: HeldOut | None) -> "pd.DataFrame":
+    """Return what is kept of every class: of the test rows, and of training images by fits that had not seen them."""
+    import pandas as pd
+
+    test, frames, found = parts[-1], [], [tested]
+    frames.append(_rows("test", test.example_ids, test.contents, labels=test.labels))
+    if held_out is not None:
+        ids = [example_id for part in parts[:-1] for example_id in part.example_ids]
+        contents = [content for part in parts[:-1] for content in part.contents]
+        at = held_out.rows.tolist()
+        frames.append(
+            _rows("held_out", [ids[row] for row in at], [contents[row] for row in at], labels=held_out.labels)
+        )
+        found.append(held_out.probabilities)
+    return probability_table(pd.concat(frames, ignore_index=True), np.concatenate(found))
+
+
+def _rows(part: str, ids: Sequence[str], contents: Sequence[str], *, labels: np.ndarray) -> "pd.DataFrame":
+    import pandas as pd
+
+    columns = {"part": part, "example_id": list(ids), "content_sha256": list(contents), "label": labels}
+    return pd.DataFrame(columns)
 
 
 def _version(name: str) -> str:

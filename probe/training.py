@@ -126,10 +126,12 @@ class HeldOut:
     Attributes:
         labels: (n,) int.
         probabilities: (n, K) floating. Of cross-validation, every fold of the first repeat.
+        rows: (n,) int: which image of the training data each is.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
+    rows: np.ndarray
 
 
 @dataclass(frozen=True)

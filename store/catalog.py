@@ -418,8 +418,27 @@ class FeatureStore:
             _logger.warning("%s The run %s is left out.", sentence, run_id[:12])
 
     def predictions(self, run_id: str) -> "pd.DataFrame":
-        """Return a run's predictions, a row per test example."""
-        return RunFolder(self.path / "runs" / self.find_run(run_id)).predictions()
+        """Return a run's predictions, a row per test example, with the names of the classes beside their numbers."""
+        import numpy as np
+
+        run = RunFolder(self.path / "runs" / self.find_run(run_id))
+        found = run.predictions()
+        names = np.array(run.record().class_names, dtype=object)
+        return found.assign(label_name=names[found["label"]], predicted_name=names[found["predicted"]])
+
+    def probabilities(self, run_id: str, part: str = "test") -> "pd.DataFrame | None":
+        """Return the probability of every class, float32, as the run kept it: a row per example id, a column per class.
+
+        Args:
+            run_id: an id, a unique prefix of one, or `DATASET/EXTRACTOR/HEAD`.
+            part: `test`; or `held_out`: training images, by a fit of the selection that had not seen them.
+
+        Returns:
+            None where the run kept none: before protocol 3. Of more than 20 million numbers each row has its 20
+            likeliest classes, and NaN else.
+        """
+        run = RunFolder(self.path / "runs" / self.find_run(run_id))
+        return run.probabilities(part, run.record().class_names)
 
     def run(self, run_id: str) -> ProbeResult:
         """Return a whole run, by id, unique prefix or `DATASET/EXTRACTOR/HEAD` (its newest)."""

@@ -135,6 +135,7 @@ class Provenance:
         forward_passes: images computed for this set.
         reused: rows that the pool had already.
         ignored: files of the source that are no images.
+        preset: what the preprocessing was declared after; empty where that is not known.
     """
 
     created: str
@@ -152,3 +153,4 @@ class Provenance:
     forward_passes: int = 0
     reused: int = 0
     ignored: int = 0
+    preset: str = ""

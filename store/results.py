@@ -2,6 +2,7 @@
 
 runs/<run-id>/run.json             configuration, selection, metrics, warnings, circumstances
               predictions.parquet  a row per test example
+              probabilities.parquet  a row per test example, and per training image that was held out: of every class
               curves.parquet       a row per epoch (none for a head without epochs)
               head.npz             the head as plain arrays
               manifest.json        digests of the parts
@@ -10,7 +11,7 @@ runs/<run-id>/run.json             configuration, selection, metrics, warnings, 
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from store.errors import REPAIR, DamagedStore
 from store.hdf5 import read_checked
 from store.layout import unexpected
 from store.older_runs import completed, completed_predictions
+from store.probability_tables import read_probabilities
 from store.settings import SETTINGS, values_of
 
 if TYPE_CHECKING:
@@ -101,16 +103,22 @@ class ProbeResult(RunRecord):
         predictions: a row per test example, columns `PREDICTION_COLUMNS`.
         curves: a row per epoch; empty for a head that has none.
         head: name → array: what the trained head is, enough to predict again.
+        probabilities: as they are to be kept, see `probability_table`; None where the run is read, for they are large.
     """
 
     predictions: "pd.DataFrame"
     curves: "pd.DataFrame"
     head: Mapping[str, np.ndarray]
+    probabilities: "pd.DataFrame | None" = None
 
 
 RUN_PARTS = ("run.json", "predictions.parquet", "curves.parquet", "head.npz")
 # What a later version may write besides; this one reads past it.
-OPTIONAL_RUN_PARTS = ("probabilities.parquet", "notes.json")
+PROBABILITIES = "probabilities.parquet"
+OPTIONAL_RUN_PARTS = (PROBABILITIES, "notes.json")
+
+# Of the features that a run was trained on, since protocol 3.
+_OF_FEATURES = ("pool_key", "weights_sha256", "preset")
 
 _DOCUMENT = (
     "config",
@@ -150,6 +158,8 @@ def publish_run(folder: Path, result: ProbeResult) -> bool:
         "curves.parquet": _parquet(result.curves),
         "head.npz": arrays.getvalue(),
     }
+    if result.probabilities is not None:
+        files[PROBABILITIES] = _parquet(result.probabilities)
     parts = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     files["manifest.json"] = seal({"parts": parts, "run": result.run_id})
     return publish_folder(folder, files, lambda found: find_damage(found, result.run_id) is None)
@@ -191,6 +201,8 @@ def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
         **{name: value for name, value in settings.items() if name not in later},
         **{name: settings[name] for name in later},
         "options": document["config"].get("options", {}),
+        **{name: document["config"].get(name, "") for name in _OF_FEATURES},
+        "protocol": int(document["config"].get("protocol", 1)),
         **document["counts"],
         **document["metrics"],
         "selected": document["selection"]["selected"],
@@ -253,6 +265,21 @@ class RunFolder:
         import pandas as pd
 
         return completed_predictions(pd.read_parquet(io.BytesIO(self.part("predictions.parquet"))))
+
+    def probabilities(self, part: str, class_names: Sequence[str]) -> "pd.DataFrame | None":
+        """Return what was kept of a part, a row per example and a column per class; None where nothing was.
+
+        Args:
+            part: `test` or `held_out`.
+            class_names: K.
+        """
+        import pandas as pd
+
+        if PROBABILITIES not in self.parts:
+            return None
+        table = pd.read_parquet(io.BytesIO(self.part(PROBABILITIES)))
+        table = table[table["part"] == part]
+        return read_probabilities(table, class_names)
 
     def part(self, name: str) -> bytes:
         """Return the checked bytes of a part."""

@@ -29,8 +29,9 @@ from store.hdf5 import (
     refusing_what_hdf5_refuses,
     verify_file,
 )
-from store.keys import Provenance, SetKey
+from store.keys import PoolKey, Provenance, SetKey
 from store.layout import unexpected
+from store.pool import read_pool_key
 from store.shards import DTYPES, Shard, open_shard
 
 if TYPE_CHECKING:
@@ -127,6 +128,21 @@ class FeatureSet:
     def rows_sha256(self) -> str:
         """The digest of the ordered table, see `rows_digest`."""
         return self._identity.rows_sha256
+
+    @property
+    def pool_digest(self) -> str:
+        """The digest of the pool that its rows lie in, 64 hexadecimal digits."""
+        pool: str = self.manifest["pool"]
+        return pool
+
+    @cached_property
+    def pool_key(self) -> PoolKey:
+        """What its rows are a function of besides the images.
+
+        Raises:
+            DamagedStore: the pool's document is missing, damaged or another pool's.
+        """
+        return read_pool_key(self.folder.parent.parent / "pools" / self.pool_digest)
 
     @cached_property
     def provenance(self) -> Provenance:

@@ -123,7 +123,7 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
         declared = replace(declared, preset=preset)
     else:
         base = name
-    extractor = _with_preprocessing(_found(base, caches, declared), declared)
+    extractor = replace(_with_preprocessing(_found(base, caches, declared), declared), preset=declared.preset)
     if declared.precision not in PRECISIONS:
         raise UnknownName("precision", declared.precision, PRECISIONS)
     if declared.dtype not in DTYPES:

@@ -42,6 +42,7 @@ class Extractor:
         is_floor: whether it is a yardstick rather than a candidate.
         program: says in a line what would be run, without running it, and raises UntrustedModel where that is refused;
             None where it is code of a package installed here.
+        preset: what its preprocessing was declared after.
         about: one line for people.
     """
 
@@ -60,6 +61,7 @@ class Extractor:
     evaluation: Evaluation | None = None
     is_floor: bool = False
     program: Callable[[], str] | None = None
+    preset: str = "lesson"
     about: str = ""
 
     @property

@@ -74,18 +74,22 @@ class Run(Described):
 
         `label_name` and `predicted_name` stand beside the numbers.
         """
-        found = self._result.predictions.copy()
-        names = np.array(self.class_names, dtype=object)
-        return found.assign(label_name=names[found["label"]], predicted_name=names[found["predicted"]])
+        return self._workspace.store.predictions(self.id)
 
-    def probabilities(self) -> "pd.DataFrame":
+    def probabilities(self, part: str = "test") -> "pd.DataFrame":
         """Return the probability of every class for every test image: (N, K), by example id.
 
-        Computed from the stored head and the cached features.
+        Those that the run kept; of a run before protocol 3, computed from its head and the cached features.
+
+        Args:
+            part: `test`; or `held_out`: training images, by a fit of the selection that had not seen them.
 
         Raises:
-            FeatureSetNotFound: the features that it was tested on are gone.
+            FeatureSetNotFound: they were not kept, and the features that it was tested on are gone.
         """
+        kept = self._workspace.store.probabilities(self.id, part)
+        if kept is not None:
+            return kept
         import pandas as pd
 
         from linprobe.models.runs import test_probabilities

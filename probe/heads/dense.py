@@ -180,5 +180,5 @@ def _train_lesson(data: TrainingData, options: DenseOptions, on_progress: Progre
     packages = ("numpy", "keras", "tensorflow")
     known = None
     if validation is not None:
-        known = HeldOut(validation[1], predict_proba(followed.arrays(), validation[0]))
+        known = HeldOut(validation[1], predict_proba(followed.arrays(), validation[0]), held_out)
     return Trained(head.arrays(), len(held_out), selection, fit, followed.curves, packages, warnings, known)

@@ -227,7 +227,9 @@ def _follow(
     wide.fit(
         data.features, data.labels, rows, scaler=scaler, epochs=options.epochs, stopping=stopping, on_epoch=end_epoch
     )
-    known = HeldOut(validation[1], predict_proba(_arrays(wide, scaler), validation[0])) if validation else None
+    known = None
+    if validation:
+        known = HeldOut(validation[1], predict_proba(_arrays(wide, scaler), validation[0]), held_out)
     epochs = int(stopping.epochs[0]) if stopping else options.epochs
     return _Followed(pd.DataFrame(curves, columns=list(CURVE_COLUMNS)), epochs, known)
 

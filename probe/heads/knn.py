@@ -132,4 +132,5 @@ def _select(
     # Nobody can have fewer neighbours than one, but more than the most is another matter.
     is_on_edge = best["k"] == candidates[0]
     warnings = [f"the best k lies on the edge of those tried, k = {best['k']}"] if is_on_edge else []
-    return document, warnings, HeldOut(data.labels[folds.held_out_rows()], np.concatenate(kept[selected["k"]]))
+    rows = folds.held_out_rows()
+    return document, warnings, HeldOut(data.labels[rows], np.concatenate(kept[selected["k"]]), rows)

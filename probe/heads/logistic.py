@@ -179,7 +179,8 @@ def _select(
         )
     document = describe_selection(folds, table, choice, options=["C"], notes=notes)
     document["fits"] = [_record(fit, fold) for of_point in found.fits for fold, fit in enumerate(of_point)]
-    held_out = HeldOut(data.labels[folds.held_out_rows()], found.held_out[choice.selected])
+    rows = folds.held_out_rows()
+    held_out = HeldOut(data.labels[rows], found.held_out[choice.selected], rows)
     return document, warnings, found.starts[choice.selected], held_out
 
 

@@ -161,7 +161,8 @@ def _hold_out(
         return softmax(path.scores(data.features, held_out, alpha) / temperature)
 
     probabilities = _over_folds(predict, folds.pairs[: folds.first_repeat], numbers=data.features.size)
-    return HeldOut(data.labels[folds.held_out_rows()], np.concatenate(probabilities))
+    rows = folds.held_out_rows()
+    return HeldOut(data.labels[rows], np.concatenate(probabilities), rows)
 
 
 def _over_folds(function: Callable[[_Pair], _Result], pairs: Sequence[_Pair], *, numbers: int) -> list[_Result]:

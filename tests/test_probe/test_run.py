@@ -8,6 +8,7 @@ import pytest
 
 from probe import HEADS, PROTOCOL_VERSION, FeatureError, ProbeRequest, predict_proba, restore_head, run_id, run_probe
 from store import FeatureSet
+from store.probability_tables import probability_table, read_probabilities
 from store.results import PREDICTION_COLUMNS
 
 REQUEST = ProbeRequest("made", "arrays", "logistic")
@@ -65,6 +66,9 @@ def test_a_run_is_told_whole(blob_sets):
         "metric": "accuracy",
         "sets": {"test": blob_sets["test"].key, "train": blob_sets["train"].key},
         "protocol": PROTOCOL_VERSION,
+        "pool_key": blob_sets["train"].pool_digest,
+        "weights_sha256": blob_sets["train"].pool_key.weights_sha256,
+        "preset": "",
     }
     assert found.counts == {
         "n_train": 120,
@@ -231,3 +235,46 @@ def test_float16_features_are_probed(lab, blobs):
     halves = {"train": lab.publish("train", features.astype(np.float16), labels), "test": sets["test"]}
     assert halves["train"].features.dtype == np.float16
     assert run(halves).metrics["accuracy"] == pytest.approx(reference, abs=0.05)
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("head", HEADS)
+def test_probabilities_of_every_class_are_kept_of_test_and_held_out_images(head, blob_sets, lab):
+    options = {"epochs": 2} if head == "dense" else {}
+    found = run_probe(ProbeRequest("made", "arrays", head, options), blob_sets, created=CREATED)
+    lab.store.publish_run(found)
+    tested = lab.store.probabilities(found.run_id)
+    predicted = lab.store.predictions(found.run_id)
+    assert tested.index.tolist() == predicted["example_id"].tolist()
+    assert list(tested) == list(found.class_names)
+    np.testing.assert_allclose(tested.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(tested.max(axis=1), predicted["confidence"], atol=1e-6)
+    assert (tested.idxmax(axis=1).to_numpy() == predicted["predicted_name"]).all()
+    # They are what the head says of the features.
+    features = np.asarray(blob_sets["test"].features)
+    np.testing.assert_allclose(
+        tested, predict_proba(restore_head(found.head, [*blob_sets.values()], []), features), atol=1e-6
+    )
+    held_out = lab.store.probabilities(found.run_id, "held_out")
+    labels = pd.Series(np.asarray(blob_sets["train"].labels), np.asarray(blob_sets["train"].example_ids))
+    # Every training image once where selection cross-validates; dense follows a tenth.
+    if head != "dense":
+        assert sorted(held_out.index) == sorted(labels.index)
+        names = np.array(found.class_names)[labels[held_out.index]]
+        assert (held_out.idxmax(axis=1).to_numpy() == names).mean() > 0.7
+    # Those of one image come from a fit without it.
+    own = held_out.to_numpy(np.float64)[np.arange(len(held_out)), labels[held_out.index]]
+    assert own.min() < 1
+
+
+def test_of_very_many_numbers_the_likeliest_are_kept(monkeypatch):
+    monkeypatch.setattr("store.probability_tables.MOST_NUMBERS", 100)
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(50), 6)
+    rows = pd.DataFrame({"part": "test", "example_id": list("abcdef"), "content_sha256": "", "label": range(6)})
+    names = [f"p{at}" for at in range(50)]
+    found = read_probabilities(probability_table(rows, shares), names)
+    assert found.shape == (6, 50)
+    assert (found.notna().sum(axis=1) == 20).all()
+    np.testing.assert_allclose(np.sort(found.fillna(0), axis=1)[:, -20:], np.sort(shares, axis=1)[:, -20:], atol=1e-7)
+    assert (found.idxmax(axis=1) == np.array(names)[shares.argmax(axis=1)]).all()

@@ -154,7 +154,7 @@ def test_what_a_later_version_adds_is_kept_and_read_past(store, probe_result):
     predictions = probe_result.predictions.assign(probabilities=[[0.9, 0.1], [0.6, 0.4]], nonsense=1)
     store.publish_run(replace(probe_result, predictions=predictions))
     found = store.predictions(probe_result.run_id)
-    assert list(found.columns)[-1] == "probabilities"
+    assert list(found.columns)[-3:] == ["probabilities", "label_name", "predicted_name"]
     assert "nonsense" not in found.columns
     assert verify_store(store.path, is_deep=True).problems == []
     # A part that this version does not know by name is none of ours.
