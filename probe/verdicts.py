@@ -64,7 +64,8 @@ def judge_runs(runs: Iterable[ProbeResult]) -> dict[str, Verdict]:
 
 def _key(run: RunRecord, names: Sequence[str]) -> str:
     config = {**run.config, **values_of(run.config, but=["options"])}
-    return json.dumps([config[name] for name in names], sort_keys=True)
+    # What one version of the protocol found is not set beside another's.
+    return json.dumps([config.get("protocol"), *(config[name] for name in names)], sort_keys=True)
 
 
 def _best(runs: Sequence[ProbeResult]) -> ProbeResult:

@@ -22,12 +22,13 @@ COLUMNS = (
     "is_best", "is_indistinguishable", "p_best",
     *(name for name in columns_of() if name not in columns_of("accuracy")),
     "n_train", "n_test", "dim", "is_floor", "floor", "above_floor",
-    "converged", "warnings", "disagreement", "created", "run_id",
+    "converged", "warnings", "disagreement", "protocol", "created", "run_id",
 )  # fmt: skip
 
 # A floor must have had the same training rows, and be tested on the same images.
 _COMPARED = (
     *names_of(but=["extractor", "head", "options", "seed", "views", "validation", "test"]),
+    "protocol",
     "pictures",
 )
 
@@ -115,6 +116,7 @@ def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dic
         "is_floor": is_floor(config["extractor"]),
         "converged": bool(run.fit["converged"]),
         "warnings": len(run.warnings),
+        "protocol": int(config.get("protocol", 1)),
         "created": run.created,
         "run_id": run.run_id,
         "pictures": _images(run),

@@ -38,6 +38,7 @@ _HEADINGS = {
     "converged": "converged",
     "warnings": "warnings",
     "disagreement": "disagreement",
+    "protocol": "protocol",
     "run_id": "run",
 }
 
@@ -70,6 +71,8 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 
 def _tells_something(frame: pd.DataFrame, name: str) -> bool:
+    if name == "protocol":
+        return frame[name].nunique() > 1
     # Shots are shown in any case: "all" is told where others may be expected.
     unsaid = {name: setting.default for name, setting in SETTINGS.items() if name != "shots"}
     default = {**unsaid, "disagreement": ""}.get(name)
@@ -97,7 +100,8 @@ def summary_lines(
     names = shortest_ends({row["dataset"] for row in rows})
     rows = [{**row, "dataset": names[row["dataset"]]} for row in rows]
     has_training = any(training(row) for row in rows)
-    cells = [_summary_cells(row, has_training) for row in rows]
+    newest = max((row["protocol"] for row in rows), default=0)
+    cells = [_summary_cells(row, has_training, newest) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -105,7 +109,7 @@ def summary_lines(
     ]  # fmt: skip
 
 
-def _summary_cells(row: Mapping[Any, Any], has_training: bool) -> list[str]:
+def _summary_cells(row: Mapping[Any, Any], has_training: bool, newest: int) -> list[str]:
     n, metric = row["n_test"], row["metric"]
     notes = []
     if row["is_best"]:
@@ -118,6 +122,8 @@ def _summary_cells(row: Mapping[Any, Any], has_training: bool) -> list[str]:
         notes.append(f"{points(row['above_floor'], n)} points over {visible(row['floor'])}")
     if row["seeds"] > 1 and row["seed_sd"] == row["seed_sd"]:
         notes.append(f"{row['seeds']} seeds: {percent(row['seed_mean'], n)} ± {percent(row['seed_sd'], n)}")
+    if row["protocol"] < newest:
+        notes.append(f"protocol {row['protocol']}")
     if not row["converged"]:
         notes.append("did not converge")
     warnings = row["warnings"] + bool(row["disagreement"])

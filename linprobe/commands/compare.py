@@ -66,7 +66,8 @@ def compare(store: FeatureStore, first: str, second: str) -> ComparedRuns:
 
 
 def _described(run: ProbeResult) -> dict[str, Any]:
-    return {"run_id": run.run_id, **values_of(run.config, but=["validation"])}
+    protocol = int(run.config.get("protocol", 1))
+    return {"run_id": run.run_id, **values_of(run.config, but=["validation"]), "protocol": protocol}
 
 
 def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison, names: tuple[str, str]) -> list[str]:
@@ -78,6 +79,9 @@ def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison, names: tupl
     groups = f" in {found.n_groups:,} groups" if found.n_groups is not None else ""
     tested = f"A was tested on {found.n_first:,}, B on {found.n_second:,}"
     lines.append(f"on {found.n_pictures:,} equal test images{groups} ({tested})")
+    versions = [int(run.config.get("protocol", 1)) for run in runs]
+    if len(set(versions)) > 1:
+        lines.append(f"of different versions of the protocol: A {versions[0]}, B {versions[1]}")
     if found.n_conflicting:
         lines.append(f"left out: {found.n_conflicting:,} equal images that stand under several labels")
     if found.n_relabelled:

@@ -1,5 +1,6 @@
 """The leaderboard as CSV, JSON, Markdown and as the last lines of a job."""
 
+import dataclasses
 import io
 import json
 
@@ -113,3 +114,24 @@ def test_the_lines_that_end_a_job_say_how_a_head_was_trained_where_that_is_speci
     runs = [make_run("a", views=4, shots=5), make_run("b", views=1), make_run("c")]
     lines = sorted(summary_lines(runs))
     assert [line.split("70.0%")[0].split("logistic")[1].strip() for line in lines] == ["", "1 view", "5-shot, 4 views"]
+
+
+def test_versions_of_the_protocol_are_told_apart_wherever_rows_stand(make_run):
+    runs = [make_run(name, extractor=name) for name in ("older", "newer")]
+    runs = [
+        dataclasses.replace(run, config={**run.config, "protocol": version})
+        for run, version in zip(runs, (2, 3), strict=True)
+    ]
+    rows = leaderboard(runs)
+    assert dict(zip(rows["extractor"], rows["protocol"], strict=True)) == {"older": 2, "newer": 3}
+    older, newer = sorted(summary_lines(runs), key=lambda line: "newer" in line)
+    assert "protocol 2" in older
+    assert "protocol" not in newer
+    assert "protocol" in to_markdown(rows).splitlines()[0]
+    assert "protocol" not in to_markdown(leaderboard(runs[:1])).splitlines()[0]
+    # A floor of another version is no floor.
+    floor = make_run("floor", extractor="pixels")
+    floor = dataclasses.replace(floor, config={**floor.config, "protocol": 2})
+    found = leaderboard([*runs, floor]).set_index("extractor")
+    assert found.loc["older", "floor"] == "pixels/logistic"
+    assert pd.isna(found.loc["newer", "floor"])
