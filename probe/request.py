@@ -156,14 +156,26 @@ def training_splits(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> li
     return base_splits(resolve(request, sets).train, list(sets))
 
 
-def plan_probe(request: ProbeRequest, sets: Mapping[str, FeatureSet], view_sets: ViewSets = ()) -> Plan:
+def plan_probe(
+    request: ProbeRequest,
+    sets: Mapping[str, FeatureSet],
+    view_sets: ViewSets = (),
+    *,
+    options: HeadOptions | None = None,
+) -> Plan:
     """Check a request against the sets at hand; reads no features, labels or ledgers.
+
+    Args:
+        request: the probe.
+        sets: base split → its set.
+        view_sets: of view 1, view 2, … likewise.
+        options: of a classifier that is no head of ours; else those of the request.
 
     Raises:
         SplitError, HeadNotFound, OptionError, ViewMissing, ProbeError: see the message.
     """
     _check_values(request)
-    options = resolve_options(request.head, request.options)
+    options = options or resolve_options(request.head, request.options)
     splits = resolve(request, sets)
     counts = {name: features.candidates for name, features in sets.items()}
     train = _parse("train", splits.train, counts)
@@ -219,21 +231,26 @@ def run_id(request: ProbeRequest, sets: Mapping[str, FeatureSet], view_sets: Vie
     return plan_probe(request, sets, view_sets).run_id
 
 
-def question_of(request: ProbeRequest) -> dict[str, Any]:
+def question_of(request: ProbeRequest, own: HeadOptions | None = None) -> dict[str, Any]:
     """Return what is asked, as plain data: the same for every night that asks it, whatever images it finds.
 
     Splits stand as they are asked for, `None` where the protocol chooses; options that equal their defaults are left
     out, so that a version with more options asks the same.
 
+    Args:
+        request: the probe.
+        own: options of a classifier that is no head of ours.
+
     Raises:
         HeadNotFound, OptionError: see the message.
     """
-    options, defaults = resolve_options(request.head, request.options).document(), default_options(request.head)
+    options = (own or resolve_options(request.head, request.options)).document()
+    defaults = {} if own else default_options(request.head)
     return {
         "dataset": request.dataset,
         "extractor": request.extractor,
         "head": request.head,
-        "options": {name: value for name, value in options.items() if value != defaults[name]},
+        "options": {name: value for name, value in options.items() if value != defaults.get(name)},
         "seed": request.seed,
         "shots": request.shots,
         "train_share": float(request.train_share),

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from probe.parts import (
 from probe.prediction import kept_arrays, predict_proba
 from probe.request import PROTOCOL_VERSION, Plan, ProbeRequest, plan_probe
 from probe.splits import Draw
-from probe.training import HeldOut, Progress, TrainingData
+from probe.training import HeldOut, Progress, Trained, TrainingData
 from probe.views import ViewSets, view_part
 from store import FeatureSet, ProbeResult
 from store.probability_tables import probability_table
@@ -35,7 +35,7 @@ from store.results import PREDICTION_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["run_probe", "select_parts"]
+__all__ = ["run_planned", "run_probe", "select_parts"]
 
 # From this version of the protocol on, a share of train holds every class.
 _KEEPING = 3
@@ -71,6 +71,32 @@ def run_probe(
         HeadNotFound, OptionError: there is no such head, or option.
     """
     plan = plan_probe(request, sets, view_sets)
+
+    def train(data: TrainingData) -> Trained:
+        return find_head(request.head).train(data, plan.options, on_progress or (lambda _: None))
+
+    return run_planned(request, plan, sets, view_sets=view_sets, created=created, train=train)
+
+
+def run_planned(
+    request: ProbeRequest,
+    plan: Plan,
+    sets: Mapping[str, FeatureSet],
+    *,
+    view_sets: ViewSets = (),
+    created: str,
+    train: Callable[[TrainingData], Trained],
+    predict: Callable[[np.ndarray, int], np.ndarray] | None = None,
+) -> ProbeResult:
+    """Train what is asked for and test it once; see `run_probe`.
+
+    Args:
+        request: the probe.
+        plan: what it means on these sets.
+        sets, view_sets, created: see `run_probe`.
+        train: returns what was trained.
+        predict: of features (N, D) and the number of classes, (N, K) probabilities; without, those of the trained head.
+    """
     whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
     class_names = [name for name, is_shown in shown if is_shown]
     parts = _limited(whole, request, plan, class_names=class_names)
@@ -85,11 +111,12 @@ def run_probe(
     views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
     data = _training_data(parts[:-1], views, len(class_names), request=request)
     started = time.perf_counter()
-    trained = find_head(request.head).train(data, plan.options, on_progress or (lambda _: None))
+    trained = train(data)
     head = kept_arrays(trained.head)
     if not all(np.isfinite(array).all() for name, array in head.items() if name.endswith(("kernel", "bias"))):
         raise FeatureError(f"{request.head}: the trained head holds NaN or infinity; lower the learning rate.")
-    probabilities = predict_proba(trained.head, test.read())
+    tested = test.read()
+    probabilities = predict(tested, len(class_names)) if predict else predict_proba(trained.head, tested)
     metrics = evaluate(parts, probabilities, trained.held_out)
     seconds = time.perf_counter() - started
     return ProbeResult(

@@ -8,6 +8,7 @@ import numpy as np
 from linprobe.api.display import Described
 from linprobe.api.runs import Run, Runs
 from linprobe.job.config import JobConfig
+from linprobe.job.errors import ConfigError
 from store import FeatureSet, FeatureSetNotFound, FeatureStore
 
 if TYPE_CHECKING:
@@ -203,6 +204,59 @@ class Features(Described):
             views=views,
         )
         return run
+
+    def evaluate(
+        self,
+        estimator: Any,
+        name: str,
+        *,
+        seed: int = 0,
+        shots: int | str = "all",
+        train_share: float = 1.0,
+        train: str | None = None,
+        validation: str | None = None,
+        test: str | None = None,
+        metric: str = "accuracy",
+    ) -> Run:
+        """Fit a scikit-learn classifier on the parts that a probe would use and test it once; an equal run is returned.
+
+        It is kept, compared and reported like a head of ours, but for the fitted classifier itself, which is not kept.
+        Features are given as they are: scale and select in a pipeline.
+
+        Args:
+            estimator: a classifier with `predict_proba`; a clone of it is fitted.
+            name: what the run's head is called.
+            seed, shots, train_share, train, validation, test, metric: see `probe`.
+
+        Raises:
+            ConfigError: a name that a head of ours has, or a classifier without probabilities.
+            ProbeError: labels, splits or features with which nothing honest can be trained.
+        """
+        from probe import OptionError, ProbeRequest
+        from probe.own import plan_own, question_of_own, run_own
+
+        request = ProbeRequest(
+            dataset=self.dataset,
+            extractor=self.extractor,
+            head=name,
+            train=train,
+            validation=validation,
+            test=test,
+            seed=seed,
+            shots=shots,
+            train_share=train_share,
+            metric=metric,
+        )
+        sets = {split: self.set(split) for split in self.splits}
+        try:
+            plan = plan_own(request, estimator, sets)
+        except OptionError as error:
+            raise ConfigError(f"evaluate: {error}") from error
+        created = self._workspace.session.environment.now()
+        if not self._store.has_run(plan.run_id):
+            self._store.publish_run(run_own(request, estimator, sets, created=created))
+        self._store.put_answer(question_of_own(request, plan), plan.run_id, created=created)
+        return self._workspace.run(plan.run_id)
 
     def probes(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 from extract import Extractor
 from linprobe.job.config import nearest
 from linprobe.job.environment import Environment
+from linprobe.job.errors import ConfigError
 from linprobe.models.extractors import reopen_extractor
 from probe import predict_proba, restore_head
 from store import FeatureStore, ProbeResult, RunNotFound
@@ -134,6 +135,11 @@ def open_trained_head(store: FeatureStore, name: str, environment: Environment) 
         ModelUnavailable, ModelMismatch: its extractor is unavailable here, or is another one here.
     """
     run = find_run(store, name)
+    if not run.head:
+        raise ConfigError(
+            f"run {run.run_id[:12]} is of a classifier of one's own, {run.config['head']!r}: the store keeps what it "
+            "predicted, and not the classifier itself."
+        )
     sets = [store.get(key=key) for key in run.config["sets"].values()]
     views = [[store.get(key=key) for key in of_view.values()] for of_view in run.config.get("view_sets", ())]
     # Of the images themselves, whatever views the head was trained on.
