@@ -46,6 +46,7 @@ class ProbeRequest:
         train_share: the share of train to use, above 0 and up to 1. Smaller shares lie within larger ones.
         metric: what selection goes by, one of `store.metrics.SELECTION_METRICS`.
         views: how many views of each training image are trained on beside it.
+        folds: of nested cross-validation: every image is tested once; 0 for a test part.
         is_beside_limited: whether limited runs stand beside it, with which it is to share the test part.
     """
 
@@ -61,6 +62,7 @@ class ProbeRequest:
     train_share: float = 1.0
     metric: str = "accuracy"
     views: int = 0
+    folds: int = 0
     is_beside_limited: bool = False
 
     @property
@@ -121,6 +123,8 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
     if not names:
         raise SplitError(f"{request.dataset}: no set of {request.extractor} to train on.")
     train, test = request.train, request.test
+    if request.folds:
+        return _whole(request, names)
     # Who has extracted `test` alone has not meant to train on a part of it.
     if train is None and test is None and len(names) == 1 and names != ["test"]:
         only = names[0]
@@ -145,6 +149,20 @@ def resolve(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> Splits:
         # Someone who trains or tests on rows of `validation` has given it another part.
         validation = None if "validation" in used else "validation"
     return Splits(train.strip(), (validation or "").strip(), test.strip())
+
+
+def _whole(request: ProbeRequest, names: list[str]) -> Splits:
+    """Return what nested cross-validation is of: what is to be trained on, or the only base split."""
+    if request.test or request.validation:
+        raise SplitError(
+            f"folds = {request.folds}: every image is tested once, and there is no other part; leave test and "
+            "validation out, or folds."
+        )
+    listed = f"base splits: {', '.join(names)}"
+    whole = request.train or (names[0] if len(names) == 1 else "train")
+    if request.train is None and whole not in names:
+        raise SplitError(f"folds = {request.folds}: say what to put into folds with --train ({listed}).")
+    return Splits(whole.strip(), "", whole.strip())
 
 
 def training_splits(request: ProbeRequest, sets: Mapping[str, FeatureSet]) -> list[str]:
@@ -197,6 +215,7 @@ def plan_probe(
         "validation": _document(validation),
         # Runs without views keep the names that they had before there were any.
         **({"views": views} if views else {}),
+        **({"folds": request.folds} if request.folds else {}),
     }
     sorted_keys = dict(sorted(keys.items()))
     return Plan(splits, train, validation, test, options, sorted_keys, tuple(views), digest(identity))
@@ -218,6 +237,10 @@ def _check_values(request: ProbeRequest) -> None:
         raise ProbeError(f"seed = {seed!r}: an integer from 0 to 4294967295 expected.")
     if isinstance(request.views, bool) or not isinstance(request.views, int) or request.views < 0:
         raise ProbeError(f"views = {request.views!r}: a number from 0 on expected.")
+    if isinstance(request.folds, bool) or not isinstance(request.folds, int) or request.folds < 0 or request.folds == 1:
+        raise ProbeError(f"folds = {request.folds!r}: 2 or more expected, or 0 for a test part.")
+    if request.folds and (request.is_limited or request.views):
+        raise ProbeError(f"folds = {request.folds}: not with shots, shares of train or views; leave one of them out.")
     if request.metric not in SELECTION_METRICS:
         raise ProbeError(f"metric = {request.metric!r}: {nearest(str(request.metric), SELECTION_METRICS)}.")
 
@@ -257,6 +280,7 @@ def question_of(request: ProbeRequest, own: HeadOptions | None = None) -> dict[s
         "views": request.views,
         "metric": request.metric,
         **{name: _stripped(getattr(request, name)) for name in ("train", "validation", "test")},
+        **({"folds": request.folds} if request.folds else {}),
         # Another question only where it has another answer.
         **(
             {"is_beside_limited": True} if request.is_beside_limited and request.seed and not request.is_limited else {}

@@ -12,6 +12,7 @@ from probe.draws import units_of
 from probe.errors import FeatureError, LabelError
 from probe.evaluation import evaluate
 from probe.heads.registry import find_head
+from probe.nested import predict_by_folds
 from probe.parts import (
     Limits,
     Part,
@@ -72,10 +73,59 @@ def run_probe(
     """
     plan = plan_probe(request, sets, view_sets)
 
-    def train(data: TrainingData) -> Trained:
-        return find_head(request.head).train(data, plan.options, on_progress or (lambda _: None))
+    def train(data: TrainingData, where: str = "") -> Trained:
+        say = on_progress or (lambda _: None)
+        return find_head(request.head).train(data, plan.options, lambda text: say(f"{where}{text}"))
 
+    if request.folds:
+        return _run_folds(request, plan, sets, created=created, train=train)
     return run_planned(request, plan, sets, view_sets=view_sets, created=created, train=train)
+
+
+def _run_folds(
+    request: ProbeRequest,
+    plan: Plan,
+    sets: Mapping[str, FeatureSet],
+    *,
+    created: str,
+    train: Callable[[TrainingData, str], Trained],
+) -> ProbeResult:
+    """Test every image once, by heads that have not seen it, and keep a head of all of them; see `probe.nested`."""
+    (whole, *_), shown = _shown(_select_parts(plan, sets, has_test=False), _class_names(plan, sets))
+    class_names = [name for name, is_shown in shown if is_shown]
+    tested = replace(whole, name="test")
+    warnings = _left_out(shown) + check_labels([whole], class_names) + shared_warnings([tested])
+    data = _training_data([whole], [], len(class_names), request=request)
+    started = time.perf_counter()
+    probabilities = predict_by_folds(data, request.folds, train)
+    trained = train(data, "")
+    metrics = evaluate([tested], probabilities, None)
+    seconds = time.perf_counter() - started
+    method = f"{trained.selection['method']}; the metrics are of {request.folds} heads that were selected likewise"
+    return ProbeResult(
+        run_id=plan.run_id,
+        config={**_config(request, plan), **_of_features(sets[plan.train[0].base])},
+        counts={
+            "n_train": data.images,
+            "n_validation": 0,
+            "n_test": len(tested),
+            "n_test_duplicates": 0,
+            "dim": int(data.features.shape[1]),
+            "classes": len(class_names),
+        },
+        selection={**trained.selection, "method": method},
+        metrics=metrics,
+        class_names=tuple(class_names),
+        predictions=_predictions(tested, probabilities),
+        probabilities=_probabilities([whole, tested], probabilities, trained.held_out),
+        curves=trained.curves,
+        head=kept_arrays(trained.head),
+        fit=trained.fit,
+        warnings=(*warnings, *trained.warnings),
+        seconds=seconds,
+        created=created,
+        versions={name: _version(name) for name in ("linprobe", *trained.packages)},
+    )
 
 
 def run_planned(
@@ -164,6 +214,9 @@ def select_parts(
         LabelError: the sets differ in their classes, or train has fewer images of one than shots.
     """
     plan = plan_probe(request, sets)
+    if request.folds:
+        (part,) = _select_parts(plan, sets, has_test=False)
+        return [(plan.splits.train, part), (plan.splits.test, replace(part, name="test"))]
     whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
     labels = np.flatnonzero([is_shown for _, is_shown in shown])
     names = [name for name, is_shown in shown if is_shown]
@@ -219,12 +272,14 @@ def _left_out(shown: list[tuple[str, bool]]) -> list[str]:
     return [f"left out, since no image shows them: {len(names)} of {len(shown)} classes ({listed})"]
 
 
-def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet]) -> list[Part]:
-    """Return train, validation if there is one, and test."""
+def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet], *, has_test: bool = True) -> list[Part]:
+    """Return train, validation if there is one, and test; train alone where every image of it is tested."""
     tables = {base: SetTable(sets[base]) for base in plan.sets}
     parts = [select_part("train", plan.splits.train, plan.train, tables=tables)]
     if plan.validation:
         parts.append(select_part("validation", plan.splits.validation, plan.validation, tables=tables))
+    if not has_test:
+        return parts
     parts.append(select_part("test", plan.splits.test, plan.test, tables=tables))
     check_overlap(parts)
     return parts
@@ -297,6 +352,7 @@ def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
         "sets": dict(plan.sets),
         "protocol": PROTOCOL_VERSION,
         **({"views": request.views, "view_sets": list(plan.view_sets)} if request.views else {}),
+        **({"folds": request.folds} if request.folds else {}),
     }
 
 

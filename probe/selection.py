@@ -24,6 +24,7 @@ __all__ = [
     "choose",
     "describe_selection",
     "extend_grid",
+    "fold_of_each",
     "make_folds",
     "score_fold",
     "stratified_folds",
@@ -215,7 +216,7 @@ def _stratified(
     for repeat in range(repeats):
         # The repeats of one seed must not be the first repeats of the next.
         (state,) = np.random.SeedSequence((data.seed, repeat)).generate_state(1)
-        fold_of = _fold_of_each(data, folds, int(state))
+        fold_of = fold_of_each(data, folds, int(state))
         held_out_rows = [np.flatnonzero(fold_of == fold) for fold in range(folds)]
         # Few groups may leave a fold without any row to score on.
         usable = [held_out for held_out in held_out_rows if len(held_out)]
@@ -225,7 +226,7 @@ def _stratified(
     return tuple(pairs), tuple(repeat_of)
 
 
-def _fold_of_each(data: TrainingData, folds: int, state: int) -> np.ndarray:
+def fold_of_each(data: TrainingData, folds: int, state: int) -> np.ndarray:
     """Return which fold holds out each image, (N,) int: stratified, and whole units where images share them."""
     if not data.has_shared_units:
         return stratified_folds(data.image_labels, folds, state)

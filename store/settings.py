@@ -42,6 +42,7 @@ _DECLARED = (
     Setting(name="shots", heading="shots", default="all", limits=True),
     Setting(name="train_share", heading="share of train", default=1.0, limits=True),
     Setting(name="views", heading="views", default=0, is_listed=False),
+    Setting(name="folds", heading="folds", default=0, limits=True, is_listed=False),
     Setting(name="train", heading="train"),
     Setting(name="validation", heading="validation", is_listed=False),
     Setting(name="test", heading="test"),

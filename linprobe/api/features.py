@@ -174,6 +174,7 @@ class Features(Described):
         test: str | None = None,
         metric: str = "accuracy",
         views: int = 0,
+        folds: int = 0,
         **options: Any,
     ) -> Run:
         """Train a head and test it once; an equal run is returned, not trained again.
@@ -186,6 +187,7 @@ class Features(Described):
             train, validation, test: splits, such as `train[:80%]`; without, the protocol's own.
             metric: what selection goes by.
             views: how many views of each training image are trained on too.
+            folds: of nested cross-validation: every image is tested once; 0 for a test part.
             options: of the head; see docs/protocol.md.
 
         Raises:
@@ -202,6 +204,7 @@ class Features(Described):
             test=test,
             metric=metric,
             views=views,
+            folds=folds,
         )
         return run
 
@@ -270,6 +273,7 @@ class Features(Described):
         test: str | None = None,
         metric: str = "accuracy",
         views: int = 0,
+        folds: int = 0,
     ) -> Runs:
         """Train every head with every number of shots, share of train and seed.
 
@@ -278,7 +282,7 @@ class Features(Described):
             seeds: how many, or which; without, 1, of shots 20 and of shares 5.
             shots: training images per class.
             train_shares: shares of train.
-            train, validation, test, metric, views: see `probe`.
+            train, validation, test, metric, views, folds: see `probe`.
 
         Raises:
             ConfigError, ProbeError: see `probe`; runs that were done before stay in the store.
@@ -307,6 +311,7 @@ class Features(Described):
                         "shots": list(shots),
                         "train_shares": [float(share) for share in train_shares],
                         "views": views,
+                        "folds": folds,
                         **({"seeds": count} if count is not None else {}),
                     }
                     for head in heads

@@ -24,7 +24,7 @@ from linprobe.cli.options import (
     split_commas,
     split_sources,
 )
-from linprobe.job.limits import MOST_SEEDS, MOST_WORKERS
+from linprobe.job.limits import MOST_FOLDS, MOST_SEEDS, MOST_WORKERS
 from probe.heads.registry import describe_heads
 from store.extractor_names import MAX_VIEWS
 from store.metrics import SELECTION_METRICS
@@ -157,6 +157,10 @@ def probe(
         int | None,
         typer.Option(metavar="V", min=0, max=MAX_VIEWS, help="Train on V views of each training image too."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(metavar="K", min=0, max=MOST_FOLDS, help="Test each image once, by nested cross-validation."),
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="|".join(SELECTION_METRICS), help="What selection goes by.")
     ] = None,
@@ -184,6 +188,7 @@ def probe(
         train_shares=parse_shares(train_share),
         metric=metric,
         views=views,
+        folds=folds,
     )
     selection = Selection(
         config=config,

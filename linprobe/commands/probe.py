@@ -45,6 +45,7 @@ class ProbeOptions:
         train_shares: shares of train, a run for each.
         metric: what selection goes by.
         views: how many views of each training image are trained on.
+        folds: of nested cross-validation.
         chosen_seeds: these, whatever their number.
     """
 
@@ -56,6 +57,7 @@ class ProbeOptions:
     train_shares: tuple[float, ...] | None = None
     metric: str | None = None
     views: int | None = None
+    folds: int | None = None
     chosen_seeds: tuple[int, ...] | None = None
 
     def seeds_of(self, probe: ProbeConfig, shots: int | str, share: float) -> Sequence[int]:
@@ -162,7 +164,7 @@ def probe_all(
         for asked in features:
             first = len(outcome.rows)
             for probe, shots, share in limits:
-                limited = name_limits(shots, share, asked.views(probe))
+                limited = name_limits(shots, share, asked.views(probe), folds=asked.folds(probe))
                 part = f"{asked.dataset.name} / {asked.extractor} / {probe.head}{limited}"
                 with noted(part, outcome.failures, session.console):
                     outcome.rows += asked.run_seeds(probe, shots, share, step=step)
@@ -214,6 +216,10 @@ class _Asked:
         """Return how many views of each training image a head is trained on."""
         return probe.views if self.options.views is None else self.options.views
 
+    def folds(self, probe: ProbeConfig) -> int:
+        """Return by how many folds every image is tested once; 0 for a test part."""
+        return probe.folds if self.options.folds is None else self.options.folds
+
     def run_seeds(
         self, probe: ProbeConfig, shots: int | str, share: float, *, step: Callable[[], None]
     ) -> list[dict[str, Any]]:
@@ -261,6 +267,7 @@ class _Asked:
             train_share=share,
             metric=options.metric or dataset.metric,
             views=self.views(probe),
+            folds=self.folds(probe),
             is_beside_limited=self._has_limits(probe),
         )
 
@@ -396,5 +403,5 @@ def _line_of_many(rows: list[dict[str, Any]], dataset: str) -> str:
 
 
 def _name(row: dict[str, Any], dataset: str) -> str:
-    limits = name_limits(row["shots"], row["train_share"], row["views"])
+    limits = name_limits(row["shots"], row["train_share"], row["views"], folds=row.get("folds", 0))
     return f"{dataset} {row['extractor']} {row['head']}{limits}"

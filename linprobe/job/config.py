@@ -23,7 +23,7 @@ from pydantic import (
 from extract.sources.reading import Reading
 from extract.sources.schemes import has_path
 from linprobe.job.errors import ConfigError
-from linprobe.job.limits import MOST_SEEDS, MOST_WORKERS
+from linprobe.job.limits import MOST_FOLDS, MOST_SEEDS, MOST_WORKERS
 from store.extractor_names import MAX_VIEWS
 from store.metrics import SELECTION_METRICS
 from store.names import full_name
@@ -124,6 +124,9 @@ class ExtractorConfig(_Table):
     views: _Views = 0
 
 
+_Folds = Annotated[int, Field(ge=0, le=MOST_FOLDS, strict=True)]
+
+
 class ProbeConfig(BaseModel):
     """`[[probes]]`: which head to train; every other key is an option of that head."""
 
@@ -133,6 +136,7 @@ class ProbeConfig(BaseModel):
     seeds: int | None = Field(default=None, ge=1, le=MOST_SEEDS, strict=True)
     shots: Annotated[tuple[_Shots, ...], BeforeValidator(_as_list)] = ("all",)
     train_shares: Annotated[tuple[_Share, ...], BeforeValidator(_as_list)] = (1.0,)
+    folds: _Folds = 0
     views: _Views = 0
 
     @property

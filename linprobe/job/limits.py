@@ -1,6 +1,9 @@
 """Bounds that a flag and a key of the configuration have in common; importing them costs nothing."""
 
-__all__ = ["MOST_SEEDS", "MOST_WORKERS"]
+__all__ = ["MOST_FOLDS", "MOST_SEEDS", "MOST_WORKERS"]
+
+# Each is a selection of its own; of more, each would test next to nothing.
+MOST_FOLDS = 100
 
 # More processes than any machine has GPUs or sense.
 MOST_WORKERS = 256

@@ -105,10 +105,11 @@ def open_evidence(store: FeatureStore, run: ProbeResult) -> TrainedOn | None:
         head=config["head"],
         train=config["train"],
         validation=config["validation"] or None,
-        test=config["test"],
+        test=None if config.get("folds", 0) else config["test"],
         seed=config["seed"],
         shots=config["shots"],
         train_share=config.get("train_share", 1.0),
+        folds=config.get("folds", 0),
     )
     *trained, _ = select_parts(request, sets, protocol=int(config["protocol"]))
     return TrainedOn([part for _, part in trained], seed=config["seed"])

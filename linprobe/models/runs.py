@@ -45,16 +45,17 @@ def name_run(run: ProbeResult, store: FeatureStore) -> str:
     """
     config = run.config
     seed = f" seed {config['seed']}" if config["seed"] else ""
-    limits = name_limits(config["shots"], config["train_share"], run.views)
+    limits = name_limits(config["shots"], config["train_share"], run.views, folds=config.get("folds", 0))
     dataset = config["dataset"]
     return f"{store.shown_names([dataset])[dataset]} / {config['extractor']} / {config['head']}{limits}{seed}"
 
 
-def name_limits(shots: int | str, share: float, views: int) -> str:
+def name_limits(shots: int | str, share: float, views: int, *, folds: int = 0) -> str:
     """Return what is special in a run's training, such as ` 5-shot on 0.1 of train with 4 views`, or nothing."""
     part = f" on {share:.3g} of train" if share < 1 else ""
     seen = f" with {views} view{'s' * (views > 1)}" if views else ""
-    return (f" {shots}-shot" if shots != "all" else "") + part + seen
+    tested = f" in {folds} folds" if folds else ""
+    return (f" {shots}-shot" if shots != "all" else "") + part + seen + tested
 
 
 @dataclass(frozen=True)
