@@ -75,7 +75,7 @@ def test_a_head_without_test_split_gets_one_drawn_from_the_only_base_split(run, 
     assert code == 0
     (row,) = document["runs"]
     assert row["n_train"] + row["n_test"] == 24
-    assert row["train"].startswith("all/seed0")
+    assert row["train"].startswith("all/draw0")
 
 
 def test_shots_and_shares_are_runs_of_their_own_and_fail_alone(run, extracted):

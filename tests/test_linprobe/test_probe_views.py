@@ -149,7 +149,7 @@ def test_a_file_says_how_many_views_are_made_and_which_heads_train_on_how_many(r
     # A gate compares like with like.
     gate = GateConfig(max_drop=1.0, baselines=(runs[1]["run_id"],))
     store = FeatureStore(tmp_path / "linprobe-store")
-    assert check_gate(gate, runs, store).drops == [0.0]
+    assert [verdict.drop for verdict in check_gate(gate, runs, store).verdicts] == [0.0]
     (failure,) = check_gate(gate, runs[:1], store).failures
     assert "no run of tonight answers the same question" in str(failure.error)
 

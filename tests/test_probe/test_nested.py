@@ -132,7 +132,7 @@ def test_the_interval_of_folds_covers_what_its_heads_reach(images, spread):
 
     new, truth = draw(20_000)
     covered = []
-    for study in range(300):
+    for study in range(100):
         features, labels = draw(images)
         data = TrainingData(features, labels, np.arange(images), [str(at) for at in range(images)], 0, 4, study)
         heads = []
