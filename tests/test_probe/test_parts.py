@@ -269,10 +269,17 @@ def test_images_under_several_labels_are_told(lab, blobs):
     assert told in found.warnings
 
 
-@pytest.mark.parametrize("head", HEADS)
+UNEVEN = [([5, 5], 0), ([990, 10], 0), ([20, 20, 1, 1, 1], 3)]
+MANY = [([20] * 30, 0), ([2] * 60, 0)]
+
+
 @pytest.mark.parametrize(
-    ("counts", "untested"),
-    [([5, 5], 0), ([10, 10], 0), ([990, 10], 0), ([20] * 30, 0), ([2] * 60, 0), ([20, 20, 1, 1, 1], 3)],
+    ("head", "counts", "untested"),
+    [
+        *((head, *of) for head in HEADS for of in UNEVEN),
+        *(("ridge", *of) for of in MANY),
+        ("logistic", [2] * 12, 0),
+    ],
 )
 @pytest.mark.heavy
 def test_small_and_uneven_sets_are_probed_without_a_word_about_splits(head, counts, untested, lab, blobs):
