@@ -6,6 +6,7 @@ from probe import predict_proba
 from probe.draws import units_of
 from probe.heads.logistic import CERTIFIED_GAP, LogisticHead, LogisticOptions, train_logistic
 from probe.objective import Objective
+from probe.selection import RULES
 from probe.training import TrainingData
 
 
@@ -160,7 +161,22 @@ def test_constant_and_collinear_features_and_few_rows_converge(blobs):
 
 
 @pytest.mark.heavy
-def test_the_grid_has_45_points_from_end_to_end(blobs):
+@pytest.mark.parametrize("rule", RULES)
+def test_a_path_that_is_left_selects_what_the_whole_one_does(rule, blobs, monkeypatch):
+    data = training_data(*blobs(200, 4, 12, seed=1, spread=2.5))
+    left, _ = train(data, rule=rule)
+    assert any(note.startswith("left at C = ") for note in left.selection["notes"])
+    monkeypatch.setattr("probe.sweep.search.PATIENCE", 0)
+    whole, _ = train(data, rule=rule)
+    assert len(left.selection["table"]) < len(whole.selection["table"])
+    assert left.selection["selected"] == whole.selection["selected"]
+    assert left.selection["best"] == whole.selection["best"]
+    assert left.selection["by_nll"] == whole.selection["by_nll"]
+
+
+@pytest.mark.heavy
+def test_the_grid_has_45_points_from_end_to_end(blobs, monkeypatch):
+    monkeypatch.setattr("probe.sweep.search.PATIENCE", 0)
     trained, _ = train(training_data(*blobs(100, 4, 8, seed=1, spread=2.0)))
     # Where the choice lies on an edge, decades are added.
     points = [row["C"] for row in trained.selection["table"] if 1e-7 <= row["C"] <= 100]

@@ -208,6 +208,23 @@ def test_too_few_rows_give_no_folds(labels):
     assert make_folds(training_data(labels)) is None
 
 
+def test_a_grid_is_left_where_nothing_was_gained_and_only_there():
+    grid = [10.0**at for at in range(-6, 4)]
+    falling = {C: [Score(0.9 if C < 1e-4 else 0.8, 1.0 + at, 100)] for at, C in enumerate(grid)}
+    points, _, notes, _ = extend_grid(grid, falling.__getitem__, patience=4, most=0)
+    # The best is the first point; four points after it are seen.
+    assert points == grid[:5]
+    assert notes == [
+        "left at C = 0.01, 5 points before the end of the grid: for 4 points no score was above the best, and each NLL "
+        "above the one before"
+    ]
+    # A better score, or a lower NLL, among the last four: the grid is gone on with.
+    risen = {**falling, grid[4]: [Score(0.95, 5.0, 100)]}
+    assert extend_grid(grid, risen.__getitem__, patience=4, most=0)[0] == grid[:9]
+    lower = {C: [Score(0.9, 1.0, 100)] for C in grid}
+    assert extend_grid(grid, lower.__getitem__, patience=4, most=0)[0] == grid
+
+
 def test_each_rule_takes_what_it_says():
     of = [(0.7, 3.0, 0.01), (0.89, 2.0, 0.02), (0.9, 2.5, 0.0), (0.9, 1.5, 0.001), (0.87, 0.5, 0.01), (0.8, 1.0, 0.01)]
     table = [
