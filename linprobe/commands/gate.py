@@ -294,7 +294,7 @@ def _drop(baseline: ProbeResult, row: dict[str, object], gate: GateConfig, *, st
     differences = pairs.is_first.astype(float) - pairs.is_second
     # Images of one group are no draws of their own.
     scale = 1 / design_effect(differences, pairs.units)
-    versions = [int(one.config["protocol"]) for one in (baseline, run)]
+    versions = [int(one.config.get("protocol", 1)) for one in (baseline, run)]
     note = f"; {pairs.relabelled:,} of the images have another label than then" if pairs.relabelled else ""
     if len(set(versions)) > 1:
         note += f"; the baseline is of protocol {versions[0]}, tonight's of {versions[1]}"

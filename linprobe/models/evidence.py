@@ -111,7 +111,7 @@ def open_evidence(store: FeatureStore, run: ProbeResult) -> TrainedOn | None:
         train_share=config.get("train_share", 1.0),
         folds=config.get("folds", 0),
     )
-    *trained, _ = select_parts(request, sets, protocol=int(config["protocol"]))
+    *trained, _ = select_parts(request, sets, protocol=int(config.get("protocol", 1)))
     return TrainedOn([part for _, part in trained], seed=config["seed"])
 
 

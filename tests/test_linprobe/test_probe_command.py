@@ -78,6 +78,36 @@ def test_a_head_without_test_split_gets_one_drawn_from_the_only_base_split(run, 
     assert row["train"].startswith("all/draw0")
 
 
+def test_folds_test_every_image_once(run, images):
+    source = ("--dataset", f"folder:{images}", "--extractor", "pixels")
+    run("extract", *source)
+    code, document, err = run("probe", *source, "--head", "ridge", "--folds", "4", "--json")
+    assert code == 0
+    (row,) = document["runs"]
+    assert (row["n_train"], row["n_test"], row["folds"]) == (24, 24, 4)
+    assert "ridge in 4 folds: accuracy" in err
+    code, document, _ = run("probe", *source, "--head", "ridge", "--folds", "4", "--json")
+    assert document["runs"][0]["status"] == "cached"
+    code, _, err = run("probe", *source, "--head", "ridge", "--folds", "4", "--shots", "2")
+    assert code == 65
+    assert "folds = 4: not with shots, shares of train or views" in err
+
+
+def test_runs_beside_few_shots_are_tested_on_one_part_whatever_their_seed(run, images):
+    source = ("--dataset", f"folder:{images}", "--extractor", "pixels", "--head", "ridge")
+    run("extract", *source[:4])
+    code, document, _ = run("probe", *source, "--shots", "1,2,all", "--seeds", "3", "--json")
+    assert code == 0
+    assert len(document["runs"]) == 9
+    assert {row["test"] for row in document["runs"]} == {"all/draw0[80%:]"}
+    # Alone, each seed draws its own.
+    _, document, _ = run("probe", *source, "--seeds", "3", "--json")
+    assert {row["test"] for row in document["runs"]} == {f"all/draw{seed}[80%:]" for seed in range(3)}
+    # Asked again, both are answered from what is there.
+    _, document, _ = run("probe", *source, "--shots", "1,2,all", "--seeds", "3", "--json")
+    assert {row["status"] for row in document["runs"]} == {"cached"}
+
+
 def test_shots_and_shares_are_runs_of_their_own_and_fail_alone(run, extracted):
     arguments = ("probe", "--dataset", "bundled:digits", "--extractor", "pixels", "--head", "knn", "--json")
     code, document, _ = run(*arguments, "--shots", "1,5,1000", "--seeds", "2")
