@@ -113,6 +113,9 @@ def draw_two(labels: np.ndarray, units: np.ndarray, *, positions: np.ndarray, sh
         (N,) bool: whether a row is in the first part.
     """
     is_first = positions < share
+    of_row = is_first[units]
+    if np.array_equal(np.unique(labels[of_row]), np.unique(labels[~of_row])):
+        return np.asarray(of_row)
     pairs = np.unique(np.stack([labels, units], axis=1), axis=0)
     names, starts = np.unique(pairs[:, 0], return_index=True)
     units_of_class = dict(zip(names.tolist(), np.split(pairs[:, 1], starts[1:]), strict=True))
