@@ -70,7 +70,7 @@ class SoftmaxPathCV(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         cv: Any = 5,
         scaling: str = "none",
-        rule: str = "best",
+        rule: str = "best_nll",
         keep_c: bool = False,
         tol: float = 1e-4,
     ) -> None:

@@ -35,7 +35,7 @@ class LogisticOptions(HeadOptions):
 
     scaling: Scaling = "zscore"
     keep_c: bool = False
-    rule: Rule = "best"
+    rule: Rule = "best_nll"
 
 
 class LogisticHead:

@@ -14,7 +14,7 @@ def test_the_heads_and_their_defaults():
         "batch_size": 32, "dropout": 0.0, "epochs": 6, "hidden": 0, "learning_rate": 1e-3, "patience": 0, "rule": "best",
         "scaling": "none", "weight_decay": 0.0,
     }  # fmt: skip
-    assert default_options("logistic") == {"keep_c": False, "rule": "best", "scaling": "zscore"}
+    assert default_options("logistic") == {"keep_c": False, "rule": "best_nll", "scaling": "zscore"}
     assert default_options("ridge") == {"rule": "best", "scaling": "zscore"}
     assert default_options("knn") == {
         "k": (1, 5, 10, 20, 100), "rule": "best", "scaling": "none", "temperature": 0.07, "weights": "softmax"

@@ -56,7 +56,7 @@ def test_a_run_is_told_whole(blob_sets):
         "dataset": "made",
         "extractor": "arrays",
         "head": "logistic",
-        "options": {"keep_c": False, "rule": "best", "scaling": "zscore"},
+        "options": {"keep_c": False, "rule": "best_nll", "scaling": "zscore"},
         "train": "train",
         "validation": "",
         "test": "test",
