@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.figures import growth_figure, intervals_figure
 from reports.rendering import Page, render
-from reports.wording import limits, plain, storable, views
+from reports.wording import folds, limits, plain, storable, views
 from store import ProbeResult
 from store.metrics import METRICS
 from store.settings import SETTINGS, names_of
@@ -59,6 +59,9 @@ def growth_curves(rows: Sequence[dict[Any, Any]]) -> list[tuple[str, str, dict[s
         they varied) and `sd`. A curve has two points or more, and ends with all of train where that was asked.
     """
     found = []
+    # What was tested in folds, or by an earlier version of the protocol, was not tested on the same part.
+    newest = max((row["protocol"] for row in rows), default=0)
+    rows = [row for row in rows if not row["folds"] and row["protocol"] == newest]
     for kind, title in (("shots", "examples per class"), ("share", "share of train")):
         curves: dict[str, list[dict[str, float]]] = {}
         other, whole = ("train_share", 1.0) if kind == "shots" else ("shots", "all")
@@ -134,7 +137,7 @@ def _shared(rows: list[dict[Any, Any]]) -> dict[str, Any]:
 
 
 def _label(row: dict[Any, Any], varied: list[str]) -> str:
-    parts = [row["extractor"], row["head"], *filter(None, [limits(row)])]
+    parts = [row["extractor"], row["head"], *filter(None, [limits(row), folds(row)])]
     for setting in varied:
         if SETTINGS[setting].limits:
             continue

@@ -6,7 +6,19 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["MISSING", "confidence", "limits", "number", "percent", "plain", "points", "shorten", "storable", "visible"]
+__all__ = [
+    "MISSING",
+    "confidence",
+    "folds",
+    "limits",
+    "number",
+    "percent",
+    "plain",
+    "points",
+    "shorten",
+    "storable",
+    "visible",
+]
 
 MISSING = "–"
 
@@ -85,8 +97,14 @@ def limits(row: Mapping[Any, Any]) -> str:
 
 
 def training(row: Mapping[Any, Any]) -> str:
-    """Return what is special in the training of a leaderboard row: its limits, and how many views it had."""
-    return ", ".join(filter(None, [limits(row), views(row)]))
+    """Return what is special in the training of a leaderboard row: its limits, how many views it had, and its folds."""
+    return ", ".join(filter(None, [limits(row), views(row), folds(row)]))
+
+
+def folds(row: Mapping[Any, Any]) -> str:
+    """Return by how many folds every image of a run was tested: `5 folds`, or nothing."""
+    count = row.get("folds", 0)
+    return f"{count} folds" if count else ""
 
 
 def views(row: Mapping[Any, Any]) -> str:

@@ -58,11 +58,13 @@ def test_twenty_rows_that_are_all_right_leave_room_for_an_error():
 def test_a_temperature_that_serves_the_rows_held_out_worse_is_not_applied():
     # Sure and right: Laplace's rule would have it less sure.
     probabilities = softmax(9.0 * np.eye(3)[np.arange(12) % 3])
-    sure = HeldOut(np.arange(12) % 3, probabilities.astype(np.float32))
+    sure = HeldOut(np.arange(12) % 3, probabilities.astype(np.float32), np.arange(12))
     assert fit_temperature(np.log(probabilities), sure.labels) > 2
     assert calibrated(sure) == 1.0
     # Sure, and wrong in every fourth case.
-    wrong = HeldOut(np.where(np.arange(12) % 4, np.arange(12) % 3, (np.arange(12) + 1) % 3), sure.probabilities)
+    wrong = HeldOut(
+        np.where(np.arange(12) % 4, np.arange(12) % 3, (np.arange(12) + 1) % 3), sure.probabilities, np.arange(12)
+    )
     assert calibrated(wrong) > 2
 
 

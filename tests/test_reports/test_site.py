@@ -381,23 +381,11 @@ def test_shots_and_shares_are_drawn_as_learning_curves(tmp_path, make_run):
     assert ">1,000<" in (tmp_path / "out" / "figures" / "growth-1-share.svg").read_text()
     alone = write(runs[:1], tmp_path / "alone", no_images, created=CREATED)
     assert "growth" not in alone.read_text()
-
-
-def test_runs_with_views_stand_beside_those_without(tmp_path, make_run):
-    seen = make_run("seen", views=4)
-    seen = dataclasses.replace(seen, counts={**seen.counts, "n_train_rows": 500})
-    text = write([seen, make_run("plain")], tmp_path / "out", no_images, created=CREATED).read_text()
-    assert "Views" in text
-    own = (tmp_path / "out" / "runs" / f"{seen.run_id[:12]}.html").read_text()
-    assert "trained on 4 views of each image too: 500 rows of 100 images" in own
-    assert "Views" not in write([make_run("plain")], tmp_path / "plain", no_images, created=CREATED).read_text()
-
-
-@pytest.mark.heavy
-def test_pages_call_a_dataset_by_its_end_and_files_by_its_full_name(tmp_path, make_run):
-    full = "folder:/home/ada/private/flowers"
-    write([make_run("a" * 12, dataset=full)], tmp_path / "site", lambda run, names: {}, created="")
-    pages = [path.read_text() for path in (tmp_path / "site").rglob("*.html")]
-    assert len(pages) == 2
-    assert all("flowers" in page and "/home/ada" not in page for page in pages)
-    assert full in (tmp_path / "site" / "leaderboard.csv").read_text()
+    # What was tested in folds is no point of the curve.
+    folded = make_run("folds", n_train=2000)
+    folded = dataclasses.replace(folded, config={**folded.config, "folds": 5})
+    write([*runs, folded], tmp_path / "more", no_images, created=CREATED)
+    figures = tmp_path / "more" / "figures"
+    assert "5 folds" in (figures / "leaderboard-1.svg").read_text()
+    assert ">1,000<" in (figures / "growth-1-share.svg").read_text()
+    assert ">2,000<" not in (figures / "growth-1-share.svg").read_text()

@@ -16,7 +16,7 @@ def test_run_comes_back_whole(store, probe_result):
     assert store.publish_run(probe_result)
     found = store.run(probe_result.run_id)
     # What an earlier version left out is filled in where it is read.
-    meant = {"shots": "all", "metric": "accuracy", "train_share": 1.0, "views": 0}
+    meant = {"shots": "all", "metric": "accuracy", "train_share": 1.0, "views": 0, "folds": 0}
     assert found.config == probe_result.config | meant
     for name in ("counts", "selection", "metrics", "class_names", "fit", "warnings", "seconds", "created"):
         assert getattr(found, name) == getattr(probe_result, name)
