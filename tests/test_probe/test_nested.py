@@ -146,4 +146,5 @@ def test_the_interval_of_folds_covers_what_its_heads_reach(images, spread):
         reached = np.mean([(predict_proba(head.head, new).argmax(axis=1) == truth).mean() for head in heads])
         covered.append(low <= reached <= high)
     print(f"{images} images, spread {spread}: covered {np.mean(covered):.3f}")
-    assert np.mean(covered) > 0.92
+    # The standard deviation of a share of 93% of 100 is 2.6 points.
+    assert np.mean(covered) > 0.86
