@@ -149,7 +149,9 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
     conflicting = int(is_conflicting.sum())
     if agreed.empty:
         others = f"; {conflicting:,} stand under several labels, and are left out" if conflicting else ""
-        raise NotComparable(f"{_name(first)} and {_name(second)} agree on the class of no shared image{others}.")
+        error = NotComparable(f"{_name(first)} and {_name(second)} agree on the class of no shared image{others}.")
+        error.n_conflicting, error.n_relabelled = conflicting, len(joined)
+        raise error
     groups = agreed["group_first"].astype(str).tolist()
     return Pairs(
         class_names=names,

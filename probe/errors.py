@@ -37,7 +37,15 @@ class FeatureError(ProbeError, ValueError):
 
 
 class NotComparable(ProbeError, ValueError):
-    """Two runs that answer different questions."""
+    """Two runs that answer different questions, or have no image left to be compared on.
+
+    Attributes:
+        n_conflicting: shared images that were left out, because they stand under several labels.
+        n_relabelled: shared images that were left out, because the runs do not agree on their class.
+    """
+
+    n_conflicting = 0
+    n_relabelled = 0
 
 
 class HeadNotFound(ProbeError, LookupError):

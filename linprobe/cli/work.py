@@ -258,9 +258,17 @@ def compare(
     Which is better, by how much, and how sure that is.
     """
     from linprobe.commands.compare import compare as compare_runs
+    from linprobe.commands.compare import nothing_left
+    from probe import NotComparable
 
     session = open_session(store, json)
-    found = compare_runs(session.open_store(), first, second)
+    try:
+        found = compare_runs(session.open_store(), first, second)
+    except NotComparable as error:
+        # A program that reads the document learns that nothing was told apart, and why.
+        if json and (error.n_conflicting or error.n_relabelled):
+            session.console.result("", nothing_left(error))
+        raise
     session.console.result(found.text(), found.document())
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from linprobe.models.runs import find_run, name_run
-from probe import Comparison, Difference, compare_runs
+from probe import Comparison, Difference, NotComparable, compare_runs
 from store import FeatureStore, ProbeResult
 from store.settings import values_of
 
-__all__ = ["ComparedRuns", "compare"]
+__all__ = ["ComparedRuns", "compare", "nothing_left"]
 
 _LEVEL = 0.05
 _MOST_CLASSES = 10
@@ -63,6 +63,19 @@ def compare(store: FeatureStore, first: str, second: str) -> ComparedRuns:
     runs = find_run(store, first), find_run(store, second)
     names = name_run(runs[0], store), name_run(runs[1], store)
     return ComparedRuns(*runs, compare_runs(*runs), names)
+
+
+def nothing_left(error: NotComparable) -> dict[str, Any]:
+    """Return what --json prints of runs that share images, of which none could be compared."""
+    return {
+        "n_pictures": 0,
+        "n_relabelled": error.n_relabelled,
+        "n_conflicting": error.n_conflicting,
+        "accuracies": [None, None],
+        "p_value": None,
+        "is_significant": False,
+        "error": str(error),
+    }
 
 
 def _described(run: ProbeResult) -> dict[str, Any]:

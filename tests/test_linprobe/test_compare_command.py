@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 
 from linprobe.cli import main
@@ -65,3 +66,18 @@ def test_the_leaderboard_names_the_best_and_its_equals(run, probed):
     _, compared, _ = run("compare", best["run_id"], other["run_id"], "--json")
     assert other["p_best"] == pytest.approx(compared["p_value"])
     assert other["is_indistinguishable"] == (compared["p_value"] >= 0.05)
+
+
+def test_where_every_image_stands_under_several_labels_nothing_is_told_apart(run, tmp_path):
+    rng = np.random.default_rng(0)
+    features = np.repeat(rng.normal(size=(60, 6)).astype(np.float32), 3, axis=0)
+    np.savez(tmp_path / "x.npz", features=features, labels=np.tile([0, 1, 2], 60))
+    assert run("store", "import", tmp_path / "x.npz", "--name", "x", "--extractor", "e")[0] == 0
+    code, document, _ = run("probe", "--dataset", "x", "--extractor", "e", "--head", "ridge,knn", "--json")
+    assert code == 0
+    assert all(any("under several labels" in text for text in row["warnings"]) for row in document["runs"])
+    code, document, err = run("compare", "x/e/ridge", "x/e/knn", "--json")
+    assert code == 65
+    assert (document["n_pictures"], document["is_significant"]) == (0, False)
+    assert document["n_conflicting"] > 5
+    assert "stand under several labels, and are left out" in err
