@@ -12,6 +12,7 @@ answer. The newest of them by its own time answers, as long as no answer has the
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,11 @@ class Standing:
     is_read: bool = True
 
 
+# What draws, and by which rule heads were selected where nothing was said, up to protocol 2.
+_DRAW = re.compile(r"/(seed|draw)")
+_RULE_OF_BEFORE = "one_se"
+
+
 def standing_runs(
     answers: Answers, documents: Mapping[str, Mapping[str, Any]], damaged: Iterable[str] = ()
 ) -> list[Standing]:
@@ -172,12 +178,12 @@ def standing_runs(
     known = set(found) | answers.former_runs()
     asked: dict[str, list[Mapping[str, Any]]] = {}
     for standing in found.values():
-        asked.setdefault(_resolved(standing.config), []).append(standing.config.get("options") or {})
+        asked.setdefault(_resolved(standing.config), []).append(standing.config)
     unanswered: dict[str, list[tuple[str, str]]] = {}
     for run_id, document in documents.items():
         config = document["config"]
         options = config.get("options") or {}
-        if run_id in known or any(_agree(options, other) for other in asked.get(_resolved(config), ())):
+        if run_id in known or any(_agree(config, other) for other in asked.get(_resolved(config), ())):
             continue
         question = _resolved(config) + json.dumps(options, sort_keys=True)
         unanswered.setdefault(question, []).append((document["created"], run_id))
@@ -199,12 +205,21 @@ def _standing(answer: Answer, document: Mapping[str, Any] | None) -> Standing:
 
 
 def _resolved(config: Mapping[str, Any]) -> str:
-    return json.dumps(list(values_of(config, but=["options"]).values()), sort_keys=True)
+    values = values_of(config, but=["options"]).values()
+    # Protocol 2 spelled its draws another way.
+    return _DRAW.sub("/draw", json.dumps(list(values), sort_keys=True))
 
 
-def _agree(options: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    """Return whether two runs had the same options, as far as both versions knew them: a later one has more."""
-    return all(options[name] == others[name] for name in options.keys() & others.keys())
+def _agree(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two runs had the same options, as far as both versions knew them: a later one has more.
+
+    A rule that was the default of its version asks the same as the default of another.
+    """
+    options, others = config.get("options") or {}, other.get("options") or {}
+    names = options.keys() & others.keys()
+    if config.get("protocol") != other.get("protocol") and options.get("rule") == _RULE_OF_BEFORE:
+        names -= {"rule"}
+    return all(options[name] == others[name] for name in names)
 
 
 def answering(name: str, standing: Sequence[Standing]) -> list[Standing]:
