@@ -116,7 +116,7 @@ def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dic
         "is_floor": is_floor(config["extractor"]),
         "converged": bool(run.fit["converged"]),
         "warnings": len(run.warnings),
-        "protocol": int(config.get("protocol", 1)),
+        "protocol": run.protocol,
         "created": run.created,
         "run_id": run.run_id,
         "pictures": _images(run),

@@ -23,7 +23,7 @@ from store.documents import digest, read_sealed, seal
 from store.errors import DamagedStore
 from store.histories import append_entry, entry_numbers
 from store.names import find_dataset
-from store.settings import circumstances, same_but_seed, values_of
+from store.settings import circumstances, protocol_of, same_but_seed, values_of
 
 __all__ = ["Answer", "Answers", "Standing", "answering", "pick", "standing_runs"]
 
@@ -217,7 +217,7 @@ def _agree(config: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """
     options, others = config.get("options") or {}, other.get("options") or {}
     names = options.keys() & others.keys()
-    if config.get("protocol") != other.get("protocol") and options.get("rule") == _RULE_OF_BEFORE:
+    if protocol_of(config) != protocol_of(other) and options.get("rule") == _RULE_OF_BEFORE:
         names -= {"rule"}
     return all(options[name] == others[name] for name in names)
 

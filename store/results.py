@@ -25,7 +25,7 @@ from store.hdf5 import read_checked
 from store.layout import unexpected
 from store.older_runs import completed, completed_predictions
 from store.probability_tables import read_probabilities
-from store.settings import SETTINGS, values_of
+from store.settings import SETTINGS, protocol_of, values_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +87,11 @@ class RunRecord:
     def views(self) -> int:
         """How many views of each training image it was trained on; 0 where its configuration does not say."""
         return int(self.config.get("views", SETTINGS["views"].default))
+
+    @property
+    def protocol(self) -> int:
+        """The version of the probe protocol that made it."""
+        return protocol_of(self.config)
 
     @classmethod
     def of_document(cls, run_id: str, document: Mapping[str, Any]) -> "RunRecord":
@@ -202,7 +207,7 @@ def run_row(run_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
         **{name: settings[name] for name in later},
         "options": document["config"].get("options", {}),
         **{name: document["config"].get(name, "") for name in _OF_FEATURES},
-        "protocol": int(document["config"].get("protocol", 1)),
+        "protocol": protocol_of(document["config"]),
         **document["counts"],
         **document["metrics"],
         "selected": document["selection"]["selected"],

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["SETTINGS", "Setting", "circumstances", "names_of", "same_but_seed", "values_of"]
+__all__ = ["SETTINGS", "Setting", "circumstances", "names_of", "protocol_of", "same_but_seed", "values_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,11 @@ def values_of(config: Mapping[str, Any], *, but: Iterable[str] = ()) -> dict[str
         for setting in SETTINGS.values()
         if setting.name in names
     }
+
+
+def protocol_of(config: Mapping[str, Any]) -> int:
+    """Return the version of the probe protocol that a run's configuration names; the first named none."""
+    return int(config.get("protocol", 1))
 
 
 def same_but_seed(config: Mapping[str, Any]) -> str:

@@ -79,8 +79,7 @@ def nothing_left(error: NotComparable) -> dict[str, Any]:
 
 
 def _described(run: ProbeResult) -> dict[str, Any]:
-    protocol = int(run.config.get("protocol", 1))
-    return {"run_id": run.run_id, **values_of(run.config, but=["validation"]), "protocol": protocol}
+    return {"run_id": run.run_id, **values_of(run.config, but=["validation"]), "protocol": run.protocol}
 
 
 def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison, names: tuple[str, str]) -> list[str]:
@@ -92,9 +91,8 @@ def _lines(runs: tuple[ProbeResult, ProbeResult], found: Comparison, names: tupl
     groups = f" in {found.n_groups:,} groups" if found.n_groups is not None else ""
     tested = f"A was tested on {found.n_first:,}, B on {found.n_second:,}"
     lines.append(f"on {found.n_pictures:,} equal test images{groups} ({tested})")
-    versions = [int(run.config.get("protocol", 1)) for run in runs]
-    if len(set(versions)) > 1:
-        lines.append(f"of different versions of the protocol: A {versions[0]}, B {versions[1]}")
+    if runs[0].protocol != runs[1].protocol:
+        lines.append(f"of different versions of the protocol: A {runs[0].protocol}, B {runs[1].protocol}")
     if found.n_conflicting:
         lines.append(f"left out: {found.n_conflicting:,} equal images that stand under several labels")
     if found.n_relabelled:

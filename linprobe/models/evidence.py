@@ -105,13 +105,13 @@ def open_evidence(store: FeatureStore, run: ProbeResult) -> TrainedOn | None:
         head=config["head"],
         train=config["train"],
         validation=config["validation"] or None,
-        test=None if config.get("folds", 0) else config["test"],
+        test=None if config["folds"] else config["test"],
         seed=config["seed"],
         shots=config["shots"],
-        train_share=config.get("train_share", 1.0),
-        folds=config.get("folds", 0),
+        train_share=config["train_share"],
+        folds=config["folds"],
     )
-    *trained, _ = select_parts(request, sets, protocol=int(config.get("protocol", 1)))
+    *trained, _ = select_parts(request, sets, protocol=run.protocol)
     return TrainedOn([part for _, part in trained], seed=config["seed"])
 
 
