@@ -4,7 +4,7 @@ Each comparison is a test on equal images with three ends: passed, failed, and u
 tell. The failures of a night share one level (Holm), so that eighty comparisons alarm as rarely as one.
 """
 
-import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +12,25 @@ from typing import Any
 from linprobe.job.config import GateConfig
 from linprobe.job.errors import ConfigError, GateFailed
 from linprobe.job.failures import Failure, foreseen
+from probe.noninferiority import (
+    PairedCounts,
+    drop_bounds,
+    images_needed,
+    least_visible_drop,
+    p_of_larger_drop,
+    p_of_smaller_drop,
+)
+from probe.paired_tests import design_effect, holm
 from store import FeatureStore, ProbeResult
 from store.extractor_names import is_floor
-from store.settings import values_of
+from store.settings import protocol_of, values_of
 
 __all__ = ["GateResult", "Verdict", "check_gate", "pin_baselines", "undecidable"]
 
 # Tonight's head may be trained on more, or with other options: it must do no worse on the same test.
 _FREE = ("options", "train", "validation")
+# From this version of the protocol on, drawn parts keep every class.
+_KEEPING = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +52,6 @@ class Verdict:
     text: str
     drop: float | None = None
     visible: float | None = None
-
-    def document(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {
-            "part": self.part, "end": self.end, "p_failed": self.p_failed, "text": self.text, "drop": self.drop,
-            "visible": self.visible,
-        }  # fmt: skip
 
 
 @dataclass
@@ -102,8 +106,6 @@ def pin_baselines(gate: GateConfig, store: FeatureStore) -> GateConfig:
 
 def undecidable(gate: GateConfig, store: FeatureStore) -> list[str]:
     """Return what can never pass, whatever a night predicts: a text for each baseline that has too few test images."""
-    from probe.noninferiority import images_needed
-
     if gate.max_drop is None:
         return []
     needed = images_needed(gate.max_drop, gate.level)
@@ -145,7 +147,8 @@ def check_gate(
             result.failures.append(Failure(f"gate {name[:12]}", error))
     if gate.min_accuracy is not None:
         asked += _minima(gate, rows, store)
-    for question, p_holm in zip(asked, _shared(asked), strict=True):
+    shared = holm([question.p_failed(len(asked)) for question in asked])
+    for question, p_holm in zip(asked, shared, strict=True):
         verdict = question.verdict(p_holm, len(asked))
         result.verdicts.append(verdict)
         if verdict.end == "failed":
@@ -154,13 +157,6 @@ def check_gate(
             )
     result.failures += _quarantines(gate, sets)
     return result
-
-
-def _shared(asked: list["_Question"]) -> list[float]:
-    """Return what each comparison's p-value is, of several that share a level."""
-    from probe.paired_tests import holm
-
-    return holm([question.p_failed(len(asked)) for question in asked])
 
 
 def _kept_rows(store: FeatureStore, kept: Collection[tuple[str, str]]) -> list[dict[str, object]]:
@@ -172,37 +168,45 @@ def _kept_rows(store: FeatureStore, kept: Collection[tuple[str, str]]) -> list[d
     ]
 
 
-class _Question:
-    """One thing that is asked of a night, by a test with a level of its own.
+@dataclass(frozen=True, kw_only=True)
+class _Question(ABC):
+    """One thing that is asked of a night, by a test of what is allowed.
 
     Attributes:
         name: of the run that it is about.
         part: for people.
+        gate: what is allowed.
     """
 
     name: str
     part: str
+    gate: GateConfig
 
+    @abstractmethod
     def p_failed(self, count: int) -> float:
         """Return the p-value of what is allowed having been kept, one of so many questions."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def p_passed(self) -> float:
+        """Return the p-value of what is allowed not having been kept."""
+
+    @abstractmethod
+    def told(self, count: int) -> dict[str, Any]:
+        """Return `text` of its verdict, one of so many, and perhaps `drop` and `visible`."""
 
     def verdict(self, p_holm: float, count: int) -> Verdict:
         """Return what it comes to, where its p-value among the others is this."""
-        raise NotImplementedError
+        level = self.gate.level
+        end = "failed" if p_holm <= level else "passed" if self.p_passed() <= level else "undecided"
+        return Verdict(part=self.part, end=end, p_failed=p_holm, **self.told(count))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Drop(_Question):
     """How far a run of tonight is below a baseline, on equal images."""
 
-    name: str
-    part: str
-    gate: GateConfig
     is_same_run: bool
-    images: int
-    only_before: int
-    only_now: int
+    counts: PairedCounts
     before: float
     now: float
     note: str
@@ -212,44 +216,29 @@ class _Drop(_Question):
         assert self.gate.max_drop is not None
         return self.gate.max_drop
 
-    @property
-    def _counts(self) -> Any:
-        from probe.noninferiority import PairedCounts
-
-        return PairedCounts(self.images, self.only_before, self.only_now)
-
     def p_failed(self, count: int) -> float:
-        from probe.noninferiority import p_of_larger_drop
+        return 1.0 if self.is_same_run else p_of_larger_drop(self.counts, self._allowed, self.gate.level / count)
 
-        return 1.0 if self.is_same_run else p_of_larger_drop(self._counts, self._allowed, self.gate.level / count)
+    def p_passed(self) -> float:
+        return 0.0 if self.is_same_run else p_of_smaller_drop(self.counts, self._allowed, self.gate.level)
 
-    def verdict(self, p_holm: float, count: int) -> Verdict:
-        from probe.noninferiority import drop_bounds, least_visible_drop, p_of_smaller_drop
-
+    def told(self, count: int) -> dict[str, Any]:
         if self.is_same_run:
-            return Verdict(part=self.part, end="passed", p_failed=1.0, text="the baseline itself", drop=0.0)
-        counts, level = self._counts, self.gate.level
-        is_smaller = p_of_smaller_drop(counts, self._allowed, level) <= level
-        end = "failed" if p_holm <= level else "passed" if is_smaller else "undecided"
-        low, high = drop_bounds(counts, lower_level=level / count, upper_level=level)
-        visible = least_visible_drop(counts, self._allowed, level / count)
+            return {"text": "the baseline itself", "drop": 0.0}
+        level, drop = self.gate.level, self.before - self.now
+        low, high = drop_bounds(self.counts, lower_level=level / count, upper_level=level)
         text = (
-            f"accuracy {self.now:.4f} on {self.images:,} equal images, {self.before:.4f} of the baseline "
-            f"{self.name[:12]}: a drop of {self.before - self.now:.4f} [{low:.4f}, {high:.4f}]; {self._allowed:g} is "
-            f"allowed{self.note}"
+            f"accuracy {self.now:.4f} on {self.counts.images:,} equal images, {self.before:.4f} of the baseline "
+            f"{self.name[:12]}: a drop of {drop:.4f} [{low:.4f}, {high:.4f}]; {self._allowed:g} is allowed{self.note}"
         )
-        return Verdict(
-            part=self.part, end=end, p_failed=p_holm, text=text, drop=self.before - self.now, visible=visible
-        )
+        visible = least_visible_drop(self.counts, self._allowed, level / count)
+        return {"text": text, "drop": drop, "visible": visible}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Minimum(_Question):
     """Whether a run of tonight reaches the accuracy that any must reach."""
 
-    name: str
-    part: str
-    gate: GateConfig
     images: int
     right: int
     accuracy: float
@@ -264,22 +253,22 @@ class _Minimum(_Question):
 
         return float(bdtr(self.right, self.images, self._least))
 
-    def verdict(self, p_holm: float, count: int) -> Verdict:
+    def p_passed(self) -> float:
         from scipy.special import bdtrc
 
-        # P(B >= right) where the accuracy is the least allowed: small where it is certainly above.
-        p_passed = float(bdtrc(self.right - 1, self.images, self._least)) if self.right else 1.0
-        level = self.gate.level
-        end = "failed" if p_holm <= level else "passed" if p_passed <= level else "undecided"
-        text = f"accuracy {self.accuracy:.4f} on {self.images:,} images; {self._least:g} is the least allowed"
-        return Verdict(part=self.part, end=end, p_failed=p_holm, text=text)
+        # P(B >= right) where the accuracy is the least allowed.
+        return float(bdtrc(self.right - 1, self.images, self._least)) if self.right else 1.0
+
+    def told(self, count: int) -> dict[str, Any]:
+        return {"text": f"accuracy {self.accuracy:.4f} on {self.images:,} images; {self._least:g} is the least allowed"}
 
 
 def _drops(name: str, gate: GateConfig, rows: list[dict[str, object]], *, store: FeatureStore) -> list[_Question]:
     baseline = store.run(name)
     asked = _asked(baseline.config)
     # A run that was trained under another name stands in the store under that one.
-    tonight = [row for row in rows if asked in [_asked(names) for names in (row, _recorded(store, row))]]
+    named = ((row, _recorded(store, row)) for row in rows)
+    tonight = [row for row, config in named if asked in (_asked({**config, **row}), _asked(config))]
     if not tonight:
         raise GateFailed(f"baseline {name[:12]}: no run of tonight answers the same question {asked}.")
     return [_drop(baseline, row, gate, store=store) for row in tonight]
@@ -287,25 +276,23 @@ def _drops(name: str, gate: GateConfig, rows: list[dict[str, object]], *, store:
 
 def _drop(baseline: ProbeResult, row: dict[str, object], gate: GateConfig, *, store: FeatureStore) -> _Drop:
     from probe.comparison import pair_answers
-    from probe.paired_tests import design_effect
 
     run = store.run(str(row["run_id"]))
     pairs = pair_answers(baseline, run)
     differences = pairs.is_first.astype(float) - pairs.is_second
     # Images of one group are no draws of their own.
     scale = 1 / design_effect(differences, pairs.units)
-    versions = [int(one.config.get("protocol", 1)) for one in (baseline, run)]
+    before, now = (round(scale * float(count)) for count in ((differences > 0).sum(), (differences < 0).sum()))
     note = f"; {pairs.relabelled:,} of the images have another label than then" if pairs.relabelled else ""
-    if len(set(versions)) > 1:
-        note += f"; the baseline is of protocol {versions[0]}, tonight's of {versions[1]}"
+    if baseline.protocol != run.protocol:
+        note += f"; the baseline is of protocol {baseline.protocol}, tonight's of {run.protocol}"
     return _Drop(
         name=baseline.run_id,
         part=_named(row),
         gate=gate,
         is_same_run=run.run_id == baseline.run_id,
-        images=max(1, int(scale * len(differences))),
-        only_before=round(scale * float((differences > 0).sum())),
-        only_now=round(scale * float((differences < 0).sum())),
+        # Rounded apart, those that differ must not be more than all.
+        counts=PairedCounts(max(1, int(scale * len(differences)), before + now), before, now),
         before=float(pairs.is_first.mean()),
         now=float(pairs.is_second.mean()),
         note=note,
@@ -315,19 +302,14 @@ def _drop(baseline: ProbeResult, row: dict[str, object], gate: GateConfig, *, st
 def _minima(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore) -> Iterable[_Question]:
     """Yield the question of each run that was trained on all of train; floors need reach nothing beside others."""
     from probe.draws import units_of
-    from probe.paired_tests import design_effect
 
     are_floors = all(is_floor(str(row["extractor"])) for row in rows)
     for row in rows:
-        run = store.run(str(row["run_id"]))
-        values = values_of(run.config)
-        if (
-            (is_floor(str(row["extractor"])) and not are_floors)
-            or values["shots"] != "all"
-            or values["train_share"] != 1.0
-        ):
+        values = values_of(_recorded(store, row))
+        is_limited = values["shots"] != "all" or values["train_share"] != 1.0
+        if is_limited or (is_floor(str(row["extractor"])) and not are_floors):
             continue
-        told = run.predictions
+        told = store.predictions(str(row["run_id"]))
         is_correct = told["is_correct"].to_numpy(float)
         units, _ = units_of(told["content_sha256"].tolist(), told["group"].astype(str).tolist())
         images = max(1, int(len(told) / design_effect(is_correct, units)))
@@ -363,11 +345,14 @@ def _named(row: Mapping[str, object]) -> str:
 
 def _asked(names: Mapping[str, object]) -> dict[str, object]:
     values = values_of(names, but=_FREE)
+    if protocol_of(names) >= _KEEPING:
+        return values
     # Protocol 2 drew its test part by the same hash. Protocol 3 moves images only to keep a class, and tests limited
     # runs on what seed 0 draws.
-    seed = values["seed"] if values["shots"] == "all" and values["train_share"] == 1.0 else 0
-    return {**values, "test": re.sub(r"/(seed|draw)\d+\[", f"/draw{seed}[", str(values["test"]))}
+    seed = values["seed"]
+    drawn = seed if values["shots"] == "all" and values["train_share"] == 1.0 else 0
+    return {**values, "test": str(values["test"]).replace(f"/seed{seed}[", f"/draw{drawn}[")}
 
 
 def _recorded(store: FeatureStore, row: Mapping[str, object]) -> Mapping[str, object]:
-    return store.run(str(row["run_id"])).config
+    return store.record(str(row["run_id"])).config

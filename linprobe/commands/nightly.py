@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from linprobe.commands.extract import ExtractOptions, extract_all
@@ -85,7 +85,7 @@ def run_night(job: JobConfig, session: Session, *, accept_shrink: Sequence[str] 
                 "gate": checked.line(gate),
                 "gate_passed": not checked.failures,
                 "undecided": len(checked.undecided),
-                "verdicts": [verdict.document() for verdict in checked.verdicts],
+                "verdicts": [asdict(verdict) for verdict in checked.verdicts],
             }
         errors = [failure.row() for failure in failures]
         report = str(page.absolute()) if page else None

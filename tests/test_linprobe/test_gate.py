@@ -123,3 +123,13 @@ def test_a_gate_that_cannot_be_read_is_refused(run, job, gate, told):
     code, out, err = run("nightly", job(f"[gate]\n{gate}"))
     assert (code, out) == (2, "")
     assert told in err
+
+
+def test_a_part_that_somebody_typed_is_not_taken_for_the_protocols_draw(run, job):
+    run("nightly", job())
+    typed = ("--train", "all/seed0[:80%]", "--test", "all/seed0[80%:]")
+    _, document, _ = run("probe", job(), "--dataset", "shades", *typed, "--json")
+    (other,) = document["runs"]
+    code, _, err = run("nightly", job(f"[gate]\nmax_drop = 0.1\nbaselines = ['{other['run_id']}']\n"))
+    assert code == 3
+    assert "no run of tonight answers the same question" in err
