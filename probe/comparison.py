@@ -132,21 +132,11 @@ def pair_predictions(first: ProbeResult, second: ProbeResult) -> Pairs:
             f"{_name(first)} and {_name(second)} have different classes: only the first has "
             f"{_only(names, second.class_names)}, only the second {_only(second.class_names, names)}."
         )
-    joined = _keyed(first).merge(_keyed(second), on="content_sha256", suffixes=("_first", "_second"))
-    if joined.empty:
-        raise NotComparable(
-            f"{_name(first)} and {_name(second)} share no test image: they were tested on "
-            f"{first.config['dataset']} {first.config['test']!r} and {second.config['dataset']} "
-            f"{second.config['test']!r}; compare runs with a common test part."
-        )
-    conflicts = _conflicts(first) | _conflicts(second)
-    is_conflicting = joined["content_sha256"].isin(conflicts)
-    joined = joined[~is_conflicting]
+    joined, conflicting = _joined(first, second)
     # The order of the classes may differ where a dataset was extracted anew.
     place = np.array([names.index(name) for name in second.class_names])
     is_agreed = joined["label_first"].to_numpy() == place[joined["label_second"].to_numpy()]
     agreed = joined[is_agreed]
-    conflicting = int(is_conflicting.sum())
     if agreed.empty:
         others = f"; {conflicting:,} stand under several labels, and are left out" if conflicting else ""
         error = NotComparable(f"{_name(first)} and {_name(second)} agree on the class of no shared image{others}.")
@@ -192,10 +182,11 @@ def pair_answers(first: ProbeResult, second: ProbeResult) -> Answers:
     Raises:
         NotComparable: no image is shared.
     """
-    joined = _keyed(first).merge(_keyed(second), on="content_sha256", suffixes=("_first", "_second"))
-    joined = joined[~joined["content_sha256"].isin(_conflicts(first) | _conflicts(second))]
+    joined, conflicting = _joined(first, second)
     if joined.empty:
-        raise NotComparable(f"{_name(first)} and {_name(second)} share no test image of one label.")
+        raise NotComparable(
+            f"{_name(first)} and {_name(second)} share no test image of one label: {conflicting:,} stand under several."
+        )
     names = [
         np.array(run.class_names, object)[joined[f"label_{which}"].to_numpy()]
         for run, which in ((first, "first"), (second, "second"))
@@ -281,6 +272,23 @@ def _by_class(pairs: Pairs) -> tuple[Mapping[str, Any], ...]:
         }
         for label, p_value, adjusted in zip(labels.tolist(), p_values, holm(p_values), strict=True)
     )
+
+
+def _joined(first: ProbeResult, second: ProbeResult) -> tuple["pd.DataFrame", int]:
+    """Return the images that both runs were tested on, and how many are left out for standing under several labels.
+
+    Raises:
+        NotComparable: no image is shared.
+    """
+    joined = _keyed(first).merge(_keyed(second), on="content_sha256", suffixes=("_first", "_second"))
+    if joined.empty:
+        raise NotComparable(
+            f"{_name(first)} and {_name(second)} share no test image: they were tested on "
+            f"{first.config['dataset']} {first.config['test']!r} and {second.config['dataset']} "
+            f"{second.config['test']!r}; compare runs with a common test part."
+        )
+    is_conflicting = joined["content_sha256"].isin(_conflicts(first) | _conflicts(second))
+    return joined[~is_conflicting], int(is_conflicting.sum())
 
 
 def _keyed(run: ProbeResult) -> "pd.DataFrame":

@@ -119,7 +119,6 @@ def draw_two(labels: np.ndarray, units: np.ndarray, *, positions: np.ndarray, sh
     pairs = np.unique(np.stack([labels, units], axis=1), axis=0)
     names, starts = np.unique(pairs[:, 0], return_index=True)
     units_of_class = dict(zip(names.tolist(), np.split(pairs[:, 1], starts[1:]), strict=True))
-    # Stable: of the classes of a unit.
     classes_of_unit: dict[int, list[int]] = {}
     for label, unit in pairs.tolist():
         classes_of_unit.setdefault(unit, []).append(label)

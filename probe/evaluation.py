@@ -7,14 +7,10 @@ import numpy as np
 from probe.draws import units_of
 from probe.metrics import compute_metrics, expected_calibration_error, negative_log_likelihood
 from probe.parts import Part, stand_before
-from probe.scaling import softmax
-from probe.temperature import fit_temperature
+from probe.temperature import at_temperature, fit_temperature, logits_of
 from probe.training import HeldOut
 
 __all__ = ["evaluate"]
-
-# A probability of 0 has no logarithm; float32, in which held-out ones are kept, ends here.
-_LEAST = 1e-38
 
 
 def evaluate(parts: Sequence[Part], probabilities: np.ndarray, held_out: HeldOut | None) -> dict[str, float]:
@@ -45,7 +41,7 @@ def evaluate(parts: Sequence[Part], probabilities: np.ndarray, held_out: HeldOut
 
 def _calibrated(labels: np.ndarray, probabilities: np.ndarray, held_out: HeldOut) -> dict[str, float]:
     temperature = _temperature(held_out)
-    calibrated = softmax(_logits(probabilities) / temperature)
+    calibrated = at_temperature(probabilities, temperature)
     return {
         "temperature": temperature,
         "nll_calibrated": negative_log_likelihood(labels, calibrated),
@@ -58,12 +54,7 @@ def _temperature(held_out: HeldOut) -> float:
 
     A fitted one expects errors that few rows have not shown, which heads that are sure and right do not need.
     """
-    logits = _logits(held_out.probabilities)
-    found = fit_temperature(logits, held_out.labels)
-    before, after = (negative_log_likelihood(held_out.labels, softmax(logits / t)) for t in (1.0, found))
+    labels, probabilities = held_out.labels, held_out.probabilities
+    found = fit_temperature(logits_of(probabilities), labels)
+    before, after = (negative_log_likelihood(labels, at_temperature(probabilities, t)) for t in (1.0, found))
     return found if after <= before else 1.0
-
-
-def _logits(probabilities: np.ndarray) -> np.ndarray:
-    """Return logits up to a constant of each row, which no softmax sees."""
-    return np.asarray(np.log(np.maximum(probabilities.astype(np.float64), _LEAST)))

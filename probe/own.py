@@ -10,12 +10,12 @@ import numpy as np
 from probe.errors import OptionError
 from probe.heads.options import HeadOptions
 from probe.heads.registry import HEADS
-from probe.request import Plan, ProbeRequest, plan_probe, question_of
+from probe.request import Plan, ProbeRequest, plan_probe
 from probe.run import run_planned
 from probe.training import Trained, TrainingData, no_curves
 from store import FeatureSet, ProbeResult
 
-__all__ = ["OwnOptions", "describe_estimator", "plan_own", "question_of_own", "run_own"]
+__all__ = ["OwnOptions", "describe_estimator", "plan_own", "run_own"]
 
 _NAME = re.compile(r"[\w.+-]{1,64}")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -67,26 +67,23 @@ def plan_own(request: ProbeRequest, estimator: Any, sets: Mapping[str, FeatureSe
     return plan_probe(request, sets, options=OwnOptions(estimator=describe_estimator(estimator)))
 
 
-def question_of_own(request: ProbeRequest, plan: Plan) -> dict[str, Any]:
-    """Return what is asked, see `probe.request.question_of`."""
-    return question_of(request, plan.options)
-
-
-def run_own(request: ProbeRequest, estimator: Any, sets: Mapping[str, FeatureSet], *, created: str) -> ProbeResult:
+def run_own(
+    request: ProbeRequest, plan: Plan, estimator: Any, *, sets: Mapping[str, FeatureSet], created: str
+) -> ProbeResult:
     """Fit a clone of a classifier on train (and validation, where there is such a part), and test it once.
 
     Features are given as they are, (N, D) float32: scaling and selection are the classifier's own, as a pipeline's.
 
     Args:
         request, estimator, sets: see `plan_own`.
+        plan: what that gave.
         created: the time to record: UTC, ISO 8601 to the second.
 
     Raises:
-        OptionError, SplitError, LabelError, FeatureError: see `plan_own` and `probe.run_probe`.
+        SplitError, LabelError, FeatureError: see `probe.run_probe`.
     """
     from sklearn.base import clone
 
-    plan = plan_own(request, estimator, sets)
     fitted = clone(estimator)
 
     def train(data: TrainingData) -> Trained:
@@ -107,9 +104,6 @@ def run_own(request: ProbeRequest, estimator: Any, sets: Mapping[str, FeatureSet
         return found
 
     result = run_planned(request, plan, sets, created=created, train=train, predict=predict)
-    return replace(result, warnings=(*result.warnings, *_doubts(result)))
-
-
-def _doubts(result: ProbeResult) -> list[str]:
-    sums = result.predictions["confidence"]
-    return [] if np.isfinite(sums).all() else ["some probabilities are not finite"]
+    if np.isfinite(result.predictions["confidence"]).all():
+        return result
+    return replace(result, warnings=(*result.warnings, "some probabilities are not finite"))

@@ -3,7 +3,7 @@
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,35 +97,14 @@ def _run_folds(
     warnings = _left_out(shown) + check_labels([whole], class_names) + shared_warnings([tested])
     data = _training_data([whole], [], len(class_names), request=request)
     started = time.perf_counter()
-    probabilities = predict_by_folds(data, request.folds, train)
-    trained = train(data, "")
+    probabilities = predict_by_folds(data, request.folds, lambda of, where: _finite(train(of, where), request.head))
+    trained = _finite(train(data, ""), request.head)
     metrics = evaluate([tested], probabilities, None)
     seconds = time.perf_counter() - started
     method = f"{trained.selection['method']}; the metrics are of {request.folds} heads that were selected likewise"
-    return ProbeResult(
-        run_id=plan.run_id,
-        config={**_config(request, plan), **_of_features(sets[plan.train[0].base])},
-        counts={
-            "n_train": data.images,
-            "n_validation": 0,
-            "n_test": len(tested),
-            "n_test_duplicates": 0,
-            "dim": int(data.features.shape[1]),
-            "classes": len(class_names),
-        },
-        selection={**trained.selection, "method": method},
-        metrics=metrics,
-        class_names=tuple(class_names),
-        predictions=_predictions(tested, probabilities),
-        probabilities=_probabilities([whole, tested], probabilities, trained.held_out),
-        curves=trained.curves,
-        head=kept_arrays(trained.head),
-        fit=trained.fit,
-        warnings=(*warnings, *trained.warnings),
-        seconds=seconds,
-        created=created,
-        versions={name: _version(name) for name in ("linprobe", *trained.packages)},
-    )
+    found = _Tested([whole, tested], class_names, data, trained, probabilities, metrics, seconds, created)
+    result = _result(request, plan, sets, found=found, warnings=warnings)
+    return replace(result, selection={**trained.selection, "method": method})
 
 
 def run_planned(
@@ -161,14 +140,52 @@ def run_planned(
     views = [view_part(parts[0], number, of_view) for number, of_view in enumerate(view_sets[: request.views], 1)]
     data = _training_data(parts[:-1], views, len(class_names), request=request)
     started = time.perf_counter()
-    trained = train(data)
-    head = kept_arrays(trained.head)
-    if not all(np.isfinite(array).all() for name, array in head.items() if name.endswith(("kernel", "bias"))):
-        raise FeatureError(f"{request.head}: the trained head holds NaN or infinity; lower the learning rate.")
+    trained = _finite(train(data), request.head)
     tested = test.read()
     probabilities = predict(tested, len(class_names)) if predict else predict_proba(trained.head, tested)
     metrics = evaluate(parts, probabilities, trained.held_out)
     seconds = time.perf_counter() - started
+    found = _Tested(parts, class_names, data, trained, probabilities, metrics, seconds, created)
+    return _result(request, plan, sets, found=found, warnings=warnings)
+
+
+def _finite(trained: Trained, head: str) -> Trained:
+    """Return what was trained, if its numbers are finite."""
+    arrays = kept_arrays(trained.head).items()
+    if not all(np.isfinite(array).all() for name, array in arrays if name.endswith(("kernel", "bias"))):
+        raise FeatureError(f"{head}: the trained head holds NaN or infinity; lower the learning rate.")
+    return trained
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """What a training and its test came to.
+
+    Attributes:
+        parts: what was trained on, and last the test part.
+        class_names: K.
+        data: what was trained on.
+        trained: the head.
+        probabilities: (N, K) of the test rows.
+        metrics: of the test.
+        seconds: from selection to metrics.
+        created: UTC, ISO 8601 to the second.
+    """
+
+    parts: Sequence[Part]
+    class_names: Sequence[str]
+    data: TrainingData
+    trained: Trained
+    probabilities: np.ndarray
+    metrics: dict[str, float]
+    seconds: float
+    created: str
+
+
+def _result(
+    request: ProbeRequest, plan: Plan, sets: Mapping[str, FeatureSet], *, found: _Tested, warnings: list[str]
+) -> ProbeResult:
+    test, trained, data = found.parts[-1], found.trained, found.data
     return ProbeResult(
         run_id=plan.run_id,
         config={**_config(request, plan), **_of_features(sets[plan.train[0].base])},
@@ -177,21 +194,22 @@ def run_planned(
             **({"n_train_rows": len(data.labels)} if request.views else {}),
             "n_validation": trained.n_validation,
             "n_test": len(test),
-            "n_test_duplicates": int(stand_before(parts).sum()),
+            # In folds, no head has seen the images that it is tested on.
+            "n_test_duplicates": 0 if request.folds else int(stand_before(found.parts).sum()),
             "dim": int(data.features.shape[1]),
-            "classes": len(class_names),
+            "classes": len(found.class_names),
         },
         selection=trained.selection,
-        metrics=metrics,
-        class_names=tuple(class_names),
-        predictions=_predictions(test, probabilities),
-        probabilities=_probabilities(parts, probabilities, trained.held_out),
+        metrics=found.metrics,
+        class_names=tuple(found.class_names),
+        predictions=_predictions(test, found.probabilities),
+        probabilities=_probabilities(found.parts, found.probabilities, trained.held_out),
         curves=trained.curves,
-        head=head,
+        head=kept_arrays(trained.head),
         fit=trained.fit,
         warnings=(*warnings, *trained.warnings),
-        seconds=seconds,
-        created=created,
+        seconds=found.seconds,
+        created=found.created,
         versions={name: _version(name) for name in ("linprobe", *trained.packages)},
     )
 

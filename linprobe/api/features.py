@@ -235,8 +235,8 @@ class Features(Described):
             ConfigError: a name that a head of ours has, or a classifier without probabilities.
             ProbeError: labels, splits or features with which nothing honest can be trained.
         """
-        from probe import OptionError, ProbeRequest
-        from probe.own import plan_own, question_of_own, run_own
+        from probe import OptionError, ProbeRequest, question_of
+        from probe.own import plan_own, run_own
 
         request = ProbeRequest(
             dataset=self.dataset,
@@ -257,8 +257,8 @@ class Features(Described):
             raise ConfigError(f"evaluate: {error}") from error
         created = self._workspace.session.environment.now()
         if not self._store.has_run(plan.run_id):
-            self._store.publish_run(run_own(request, estimator, sets, created=created))
-        self._store.put_answer(question_of_own(request, plan), plan.run_id, created=created)
+            self._store.publish_run(run_own(request, plan, estimator, sets=sets, created=created))
+        self._store.put_answer(question_of(request, plan.options), plan.run_id, created=created)
         return self._workspace.run(plan.run_id)
 
     def probes(

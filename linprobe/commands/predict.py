@@ -16,7 +16,7 @@ from linprobe.models.evidence import evidence_of, say_right
 from linprobe.models.image_files import compute_images, find_images
 from linprobe.models.runs import TrainedHead, open_trained_head
 from linprobe.models.thumbnails import thumbnail
-from probe.scaling import softmax
+from probe.temperature import at_temperature
 from reports.prediction_grid import GridCell, draw_prediction_grid
 from reports.wording import storable
 from store.commit import publish_file
@@ -201,8 +201,7 @@ def _documents(
     classes = head.run.class_names
     documents: list[dict[str, Any]] = []
     found = head.predict_proba(features)
-    logits = np.log(np.maximum(found, np.finfo(np.float64).tiny))
-    calibrated = softmax(logits / head.temperature) if head.temperature is not None else found
+    calibrated = found if head.temperature is None else at_temperature(found, head.temperature)
     for name, probabilities, shares, known in zip(names, found, calibrated, evidence, strict=True):
         best = int(probabilities.argmax())
         document: dict[str, Any] = {
