@@ -387,5 +387,7 @@ def test_shots_and_shares_are_drawn_as_learning_curves(tmp_path, make_run):
     write([*runs, folded], tmp_path / "more", no_images, created=CREATED)
     figures = tmp_path / "more" / "figures"
     assert "5 folds" in (figures / "leaderboard-1.svg").read_text()
+    own = (tmp_path / "more" / "runs" / f"{folded.run_id[:12]}.html").read_text()
+    assert "each image tested once in 5 folds" in own
     assert ">1,000<" in (figures / "growth-1-share.svg").read_text()
     assert ">2,000<" not in (figures / "growth-1-share.svg").read_text()
