@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from linprobe.job.config import GateConfig
 from linprobe.job.errors import ConfigError, GateFailed
 from linprobe.job.failures import Failure, foreseen
@@ -176,11 +178,13 @@ class _Question(ABC):
         name: of the run that it is about.
         part: for people.
         gate: what is allowed.
+        tested: on how many images; a test counts those of one group as fewer.
     """
 
     name: str
     part: str
     gate: GateConfig
+    tested: int
 
     @abstractmethod
     def p_failed(self, count: int) -> float:
@@ -228,7 +232,7 @@ class _Drop(_Question):
         level, drop = self.gate.level, self.before - self.now
         low, high = drop_bounds(self.counts, lower_level=level / count, upper_level=level)
         text = (
-            f"accuracy {self.now:.4f} on {self.counts.images:,} equal images, {self.before:.4f} of the baseline "
+            f"accuracy {self.now:.4f} on {self.tested:,} equal images, {self.before:.4f} of the baseline "
             f"{self.name[:12]}: a drop of {drop:.4f} [{low:.4f}, {high:.4f}]; {self._allowed:g} is allowed{self.note}"
         )
         visible = least_visible_drop(self.counts, self._allowed, level / count)
@@ -260,7 +264,7 @@ class _Minimum(_Question):
         return float(bdtrc(self.right - 1, self.images, self._least)) if self.right else 1.0
 
     def told(self, count: int) -> dict[str, Any]:
-        return {"text": f"accuracy {self.accuracy:.4f} on {self.images:,} images; {self._least:g} is the least allowed"}
+        return {"text": f"accuracy {self.accuracy:.4f} on {self.tested:,} images; {self._least:g} is the least allowed"}
 
 
 def _drops(name: str, gate: GateConfig, rows: list[dict[str, object]], *, store: FeatureStore) -> list[_Question]:
@@ -280,8 +284,7 @@ def _drop(baseline: ProbeResult, row: dict[str, object], gate: GateConfig, *, st
     run = store.run(str(row["run_id"]))
     pairs = pair_answers(baseline, run)
     differences = pairs.is_first.astype(float) - pairs.is_second
-    # Images of one group are no draws of their own.
-    scale = 1 / design_effect(differences, pairs.units)
+    scale = _draws_of_an_image(differences, pairs.units)
     before, now = (round(scale * float(count)) for count in ((differences > 0).sum(), (differences < 0).sum()))
     note = f"; {pairs.relabelled:,} of the images have another label than then" if pairs.relabelled else ""
     if baseline.protocol != run.protocol:
@@ -290,6 +293,7 @@ def _drop(baseline: ProbeResult, row: dict[str, object], gate: GateConfig, *, st
         name=baseline.run_id,
         part=_named(row),
         gate=gate,
+        tested=len(differences),
         is_same_run=run.run_id == baseline.run_id,
         # Rounded apart, those that differ must not be more than all.
         counts=PairedCounts(max(1, int(scale * len(differences)), before + now), before, now),
@@ -312,16 +316,22 @@ def _minima(gate: GateConfig, rows: list[dict[str, object]], store: FeatureStore
         told = store.predictions(str(row["run_id"]))
         is_correct = told["is_correct"].to_numpy(float)
         units, _ = units_of(told["content_sha256"].tolist(), told["group"].astype(str).tolist())
-        images = max(1, int(len(told) / design_effect(is_correct, units)))
+        images = max(1, int(len(told) * _draws_of_an_image(is_correct, units)))
         accuracy = float(is_correct.mean())
         yield _Minimum(
             name=str(row["run_id"]),
             part=_named(row),
             gate=gate,
+            tested=len(told),
             images=images,
             right=round(accuracy * images),
             accuracy=accuracy,
         )
+
+
+def _draws_of_an_image(values: np.ndarray, units: np.ndarray) -> float:
+    """Return for how much of a draw each image counts: images of one group are no draws of their own."""
+    return 1.0 if int(units.max()) + 1 == len(units) else 1 / design_effect(values, units)
 
 
 def _quarantines(gate: GateConfig, sets: Collection[Mapping[str, Any]]) -> list[Failure]:

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -76,7 +78,7 @@ def test_a_drop_that_so_few_images_cannot_tell_is_undecided_and_said(run, job, s
     assert code == 0
     assert "Gate: undecided; 1 run compared, 1 undecided, the largest drop" in out
     assert "would have been seen)" in out
-    assert "gate, undecided: shades / pixels / ridge: accuracy" in err
+    assert re.search(r"gate, undecided: shades / pixels / ridge: accuracy .* on \d+ equal images", err)
     assert '"undecided": 1' in (tmp_path / "told.json").read_text()
     code, out, err = run("config", "check", job(gate))
     assert code == 0, err
@@ -86,10 +88,12 @@ def test_a_drop_that_so_few_images_cannot_tell_is_undecided_and_said(run, job, s
 def test_a_gate_may_ask_for_a_least_accuracy_alone(run, job, shades):
     code, out, err = run("nightly", job("[gate]\nmin_accuracy = 0.7", heads=("ridge", "logistic")))
     assert code == 0, err
+    first = run("nightly", job(), "--json")[1]["runs"][0]
     assert "Gate: passed; 2 runs compared." in out
-    code, out, _ = run("nightly", job("[gate]\nmin_accuracy = 0.999"))
+    code, out, err = run("nightly", job("[gate]\nmin_accuracy = 0.999"))
     assert code == 0
     assert "Gate: undecided; 1 run compared, 1 undecided." in out
+    assert f"on {first['n_test']} images; 0.999 is the least allowed" in err
     exchange(shades, 0.5)
     code, _, err = run("nightly", job("[gate]\nmin_accuracy = 0.9"))
     assert code == 3
