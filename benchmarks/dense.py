@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sweep import read_pixels
-from probe.heads.dense_grid import LEARNING_RATES, WEIGHT_DECAYS
+from probe.heads.dense_options import LEARNING_RATES, WEIGHT_DECAYS
 from probe.heads.wide import WideDense
 from probe.heads.wide_steps import Architecture, Column
 from probe.scaling import fit_scaler
@@ -122,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

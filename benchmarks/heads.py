@@ -13,7 +13,6 @@ own. What ours and the loops score must be the same, up to near ties that roundi
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +23,11 @@ from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks.sweep import read, training_data
-from probe.heads.knn import train_knn
-from probe.heads.ridge import GRID, train_ridge
+from probe.heads.knn import KnnOptions, train_knn
+from probe.heads.ridge import GRID, RidgeOptions, train_ridge
 from probe.scaling import fit_scaler
 
-NEIGHBOURS = [1, 5, 10, 20, 100]
+NEIGHBOURS = (1, 5, 10, 20, 100)
 
 
 class Contest:
@@ -43,7 +42,7 @@ class Contest:
         self.all_scaled = fit_scaler("zscore", features).transform(features)
 
     def ridge(self) -> list[float]:
-        table = train_ridge(self.data, {"scaling": "zscore", "rule": "one_se"}, lambda _: None).selection["table"]
+        table = train_ridge(self.data, RidgeOptions(rule="one_se"), lambda _: None).selection["table"]
         return [row["accuracy"] for row in table if row["alpha"] in GRID]
 
     def ridge_cv(self) -> list[float]:
@@ -55,7 +54,7 @@ class Contest:
         return [float(model.score(self.scaled[1], self.labels[1])) for model in models]
 
     def knn(self) -> list[float]:
-        options = {"k": NEIGHBOURS, "weights": "uniform", "temperature": 0.07, "scaling": "none", "rule": "one_se"}
+        options = KnnOptions(k=NEIGHBOURS, weights="uniform", rule="one_se")
         table = train_knn(self.data, options, lambda _: None).selection["table"]
         return [row["accuracy"] for row in sorted(table, key=lambda row: row["k"])]
 
@@ -138,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

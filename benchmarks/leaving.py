@@ -7,9 +7,10 @@ Seconds are those of the fits, as they were made.
 """
 
 import argparse
-import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,7 @@ def main() -> None:
             for seed in range(arguments.seeds):
                 data, _, _ = training_data(made, seed)
                 began: list[float] = []
-                folds, found = searched(
-                    data, patience=0, on_point=lambda _, began=began: began.append(time.process_time())
-                )
+                folds, found = searched(data, patience=0, on_point=partial(_note_time, began))
                 grid = grid_for(data.features, "zscore")
                 began.append(time.process_time())
                 scores = dict(zip(found.points, found.scores, strict=True))
@@ -47,28 +46,35 @@ def main() -> None:
                 for patience in (0, *_PATIENCES):
                     seen: list[float] = []
 
-                    def told(C: float, seen: list[float] = seen, scores: dict = scores) -> list[Score]:
-                        seen.append(C)
-                        return scores[C]
-
+                    told = partial(_told, scores, seen)
                     points, of_points, _, _ = extend_grid(grid, told, criterion=folds.criterion, patience=patience)
-                    chosen = {}
+                    chosen: dict[str, float] = {}
                     for rule in RULES:
                         criterion = Criterion(folds.criterion.metric, folds.criterion.repeat_of, rule)
                         chosen[rule] = points[
-                            choose(tabulate([{} for _ in points], of_points, criterion), criterion).selected
+                            choose(tabulate([{"C": C} for C in points], of_points, criterion), criterion).selected
                         ]
                     cost = sum(seconds.get(C, 0.0) for C in seen)
                     rows.append({"set": made.name, "seed": seed, "patience": patience, "seconds": cost, **chosen})
     table = pd.DataFrame(rows)
     whole = table[table["patience"] == 0].set_index(["set", "seed"])
-    for patience, of_patience in table[table["patience"] > 0].groupby("patience"):
-        at = of_patience.set_index(["set", "seed"])
+    for patience in _PATIENCES:
+        at = table[table["patience"] == patience].set_index(["set", "seed"])
         same = {rule: f"{(at[rule] == whole[rule]).mean():.0%}" for rule in RULES}
         print(
             f"patience {patience}: {at['seconds'].sum() / whole['seconds'].sum():.2f} of the time; same choice {same}"
         )
 
 
+def _note_time(seconds: list[float], _: str) -> None:
+    seconds.append(time.process_time())
+
+
+def _told(scores: Mapping[float, Sequence[Score]], seen: list[float], C: float) -> list[Score]:
+    """Score a point from a path that is known, and note that it was asked for."""
+    seen.append(C)
+    return list(scores[C])
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

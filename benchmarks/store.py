@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +210,7 @@ def measure_reading(scratch: Path, features: np.ndarray, rounds: int) -> list[Re
             place = scratch / secrets.token_hex(4)
             os.rename(root, place)
             fresh = FeatureStore(place).get(key=key).features
-            seconds.append(wall(lambda fresh=fresh: read(fresh)))
+            seconds.append(wall(partial(read, fresh)))
             os.rename(place, root)
         return features.nbytes / statistics.median(seconds) / 1e9
 
@@ -309,7 +310,15 @@ def measure_noop(scratch: Path, count: int, rounds: int) -> Result:
         "used = resource.getrusage(resource.RUSAGE_SELF); "
         "print(code, used.ru_utime + used.ru_stime, 'tensorflow' in sys.modules)"
     )
-    job = ["extract", "--dataset", f"folder:{scratch / 'images'}", "--extractor", "pixels", "--store", scratch / "s"]
+    job = [
+        "extract",
+        "--dataset",
+        f"folder:{scratch / 'images'}",
+        "--extractor",
+        "pixels",
+        "--store",
+        str(scratch / "s"),
+    ]
     # Compiled once, as an installed package is, also where the environment says not to.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(scratch / "compiled")
@@ -371,4 +380,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

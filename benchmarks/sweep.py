@@ -63,7 +63,8 @@ def widen(pixels: np.ndarray, dim: int = 1280) -> np.ndarray:
     """Draw features from pixels, (N, dim) float32: a layer of random weights, as correlated as a network's."""
     scaled = fit_scaler("zscore", pixels).transform(pixels)
     weights = np.random.default_rng(0).normal(size=(scaled.shape[1], dim)).astype(np.float32)
-    return np.maximum(scaled @ weights / np.float32(np.sqrt(len(weights))), 0)
+    wide: np.ndarray = np.maximum(scaled @ weights / np.float32(np.sqrt(len(weights))), 0)
+    return wide
 
 
 def training_data(features: np.ndarray, labels: np.ndarray) -> TrainingData:
@@ -252,7 +253,7 @@ def measure_growth(points: int) -> list[dict[str, Any]]:
     return table
 
 
-def measure_shape(rows: int, dim: int, classes: int, points: int) -> dict[str, Any]:
+def measure_shape(rows: int, dim: int, classes: int, *, points: int) -> dict[str, Any]:
     features, labels = draw_features(rows, dim, classes)
     before = forget_peak()
     (seconds, processor), found, _ = ours(features, labels, split(labels), make_grid(points))
@@ -315,7 +316,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     arguments = parser.parse_args()
     if arguments.shape:
-        print(json.dumps(measure_shape(*arguments.shape, arguments.points)))
+        print(json.dumps(measure_shape(*arguments.shape, points=arguments.points)))
         return
     result: Any
     if arguments.growth:
@@ -357,4 +358,4 @@ def make_grid(points: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
