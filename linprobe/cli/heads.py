@@ -117,7 +117,9 @@ def export(
 def classify(
     images: Images,
     *,
-    extractor: Annotated[str, typer.Option("--extractor", metavar="NAME", help="Whose classifier.")],
+    extractor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose classifier; efficientnet_lite0 by default.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The classes, one a line, where they are not known.")
     ] = None,
@@ -131,9 +133,10 @@ def classify(
     With its own labels; nothing of yours is trained or needed.
     """
     from linprobe.commands.classify import ClassifyOptions, classify_images
+    from linprobe.job.plan import DEFAULT_EXTRACTOR
 
     session = open_session(None, json)
     options = ClassifyOptions(labels=labels, top=top, engine=engine, trust=trust)
-    outcome = classify_images(extractor, images, session, options=options)
+    outcome = classify_images(extractor or DEFAULT_EXTRACTOR, images, session, options=options)
     session.console.result(outcome.text(), outcome.document())
     finish(outcome.failures)

