@@ -8,7 +8,7 @@ PACKAGES := linprobe extract probe store reports
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test slow coverage check bench campaign lock clean
+.PHONY: help install demo stamps quick test slow coverage check bench campaign lock clean
 
 help: ## Say what there is to make.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,8 +26,12 @@ $(STAMP): requirements.lock requirements-nodeps.lock pyproject.toml
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
-demo: install ## Run the main job on bundled data, and say where the report is.
-	@$(BIN)/linprobe nightly examples/demo.toml
+demo: install ## Extract, probe and report on photographs (without Debian's packages, on digits); a minute.
+	@job=examples/stamps.toml; sh examples/fetch_stamps.sh || { job=examples/demo.toml; echo "demo: on scikit-learn's digits instead"; }; \
+	echo "linprobe nightly $$job"; $(BIN)/linprobe nightly $$job && sed -n 's/^# Next: /Next: $(subst /,\/,$(BIN))\//p' $$job
+
+stamps: ## Bring the demo's photographs from Debian's package, to the cache of who calls it.
+	@sh examples/fetch_stamps.sh
 
 quick: install ## Run the tests of a minute: those that import no framework and start no browser.
 	$(BIN)/python -m pytest --quick

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from extract.shrink import SizeChange
     from extract.sources.example import DatasetSource, Example
     from extract.sources.reading import AS_IT_IS, LENIENT, Reading
-    from extract.sources.schemes import open_source
+    from extract.sources.schemes import SourceCaches, open_source
     from extract.survey import Budget
     from extract.timing import TimeSpent
 
@@ -81,6 +81,7 @@ __all__ = [
     "RunContext",
     "Share",
     "SizeChange",
+    "SourceCaches",
     "SourceUnavailable",
     "SplitJob",
     "TimeSpent",
@@ -134,6 +135,7 @@ _HOMES = {
     "Progress": "extract.outcome",
     "RunContext": "extract.job",
     "Share": "extract.shares",
+    "SourceCaches": "extract.sources.schemes",
     "SourceUnavailable": "extract.errors",
     "SplitJob": "extract.job",
     "TimeSpent": "extract.timing",

@@ -1,6 +1,7 @@
 """What a table of runs may not leave unsaid: which are as good as the best, and which contradict each other."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,10 @@ def _p_values(best: ProbeResult, runs: Sequence[ProbeResult]) -> dict[str, float
     return dict(zip(found, holm(list(found.values())), strict=True))
 
 
+# The lesson's own datasets take 480 to 3,500 steps.
+_FEW_STEPS = 1000
+
+
 def find_disagreements(runs: Iterable[RunRecord]) -> dict[str, str]:
     """Find runs of `dense` and `logistic` on the same features that lie further apart than their intervals.
 
@@ -107,12 +112,26 @@ def _disagreements(answers: Sequence[RunRecord]) -> Iterable[tuple[str, str]]:
         for logistic in (run for run in answers if run.config["head"] == "logistic"):
             if not (_lies_outside(dense, logistic) and _lies_outside(logistic, dense)):
                 continue
-            text = (
-                f"dense ({dense.metrics['accuracy']:.1%}) and logistic ({logistic.metrics['accuracy']:.1%}) on the "
-                "same features lie further apart than their intervals: one of them is not trained to its end"
-            )
+            text = _disagreement(dense, logistic)
             yield dense.run_id, text
             yield logistic.run_id, text
+
+
+def _disagreement(dense: RunRecord, logistic: RunRecord) -> str:
+    options, metrics = dense.config["options"], (dense.metrics["accuracy"], logistic.metrics["accuracy"])
+    apart = "lie further apart than their intervals"
+    rows = dense.counts.get("n_train_rows", dense.counts["n_train"])
+    steps = options["epochs"] * math.ceil(rows / options["batch_size"])
+    if metrics[0] < metrics[1] and steps < _FEW_STEPS:
+        return (
+            f"dense ({metrics[0]:.1%}) and logistic ({metrics[1]:.1%}) on the same features {apart}: dense is trained "
+            f"for {options['epochs']} epochs as the lesson is, which on {rows:,} images are {steps:,} steps, too few "
+            'to end where logistic does; a grid (learning_rate = "grid") and more epochs train it further'
+        )
+    return (
+        f"dense ({metrics[0]:.1%}) and logistic ({metrics[1]:.1%}) on the same features {apart}: one of them is not "
+        "trained to its end"
+    )
 
 
 def _lies_outside(run: RunRecord, other: RunRecord) -> bool:

@@ -18,7 +18,7 @@ import store.content_index
 import store.hdf5
 import store.pool
 import store.run_table
-from extract import open_source
+from extract import SourceCaches, open_source
 from linprobe.job.environment import Environment
 from linprobe.models.thumbnails import StoreImages
 from store import FeatureStore, ProbeResult, StoreError
@@ -168,7 +168,7 @@ class _Reader:
             self.reads[f"{what} {name} naming"] = LEFT_OUT if warnings else named
 
     def _known_files(self) -> list[Any]:
-        source = open_source(f"folder:{self._images}", None, (self._path / "cache" / "stat", 2**62))
+        source = open_source(f"folder:{self._images}", SourceCaches(stat_cache=(self._path / "cache" / "stat", 2**62)))
         return [(example.example_id, example.label, example.look()) for example in source.examples("all")]
 
 

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Installs from Debian's packages what the tests need and pip cannot give: a browser for the report,
-# the real Fashion-MNIST files, and strace, which shows which files a process opens.
+# the real Fashion-MNIST files, the demo's photographs, and strace, which shows which files a process opens.
 set -eu
 
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -e /usr/share/datasets/fashion-mnist ] || missing="$missing dataset-fashion-mnist"
+[ -e /usr/share/tuxpaint/stamps ] || missing="$missing tuxpaint-stamps-default"
 command -v strace >/dev/null 2>&1 || missing="$missing strace"
 [ -n "$missing" ] || exit 0
 

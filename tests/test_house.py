@@ -120,7 +120,7 @@ PUBLIC = {
         "CanaryDrift", "Computed", "DatasetSource", "Declared", "Engine", "EngineUnavailable", "Example",
         "ExtractError", "Extraction", "Extractor", "InvalidSetting", "LostSplit", "ModelCaches", "ModelMismatch",
         "ModelUnavailable", "OutOfMemory", "ParameterCounts", "Plan", "Preprocessing", "Progress", "Share",
-        "SourceUnavailable", "TimeSpent", "UnknownName", "UntrustedModel", "combine", "compute", "end_lost_splits",
+        "SourceCaches", "SourceUnavailable", "TimeSpent", "UnknownName", "UntrustedModel", "combine", "compute", "end_lost_splits",
         "extractor_names", "find_lost_splits", "has_missing_rows", "open_engine",
         "open_extractor", "open_source", "plan", "publish", "NOTHING", "RunContext", "SplitJob",
         "DataShrank", "SizeChange", "require_no_lost_split",

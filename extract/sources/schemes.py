@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from extract.sources.example import DatasetSource
     from extract.sources.stat_index import StatIndex
 
-__all__ = ["SCHEMES", "Scheme", "SourceCaches", "guess_scheme", "has_path", "open_source", "source_forms"]
+__all__ = ["NO_CACHES", "SCHEMES", "Scheme", "SourceCaches", "guess_scheme", "has_path", "open_source", "source_forms"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,13 @@ class SourceCaches:
 
     Attributes:
         tfds_data_dir: where TFDS keeps its data; without it, TFDS's own default.
+        stamps: where the photographs of `bundled:stamps` are unpacked.
         stat_cache: a folder for what is known of unchanged files, and the time in nanoseconds since 1970; without it,
             every file is read.
     """
 
     tfds_data_dir: Path | None = None
+    stamps: Path | None = None
     stat_cache: tuple[Path, int] | None = None
 
     def index_of(self, path: Path) -> "StatIndex | None":
@@ -41,6 +43,9 @@ class SourceCaches:
 
         folder, now_ns = self.stat_cache
         return StatIndex(folder / f"{digest(str(path.absolute()))}.index", now_ns)
+
+
+NO_CACHES = SourceCaches()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,7 @@ class Scheme:
 def _open_bundled(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.bundled import open_bundled
 
-    return open_bundled(rest)
+    return open_bundled(rest, caches.stamps, caches.index_of(caches.stamps) if caches.stamps else None)
 
 
 def _open_folder(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
@@ -109,23 +114,16 @@ SCHEMES = {
         suffixes=ARRAY_SUFFIXES,
     ),
     "tfds": Scheme(open=_open_tfds, takes="NAME[/CONFIG][:VERSION]"),
-    "bundled": Scheme(open=_open_bundled, takes="digits"),
+    "bundled": Scheme(open=_open_bundled, takes="digits|stamps"),
 }
 
 
-def open_source(
-    source: str,
-    tfds_data_dir: Path | None = None,
-    stat_cache: tuple[Path, int] | None = None,
-    *,
-    reading: Reading = AS_IT_IS,
-) -> "DatasetSource":
+def open_source(source: str, caches: SourceCaches = NO_CACHES, *, reading: Reading = AS_IT_IS) -> "DatasetSource":
     """Open a source by its name.
 
     Args:
         source: `SCHEME:REST`, of a scheme in `SCHEMES`, such as `folder:flowers`.
-        tfds_data_dir: see `SourceCaches`.
-        stat_cache: likewise.
+        caches: where sources find what was kept of them.
         reading: what the job says of it.
 
     Raises:
@@ -134,7 +132,7 @@ def open_source(
     name, _, rest = source.partition(":")
     if not rest or name not in SCHEMES:
         raise UnknownName("dataset source", source, source_forms())
-    return SCHEMES[name].open(rest, SourceCaches(tfds_data_dir=tfds_data_dir, stat_cache=stat_cache), reading)
+    return SCHEMES[name].open(rest, caches, reading)
 
 
 def source_forms() -> list[str]:

@@ -134,7 +134,7 @@ def check_job(job: JobConfig, session: Session) -> Checked:
     """
     checked = Checked()
     session.environment.prepare_frameworks()
-    steps = [(entry.name, partial(_check_dataset, entry)) for entry in job.datasets]
+    steps = [(entry.name, partial(_check_dataset, entry, session)) for entry in job.datasets]
     steps += [(entry.name, partial(_check_extractor, entry, session)) for entry in job.extractors]
     steps += [(str(session.store_path), partial(_check_store, job, session.store_path))]
     for name, check in steps:
@@ -145,10 +145,10 @@ def check_job(job: JobConfig, session: Session) -> Checked:
     return checked
 
 
-def _check_dataset(entry: DatasetConfig) -> str:
+def _check_dataset(entry: DatasetConfig, session: Session) -> str:
     if entry.source.startswith("tfds:"):
         return "not looked at; 'linprobe fetch' brings it"
-    source = open_source(entry.source, reading=entry.reading)
+    source = open_source(entry.source, session.environment.source_caches(), reading=entry.reading)
     for split in entry.splits:
         if split not in source.splits:
             raise ConfigError(f"splits: no base split {split!r}; there are {', '.join(source.splits)}.")

@@ -277,7 +277,7 @@ class _Extracting:
     def _open_source(self, source: str, reading: Reading) -> DatasetSource:
         if source in self._options.sources:
             return self._options.sources[source]()
-        return open_source(source, self._session.environment.tfds_data_dir, self._known_files, reading=reading)
+        return open_source(source, self._session.environment.source_caches(self._known_files), reading=reading)
 
     def _end_lost(self, part: _Part) -> None:
         """End the names of base splits that the source has no more.

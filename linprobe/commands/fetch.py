@@ -67,7 +67,7 @@ def _fetch_model(entry: ExtractorConfig, fetched: Fetched, session: Session) -> 
 
 
 def _fetch_dataset(entry: DatasetConfig, fetched: Fetched, session: Session) -> None:
-    source = open_source(entry.source, session.environment.tfds_data_dir, reading=entry.reading)
+    source = open_source(entry.source, session.environment.source_caches(), reading=entry.reading)
     counts = {split: source.count(split) for split in source.splits}
     fetched.datasets.append({"dataset": entry.name, "source": entry.source, "splits": counts})
     session.say(f"{entry.name}: ready, {list_splits(counts)}")

@@ -1,7 +1,7 @@
 """`linprobe probe`: every head on every dataset and extractor, from cached features alone."""
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
@@ -141,6 +141,7 @@ def probe_all(
     session.environment.prepare_frameworks()
     store = session.open_store()
     shown_names = store.shown_names()
+    noted_before: set[tuple[str, str]] = set()
     features = [
         _Asked(
             session=session,
@@ -149,6 +150,7 @@ def probe_all(
             dataset=dataset,
             extractor=entry.name,
             options=options,
+            noted=noted_before,
         )
         for dataset in job.datasets
         for entry in job.extractors
@@ -174,7 +176,11 @@ def probe_all(
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """What a job asks of the features of one dataset by one extractor."""
+    """What a job asks of the features of one dataset by one extractor.
+
+    `noted` are the warnings of each dataset that lines have told already: most say something of its parts, and so would
+    stand under every run.
+    """
 
     session: Session
     store: FeatureStore
@@ -182,6 +188,7 @@ class _Asked:
     dataset: DatasetConfig
     extractor: str
     options: ProbeOptions
+    noted: set[tuple[str, str]]
 
     @cached_property
     def sets(self) -> dict[str, FeatureSet]:
@@ -233,12 +240,19 @@ class _Asked:
             rows.append({**row, "dataset": self.dataset.name, "extractor": self.extractor})
             step()
             if count < _MANY_SEEDS:
-                self.session.console.say(_line(rows[-1], self.shown_name))
+                self.session.console.say(_line(rows[-1], self.shown_name) + self._new_notes(rows[-1]["warnings"]))
             else:
-                self.session.console.status(_line(rows[-1], self.shown_name).partition("\n")[0])
+                self.session.console.status(_line(rows[-1], self.shown_name))
         if count >= _MANY_SEEDS:
-            self.session.console.say(_line_of_many(rows, self.shown_name))
+            warnings = dict.fromkeys(warning for row in rows for warning in row["warnings"])
+            self.session.console.say(_line_of_many(rows, self.shown_name) + self._new_notes(warnings))
         return rows
+
+    def _new_notes(self, warnings: Iterable[str]) -> str:
+        """Return a line for each warning that has not been told of this dataset."""
+        new = [text for text in warnings if (self.dataset.name, text) not in self.noted]
+        self.noted.update((self.dataset.name, text) for text in new)
+        return "".join(f"\n  note: {text}" for text in new)
 
     def warn_of_disagreements(self, rows: list[dict[str, Any]]) -> None:
         """Add to the rows of these features what their heads contradict each other in, and tell of it."""
@@ -383,7 +397,6 @@ def _line(row: dict[str, Any], dataset: str) -> str:
         f"{_name(row, dataset)}{seed}: {metric.replace('_', ' ')} {row[metric]:.1%} "
         f"[{row[f'{metric}_low']:.1%}, {row[f'{metric}_high']:.1%}] on {row['n_test']:,} test examples"
         f"{f' ({chr(44).join(notes)})' if notes else ''}, {took}, run {row['run_id'][:12]}"
-        + "".join(f"\n  note: {warning}" for warning in row["warnings"])
     )
 
 
@@ -392,13 +405,12 @@ def _line_of_many(rows: list[dict[str, Any]], dataset: str) -> str:
     metric = first["metric"]
     values = np.array([row[metric] for row in rows])
     unconverged = sum(not row["converged"] for row in rows)
-    warnings = dict.fromkeys(warning for row in rows for warning in row["warnings"])
     is_varied = len({(row[metric], row["nll"]) for row in rows}) > 1
     spread = f"± {values.std(ddof=1):.1%} (mean and standard deviation of" if is_varied else "(not varied by"
     return (
         f"{_name(first, dataset)}: {metric.replace('_', ' ')} {values.mean():.1%} {spread} {len(rows)} seeds), "
         f"{first['n_train']:,} training examples"
-        f"{f', {unconverged} NOT CONVERGED' if unconverged else ''}" + "".join(f"\n  note: {text}" for text in warnings)
+        f"{f', {unconverged} NOT CONVERGED' if unconverged else ''}"
     )
 
 

@@ -27,7 +27,7 @@ class SplitSpec:
         engine, device: what runs it.
         budget: how many images of the whole base split may be undecodable.
         accept_drift: add rows though the canary images come out otherwise.
-        known_files: what is known of unchanged files, see `extract.open_source`.
+        known_files: what is known of unchanged files, see `extract.SourceCaches`.
         share: which chunks.
     """
 
@@ -48,7 +48,7 @@ class SplitSpec:
     def job(self, environment: Environment) -> SplitJob:
         """Return the job that this stands for, opened here."""
         return SplitJob(
-            source=open_source(self.source, environment.tfds_data_dir, self.known_files, reading=self.reading),
+            source=open_source(self.source, environment.source_caches(self.known_files), reading=self.reading),
             split=self.split,
             extractor=open_configured(self.extractor, environment).view(self.view),
             store=FeatureStore(self.store),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from linprobe.job.quiet import silence_tensorflow_import
 
 if TYPE_CHECKING:
-    from extract import ModelCaches
+    from extract import ModelCaches, SourceCaches
 
 __all__ = ["DEFAULT_STORE", "Environment", "installed_versions"]
 
@@ -54,10 +54,25 @@ class Environment:
         # Looking into a store needs no model.
         from extract import ModelCaches
 
-        cache = Path(self.variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        tfhub = Path(self.variables.get("TFHUB_CACHE_DIR") or cache / "linprobe" / "tfhub")
+        tfhub = Path(self.variables.get("TFHUB_CACHE_DIR") or self._cache / "linprobe" / "tfhub")
         keras = Path(self.variables.get("KERAS_HOME") or Path.home() / ".keras") / "models"
         return ModelCaches(tfhub, keras)
+
+    def source_caches(self, known_files: tuple[Path, int] | None = None) -> "SourceCaches":
+        """Where sources find what was kept of them.
+
+        Args:
+            known_files: what is known of unchanged files, see `SourceCaches.stat_cache`.
+        """
+        from extract import SourceCaches
+
+        return SourceCaches(
+            tfds_data_dir=self.tfds_data_dir, stamps=self._cache / "linprobe" / "stamps", stat_cache=known_files
+        )
+
+    @property
+    def _cache(self) -> Path:
+        return Path(self.variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
     @property
     def tfds_data_dir(self) -> Path | None:

@@ -67,7 +67,7 @@ class GoldenRows:
             RowsUnavailable: none is.
         """
         contents = dict(zip(features.example_ids.tolist(), features.content_sha256, strict=True))
-        source = open_source(features.provenance.source, self._environment.tfds_data_dir, reading=LENIENT)
+        source = open_source(features.provenance.source, self._environment.source_caches(), reading=LENIENT)
         same: list[Example] = []
         changed: list[Example] = []
         for example in source.pick(features.split, example_ids):

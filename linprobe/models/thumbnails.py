@@ -75,7 +75,7 @@ class StoreImages:
         try:
             source = self._store.get(key=key).provenance.source
             self._environment.prepare_frameworks()
-            found_source = open_source(source, self._environment.tfds_data_dir, reading=LENIENT)
+            found_source = open_source(source, self._environment.source_caches(), reading=LENIENT)
             for example in found_source.pick(split, wanted):
                 if example.content_sha256().hex() == wanted[example.example_id]:
                     data = thumbnail(example, Rules(found_source.orientation))

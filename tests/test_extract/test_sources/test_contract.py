@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract import UnknownName, open_source
+from extract import SourceCaches, UnknownName, open_source
 from extract.sources.memory import MEMORY_SCHEME, MemorySource
 from extract.sources.schemes import SCHEMES, guess_scheme, source_forms
 
+TOPICS = (
+    "animals/birds", "animals/mammals", "clothes", "food/fruit", "food/vegetables", "household/tools", "plants/flowers",
+    "seasonal/christmas", "seasonal/halloween", "town/roadsigns",
+)  # fmt: skip
+MOTIFS = ("apple_red", "apple-core", "pear", "quince", "hats/one", "hats/two")
+OTHERS = (
+    "animals/birds/cartoon/tux.png", "animals/fish/lionfish.png", "symbols/chess/b_1_king.png", "animals/birds/owl.ogg"
+)  # fmt: skip
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (8, 6, 5, 3), dtype=np.uint8)
 
@@ -32,9 +40,10 @@ def folder(tmp_path):
 
 
 class SourceContract:
-    """Subclass it with the scheme and a fixture `source` that has two base splits, `train` and `test`."""
+    """Subclass it with the scheme and a fixture `source` that has two base splits, `train` and `test`, or others."""
 
     scheme: str
+    splits = ("train", "test")
 
     @pytest.fixture
     def source(self):
@@ -44,7 +53,7 @@ class SourceContract:
         assert source.name.startswith(f"{self.scheme}:")
 
     def test_its_splits_and_classes_are_distinct_names(self, source):
-        assert set(source.splits) == {"train", "test"}
+        assert sorted(source.splits) == sorted(self.splits)
         assert len(source.class_names) >= 2
         assert len(set(source.class_names)) == len(source.class_names)
         assert all(isinstance(name, str) and name for name in source.class_names)
@@ -64,11 +73,12 @@ class SourceContract:
             assert source.orientation in ("exif", "stored")
 
     def test_it_picks_what_is_there_in_its_own_order(self, source):
-        every = [example.example_id for example in source.examples("train")]
+        split = self.splits[0]
+        every = [example.example_id for example in source.examples(split)]
         wanted = [every[3], "no such example", every[0]]
-        picked = list(source.pick("train", wanted))
+        picked = list(source.pick(split, wanted))
         assert [example.example_id for example in picked] == [every[0], every[3]]
-        contents = {example.example_id: example.content_sha256() for example in source.examples("train")}
+        contents = {example.example_id: example.content_sha256() for example in source.examples(split)}
         assert all(example.content_sha256() == contents[example.example_id] for example in picked)
 
     def test_an_unknown_split_is_refused_before_anything_is_read(self, source):
@@ -83,6 +93,32 @@ class TestFolder(SourceContract):
     @pytest.fixture
     def source(self, folder):
         return open_source(f"folder:{folder}")
+
+
+class TestStamps(SourceContract):
+    scheme = "bundled"
+
+    @pytest.fixture
+    def source(self, tmp_path):
+        # A photograph of each topic where the package has it, and what the package has beside.
+        for name in (*(f"{topic}/{word}.png" for topic in TOPICS for word in MOTIFS), *OTHERS):
+            path = tmp_path / "stamps" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(PIXELS[0]))
+        return open_source("bundled:stamps", SourceCaches(stamps=tmp_path / "stamps"))
+
+    def test_drawings_symbols_and_sounds_are_no_candidates(self, source):
+        found = {example.example_id for split in source.splits for example in source.examples(split)}
+        assert found.isdisjoint(OTHERS)
+        assert len(found) == len(MOTIFS) * len(TOPICS)
+
+    def test_motifs_never_part_and_two_fifths_of_each_topic_are_tested(self, source):
+        groups = {split: {example.group for example in source.examples(split)} for split in source.splits}
+        assert groups["train"].isdisjoint(groups["test"])
+        assert {"clothes/apple", "clothes/hats"} <= groups["train"] | groups["test"]
+        tested = np.bincount([example.label for example in source.examples("test")])
+        # Of six.
+        assert (tested == 2).all()
 
 
 class TestTable(SourceContract):
@@ -117,7 +153,7 @@ class TestTfds(SourceContract):
 
     @pytest.fixture
     def source(self, fashion_mnist_folder):
-        return open_source("tfds:fashion_mnist", fashion_mnist_folder)
+        return open_source("tfds:fashion_mnist", SourceCaches(tfds_data_dir=fashion_mnist_folder))
 
 
 class TestBundled(SourceContract):
@@ -144,7 +180,7 @@ def test_every_scheme_is_held_to_the_contract():
 
 
 def test_what_a_source_looks_like_is_read_from_the_table():
-    assert source_forms() == ["folder:PATH", "table:FILE", "npz:FILE", "tfds:NAME", "bundled:digits"]
+    assert source_forms() == ["folder:PATH", "table:FILE", "npz:FILE", "tfds:NAME", "bundled:digits|stamps"]
     with pytest.raises(UnknownName, match=r"fodler:x: no such dataset source; .*folder:PATH"):
         open_source("fodler:x")
 

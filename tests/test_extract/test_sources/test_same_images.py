@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract import open_source
+from extract import SourceCaches, open_source
 from extract.sources.memory import MemorySource
 
 pytestmark = pytest.mark.framework
@@ -62,7 +62,7 @@ def sources(drawn, tmp_path_factory):
     memory = MemorySource("same", images, numbers, class_names=names, example_ids=[f"{at:03d}" for at in range(COUNT)])
     return {
         "folder": open_source(f"folder:{root}/folder"), "table": open_source(f"table:{root}/table.csv"),
-        "npz": open_source(f"npz:{root}/arrays.npz"), "tfds": open_source("tfds:same", root), "memory": memory,
+        "npz": open_source(f"npz:{root}/arrays.npz"), "tfds": open_source("tfds:same", SourceCaches(tfds_data_dir=root)), "memory": memory,
     }  # fmt: skip
 
 

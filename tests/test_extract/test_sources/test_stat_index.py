@@ -7,7 +7,7 @@ from PIL import Image
 from extract.errors import BadData
 from extract.header import Header
 from extract.sources.example import Known, UnreadFile
-from extract.sources.schemes import open_source
+from extract.sources.schemes import SourceCaches, open_source
 from extract.sources.stat_index import StatIndex
 
 NOW = 2_000_000_000_000_000_000
@@ -92,9 +92,9 @@ def make_folder(tmp_path):
 
 def test_a_second_look_at_a_folder_opens_no_image(cache, tmp_path, monkeypatch):
     source = make_folder(tmp_path)
-    first = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
+    first = [example.look() for example in open_source(source, SourceCaches(stat_cache=(cache, NOW))).examples("all")]
     monkeypatch.setattr(Path, "read_bytes", refuse_images(Path.read_bytes))
-    second = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
+    second = [example.look() for example in open_source(source, SourceCaches(stat_cache=(cache, NOW))).examples("all")]
     assert second == first
     assert all(known.reason for known in second), "three bytes are no image, and the index remembers why"
 
@@ -108,8 +108,8 @@ def test_all_that_a_header_says_is_kept(cache, tmp_path):
     Image.new("RGBA", (4, 3)).save(alpha)
     for path in (turned, alpha):
         os.utime(path, ns=(NOW - 10**12, NOW - 10**12))
-    first = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
-    second = [example.look() for example in open_source(source, stat_cache=(cache, NOW)).examples("all")]
+    first = [example.look() for example in open_source(source, SourceCaches(stat_cache=(cache, NOW))).examples("all")]
+    second = [example.look() for example in open_source(source, SourceCaches(stat_cache=(cache, NOW))).examples("all")]
     assert first == second
     assert (second[0].header.orientation, second[1].header.has_transparency) == (6, True)
 

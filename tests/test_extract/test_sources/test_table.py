@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from extract import BadData, Budget, Reading, SourceUnavailable, UnknownName, open_source
+from extract import BadData, Budget, Reading, SourceCaches, SourceUnavailable, UnknownName, open_source
 from extract.shares import PartlyReadSource
 
 HEAD = "path,label,split,group\n"
@@ -120,8 +120,8 @@ def test_files_that_have_not_changed_are_not_read_again(make_table, tmp_path):
     table = make_table("path,label,group\na/0.jpg,x,1\nb/3.jpg,y,2\n")
     (tmp_path / "cache").mkdir()
     cache = tmp_path / "cache" / "stat", 2**62
-    first = [e.content_sha256() for e in open_source(f"table:{table}", None, cache).examples("all")]
-    again = list(open_source(f"table:{table}", None, cache).examples("all"))
+    first = [e.content_sha256() for e in open_source(f"table:{table}", SourceCaches(stat_cache=cache)).examples("all")]
+    again = list(open_source(f"table:{table}", SourceCaches(stat_cache=cache)).examples("all"))
     assert [e.content_sha256() for e in again] == first
     assert all(not isinstance(e.data, bytes) for e in again)
     assert [e.group for e in again] == ["1", "2"]

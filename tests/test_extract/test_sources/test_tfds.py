@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract import BadData, SourceUnavailable, UnknownName, open_source
+from extract import BadData, SourceCaches, SourceUnavailable, UnknownName, open_source
 
 pytestmark = pytest.mark.framework
 
@@ -26,7 +26,7 @@ def idx(fashion):
 
 @pytest.fixture(scope="module")
 def source(fashion_mnist_folder):
-    return open_source("tfds:fashion_mnist", fashion_mnist_folder)
+    return open_source("tfds:fashion_mnist", SourceCaches(tfds_data_dir=fashion_mnist_folder))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def sharded_folder(tfds, encode, tmp_path_factory) -> Path:
 
 
 def test_a_dataset_in_many_files_comes_in_row_order(sharded_folder):
-    source = open_source("tfds:sharded", sharded_folder)
+    source = open_source("tfds:sharded", SourceCaches(tfds_data_dir=sharded_folder))
     assert source.class_names == ("0", "1", "2")
     assert source.origin["label"] == "kind"
     found = list(source.examples("train"))
@@ -136,7 +136,10 @@ def test_a_dataset_in_many_files_comes_in_row_order(sharded_folder):
     ("split", "begin", "end"), [("train[10%:20%]", 12, 24), ("train[:33]", 0, 33), ("train[-7:]", 113, 120)]
 )
 def test_row_ranges_are_tfdss_slices(tfds, sharded_folder, split, begin, end):
-    rows = [example.example_id for example in open_source("tfds:sharded", sharded_folder).examples("train")]
+    rows = [
+        example.example_id
+        for example in open_source("tfds:sharded", SourceCaches(tfds_data_dir=sharded_folder)).examples("train")
+    ]
     assert read_ids(tfds, tfds.builder("sharded", data_dir=sharded_folder), split, "picture") == rows[begin:end]
 
 
@@ -147,7 +150,7 @@ def test_row_ranges_of_fashion_mnist_are_tfdss_slices(tfds, fashion_mnist_folder
 
 
 def test_a_version_can_be_asked_for(fashion_mnist_folder):
-    assert open_source("tfds:fashion_mnist:3.0.1", fashion_mnist_folder).version == "3.0.1"
+    assert open_source("tfds:fashion_mnist:3.0.1", SourceCaches(tfds_data_dir=fashion_mnist_folder)).version == "3.0.1"
 
 
 def test_extraction_of_a_prepared_dataset(lab, source, idx):
@@ -167,7 +170,7 @@ def test_extraction_of_a_prepared_dataset(lab, source, idx):
 )
 def test_the_lessons_datasets_on_generated_data(tfds, lab, tmp_path, name, classes):
     with tfds.testing.mock_data(num_examples=12):
-        source = open_source(f"tfds:{name}", tmp_path)
+        source = open_source(f"tfds:{name}", SourceCaches(tfds_data_dir=tmp_path))
         assert source.class_names == classes
         # TFDS's mocks do not know how many there are: the split is asked for by its name.
         assert source.count("train") is None
@@ -182,7 +185,7 @@ def test_the_lessons_datasets_on_generated_data(tfds, lab, tmp_path, name, class
 
 def test_an_unknown_dataset_names_the_nearest(tmp_path):
     with pytest.raises(UnknownName, match=r"fashion_mnst: no such TFDS dataset; did you mean 'fashion_mnist'\?"):
-        open_source("tfds:fashion_mnst", tmp_path)
+        open_source("tfds:fashion_mnst", SourceCaches(tfds_data_dir=tmp_path))
 
 
 def test_an_unknown_split_names_those_there_are(source):
@@ -195,7 +198,7 @@ def test_an_unknown_split_names_those_there_are(source):
 
 def test_a_version_that_there_is_not_is_said_to_be_missing(fashion_mnist_folder):
     with pytest.raises((SourceUnavailable, UnknownName), match=r"fashion_mnist:9\.9\.9"):
-        open_source("tfds:fashion_mnist:9.9.9", fashion_mnist_folder)
+        open_source("tfds:fashion_mnist:9.9.9", SourceCaches(tfds_data_dir=fashion_mnist_folder))
 
 
 @pytest.mark.usefixtures("no_network")
@@ -205,7 +208,7 @@ def test_a_dataset_with_neither_data_nor_network_says_what_to_do(tmp_path, monke
     with pytest.raises(
         SourceUnavailable, match=r"tfds:tf_flowers: not prepared in .*and not to be downloaded .*TFDS_DATA_DIR"
     ):
-        open_source("tfds:tf_flowers", tmp_path)
+        open_source("tfds:tf_flowers", SourceCaches(tfds_data_dir=tmp_path))
 
 
 def test_a_dataset_without_a_class_label_is_bad_data(tfds, tmp_path):
@@ -217,7 +220,7 @@ def test_a_dataset_without_a_class_label_is_bad_data(tfds, tmp_path):
         data_dir=tmp_path,
     )
     with pytest.raises(BadData, match="tfds:unlabelled: one Image and one ClassLabel expected"):
-        open_source("tfds:unlabelled", tmp_path)
+        open_source("tfds:unlabelled", SourceCaches(tfds_data_dir=tmp_path))
 
 
 def test_missing_idx_files_name_the_package(fashion, tmp_path):
