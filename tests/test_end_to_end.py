@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.datasets
+from PIL import Image
 
 from extract import ModelCaches, open_engine, open_extractor, open_source
 from probe.heads.dense import DenseHead
@@ -89,6 +90,39 @@ def test_what_the_readme_tells_people_to_type_works(demo):
         words = [str(ROOT / word) if word.startswith("examples/") else word for word in words]
         found = subprocess.run([LINPROBE, *words], capture_output=True, text=True, cwd=folder, check=False)
         assert found.returncode == 0, f"{line}\n{found.stderr}"
+
+
+def test_what_docs_use_tells_people_to_type_works(tmp_path):
+    """Each command of the document in its order, in a folder as it supposes one: photographs of two kinds of plants."""
+    stamps = Path("/usr/share/tuxpaint/stamps")
+    for kind, folder in (("blossom", "plants/flowers"), ("fruit", "food/fruit")):
+        for number, path in enumerate(sorted((stamps / folder).glob("*.png"))[:20]):
+            where = "new" if number < 2 else f"flowers/{'test' if number % 3 == 0 else 'train'}/{kind}"
+            (tmp_path / where).mkdir(parents=True, exist_ok=True)
+            Image.open(path).convert("RGBA").convert("RGB").save(tmp_path / where / f"{kind}{number}.jpg")
+    (tmp_path / "new" / "blossom0.jpg").rename(tmp_path / "new" / "1.jpg")
+    text = (ROOT / "docs/use.md").read_text()
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    linprobe ")]
+    before = [
+        "linprobe extract --dataset folder:flowers",
+        "linprobe probe --dataset folder:flowers --head logistic,ridge",
+    ]
+    # What only a hub or Keras's cache has is tried in tests of its own.
+    typed = [line for line in lines if "keras:" not in line]
+    assert len(typed) >= 10
+    # One process for all: start-up is not what is tried here.
+    code = (
+        "import glob, json, shlex, sys; from linprobe.cli import main\n"
+        "for line in json.load(sys.stdin):\n"
+        "    words = [path for word in shlex.split(line)[1:] for path in sorted(glob.glob(word)) or [word]]\n"
+        "    found = main(words)\n"
+        "    if found: sys.exit(f'{line}: {found}')\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(before + typed), capture_output=True, text=True, cwd=tmp_path,
+        check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
 
 
 def test_what_the_readme_shows_in_python_works(demo):

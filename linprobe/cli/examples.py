@@ -3,6 +3,7 @@
 __all__ = ["EXAMPLES", "epilog"]
 
 EXAMPLES = {
+    "quick": ("linprobe quick flowers", "linprobe quick labels.csv --out first-look --open"),
     "extract": (
         "linprobe extract --dataset folder:flowers --extractor efficientnet_lite0",
         "linprobe extract job.toml --workers auto --max-bad 1%",
