@@ -5,7 +5,7 @@ A change of any rule changes numbers: raise `DECODING_RULES`.
 
 from dataclasses import dataclass
 
-__all__ = ["AS_STORED", "DECODING_RULES", "WHITE", "Header", "Rules"]
+__all__ = ["AS_SHOWN", "AS_STORED", "DECODING_RULES", "WHITE", "Header", "Rules"]
 
 DECODING_RULES = 2
 WHITE = "#ffffff"
@@ -28,6 +28,8 @@ class Rules:
 
 
 AS_STORED = Rules()
+# As viewers show it, on white.
+AS_SHOWN = Rules("exif")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from extract.adoption import Adoption
 from extract.canary import CanaryWatch
 from extract.engines.engine import Engine
 from extract.extractors.extractor import Extractor
+from extract.fingerprints import Fingerprints, complete_fingerprints
 from extract.handling import degenerate_of
 from extract.outcome import NOTHING, Computed, Extraction, Plan, Progress, combine
 from extract.shares import WHOLE, Share, chunk_of
@@ -200,18 +201,21 @@ def compute(
     pool = job.opened_store().pool(job.extractor.pool_key())
     total = job.source.count(job.split)
     budget = job.budget if job.share.is_whole else job.budget.for_share(total)
-    work = Work(
-        job.survey(pool, by_workers, allows=lambda bad: budget.allows(bad, total)),
-        pool,
-        job.extractor,
-        open_engine=open_engine,
-        watch=CanaryWatch(pool, job.extractor, accept_drift=job.accept_drift),
-        budget=budget,
-        progress=Progress(job.share.candidates(total), computed=by_workers.forward_passes),
-        on_progress=on_progress,
-        began=began,
-    )
-    return work.run().after(by_workers)
+    with Fingerprints(job.opened_store().perceptual_hashes()) as prints:
+        work = Work(
+            job.survey(pool, by_workers, allows=lambda bad: budget.allows(bad, total)),
+            pool,
+            job.extractor,
+            open_engine=open_engine,
+            watch=CanaryWatch(pool, job.extractor, accept_drift=job.accept_drift),
+            budget=budget,
+            progress=Progress(job.share.candidates(total), computed=by_workers.forward_passes),
+            on_progress=on_progress,
+            began=began,
+            look=None if job.extractor.preprocessing.view else prints.look,
+        )
+        found = work.run()
+    return found.after(by_workers)
 
 
 def publish(job: SplitJob, computed: Computed, context: RunContext) -> Extraction | None:
@@ -292,6 +296,10 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
         ledger = survey.ledger(job.extractor.preprocessing.decoding)
         notes = _notes(job, survey, ledger)
         feature_set = store.publish_set(key, ledger, pool, provenance=provenance, notes=notes)
+    if not job.extractor.preprocessing.view:
+        complete_fingerprints(
+            store.perceptual_hashes(), key.digest, job.source, split=job.split, headers=survey.headers()
+        )
     for name in dict.fromkeys((job.dataset, job.source.name)):
         store.name_set(
             name,

@@ -10,13 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from extract.decoders import decode_apart, processors
 from extract.decoding import DecodeFailure, decode_carefully
-from extract.header import Header
+from extract.header import AS_SHOWN, Header
 from extract.pixels import JPEG, PIXELS, PNG, decode, decode_plain, resize, shape_of, turned_in_graph
 from extract.preprocessing import Preprocessing
 from extract.sources.example import Pending
@@ -27,6 +27,9 @@ __all__ = ["Batch", "load_decoder", "stream_batches"]
 
 # One call of Python hands over so many images: a call for each cost more than decoding it.
 _BLOCK = 16
+# What is shown an image, and its bytes or its pixels, on their way.
+Look: TypeAlias = Callable[[Pending, bytes | np.ndarray], None]
+
 # So many are not worth threads.
 _FEW = 4
 _NO_WINDOW = (0, 0, 1, 1, 0)
@@ -79,7 +82,12 @@ def load_decoder() -> None:
 
 
 def stream_batches(
-    images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int, *, is_trusted: bool = False
+    images: Iterator[Pending],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    *,
+    is_trusted: bool = False,
+    look: Look | None = None,
 ) -> Iterator[Batch]:
     """Decode, resize and batch images, in their order.
 
@@ -88,11 +96,12 @@ def stream_batches(
         preprocessing: how.
         batch_size: N of all batches but those with failed images and the last.
         is_trusted: whether the images are our own, and need no process of their own to be decoded.
+        look: is shown each image's bytes, or the pixels where it is seen as viewers show it; may not wait.
 
     Raises:
         whatever `images` raises.
     """
-    feed = _Feed(images, preprocessing, batch_size, is_trusted=is_trusted)
+    feed = _Feed(images, preprocessing, batch_size, is_trusted=is_trusted, look=look)
     try:
         yield from feed.batches(_dataset(feed.blocks, preprocessing, batch_size))
     finally:
@@ -137,9 +146,16 @@ class _Feed:
     """
 
     def __init__(
-        self, images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int, *, is_trusted: bool
+        self,
+        images: Iterator[Pending],
+        preprocessing: Preprocessing,
+        batch_size: int,
+        *,
+        is_trusted: bool,
+        look: Look | None,
     ) -> None:
         self._images = images
+        self._look = look
         self._is_trusted = is_trusted
         self._preprocessing = preprocessing
         self._batch_size = batch_size
@@ -236,6 +252,8 @@ class _Feed:
             return self._of_pixels(image, decode_carefully(data, self._preprocessing.decoding))
         if not image.header.is_plain:
             return decode_apart(data, self._preprocessing.decoding)
+        if self._look:
+            self._look(image, data)
         kind = JPEG if image.header.format == "JPEG" else PNG
         decoding = self._preprocessing.decoding
         width, height = image.header.shown_size(decoding)
@@ -257,6 +275,8 @@ class _Feed:
 
     def _of_pixels(self, image: Pending, pixels: np.ndarray) -> _Element:
         height, width, channels = pixels.shape
+        if self._look and (self._preprocessing.decoding == AS_SHOWN or image.header.format == "pixels"):
+            self._look(image, pixels)
         window = self._window(image, height, width)
         return _Element(image.ordinal, PIXELS, pixels.tobytes(), (height, width, channels), window, 1)
 

@@ -228,6 +228,15 @@ class Survey:
             rows.append((example_id, label, candidate.group, status, reason, content, *looks, *handled))
         return pd.DataFrame(rows, columns=[*LEDGER_COLUMNS, *OPTIONAL_LEDGER_COLUMNS])
 
+    def headers(self) -> dict[bytes, tuple[str, Header]]:
+        """Return of each image that can be decoded, by its content, the first id and the header."""
+        found: dict[bytes, tuple[str, Header]] = {}
+        for candidate in self.candidates:
+            known = candidate.known
+            if known.header is not None and known.content not in self.decode_failures:
+                found.setdefault(known.content, (candidate.example_id, known.header))
+        return found
+
     def handling(self, rules: Rules) -> Handling:
         """Return what rules do to the images that can be decoded."""
         headers = (

@@ -13,7 +13,7 @@ from extract.errors import BadData
 from extract.extractors.extractor import Extractor
 from extract.flight import Flight
 from extract.outcome import Computed, Progress
-from extract.pipeline import Batch, load_decoder, stream_batches
+from extract.pipeline import Batch, Look, load_decoder, stream_batches
 from extract.shares import chunk_of
 from extract.sources.example import Pending
 from extract.survey import Budget, Survey, require_within_budget
@@ -52,6 +52,7 @@ class Work:
         progress: how many candidates there are, and how many others have computed just now.
         on_progress: called now and then.
         began: when the extraction began, by `time.perf_counter`.
+        look: see `stream_batches`.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Work:
         progress: Progress,
         on_progress: Callable[[Progress], None],
         began: float,
+        look: Look | None,
     ) -> None:
         self._survey = survey
+        self._look = look
         self._pool = pool
         self._extractor = extractor
         self._open_engine = open_engine
@@ -110,7 +113,8 @@ class Work:
     def _compute(self, missing: Iterator[Pending], engine: Engine) -> None:
         began = time.perf_counter()
         with Flight(engine) as flight:
-            for batch in stream_batches(missing, self._extractor.preprocessing, engine.batch_size):
+            stream = stream_batches(missing, self._extractor.preprocessing, engine.batch_size, look=self._look)
+            for batch in stream:
                 # Before more is computed, so that a kill costs a chunk and not two.
                 if batch.pending and chunk_of(batch.pending[0].ordinal) != self._chunk:
                     self._take(flight.land())

@@ -10,6 +10,7 @@ import numpy as np
 from probe.errors import OptionError
 from probe.heads.options import HeadOptions
 from probe.heads.registry import HEADS
+from probe.near_duplicates import Hashes
 from probe.request import Plan, ProbeRequest, plan_probe
 from probe.run import run_planned
 from probe.training import Trained, TrainingData, no_curves
@@ -68,7 +69,13 @@ def plan_own(request: ProbeRequest, estimator: Any, sets: Mapping[str, FeatureSe
 
 
 def run_own(
-    request: ProbeRequest, plan: Plan, estimator: Any, *, sets: Mapping[str, FeatureSet], created: str
+    request: ProbeRequest,
+    plan: Plan,
+    estimator: Any,
+    *,
+    sets: Mapping[str, FeatureSet],
+    created: str,
+    hashes: Hashes | None = None,
 ) -> ProbeResult:
     """Fit a clone of a classifier on train (and validation, where there is such a part), and test it once.
 
@@ -78,6 +85,7 @@ def run_own(
         request, estimator, sets: see `plan_own`.
         plan: what that gave.
         created: the time to record: UTC, ISO 8601 to the second.
+        hashes: see `probe.run_probe`.
 
     Raises:
         SplitError, LabelError, FeatureError: see `probe.run_probe`.
@@ -103,7 +111,7 @@ def run_own(
         found[:, np.asarray(fitted.classes_, np.int64)] = fitted.predict_proba(features)
         return found
 
-    result = run_planned(request, plan, sets, created=created, train=train, predict=predict)
+    result = run_planned(request, plan, sets, created=created, train=train, predict=predict, hashes=hashes)
     if np.isfinite(result.predictions["confidence"]).all():
         return result
     return replace(result, warnings=(*result.warnings, "some probabilities are not finite"))

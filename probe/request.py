@@ -47,6 +47,7 @@ class ProbeRequest:
         metric: what selection goes by, one of `store.metrics.SELECTION_METRICS`.
         views: how many views of each training image are trained on beside it.
         folds: of nested cross-validation: every image is tested once; 0 for a test part.
+        group_duplicates: whether near duplicates are one group, so that no draw and no fold parts them.
         is_beside_limited: whether limited runs stand beside it, with which it is to share the test part.
     """
 
@@ -63,6 +64,7 @@ class ProbeRequest:
     metric: str = "accuracy"
     views: int = 0
     folds: int = 0
+    group_duplicates: bool = False
     is_beside_limited: bool = False
 
     @property
@@ -216,6 +218,7 @@ def plan_probe(
         # Runs without views keep the names that they had before there were any.
         **({"views": views} if views else {}),
         **({"folds": request.folds} if request.folds else {}),
+        **({"group_duplicates": True} if request.group_duplicates else {}),
     }
     sorted_keys = dict(sorted(keys.items()))
     return Plan(splits, train, validation, test, options, sorted_keys, tuple(views), digest(identity))
@@ -281,6 +284,7 @@ def question_of(request: ProbeRequest, own: HeadOptions | None = None) -> dict[s
         "metric": request.metric,
         **{name: _stripped(getattr(request, name)) for name in ("train", "validation", "test")},
         **({"folds": request.folds} if request.folds else {}),
+        **({"group_duplicates": True} if request.group_duplicates else {}),
         # Another question only where it has another answer.
         **(
             {"is_beside_limited": True} if request.is_beside_limited and request.seed and not request.is_limited else {}

@@ -12,6 +12,7 @@ from probe.draws import units_of
 from probe.errors import FeatureError, LabelError
 from probe.evaluation import evaluate
 from probe.heads.registry import find_head
+from probe.near_duplicates import Hashes, group_near, near_warning, stand_near, stand_near_others
 from probe.nested import predict_by_folds
 from probe.parts import (
     Limits,
@@ -49,6 +50,7 @@ def run_probe(
     *,
     created: str,
     on_progress: Progress | None = None,
+    hashes: Hashes | None = None,
 ) -> ProbeResult:
     """Train a head on cached features and test it once.
 
@@ -62,6 +64,7 @@ def run_probe(
             not trained on none is needed.
         created: the time to record: UTC, ISO 8601 to the second.
         on_progress: is told what goes on, a line at a time.
+        hashes: perceptual hashes of the images, by which near duplicates are found; without, nothing is said of them.
 
     Raises:
         SplitError: a split cannot be read, selects nothing or overlaps another.
@@ -78,8 +81,8 @@ def run_probe(
         return find_head(request.head).train(data, plan.options, lambda text: say(f"{where}{text}"))
 
     if request.folds:
-        return _run_folds(request, plan, sets, created=created, train=train)
-    return run_planned(request, plan, sets, view_sets=view_sets, created=created, train=train)
+        return _run_folds(request, plan, sets, created=created, train=train, hashes=hashes)
+    return run_planned(request, plan, sets, view_sets=view_sets, created=created, train=train, hashes=hashes)
 
 
 def _run_folds(
@@ -89,9 +92,11 @@ def _run_folds(
     *,
     created: str,
     train: Callable[[TrainingData, str], Trained],
+    hashes: Hashes | None,
 ) -> ProbeResult:
     """Test every image once, by heads that have not seen it, and keep a head of all of them; see `probe.nested`."""
-    (whole, *_), shown = _shown(_select_parts(plan, sets, has_test=False), _class_names(plan, sets))
+    grouped = _grouping(request, hashes)
+    (whole, *_), shown = _shown(_select_parts(plan, sets, grouped, has_test=False), _class_names(plan, sets))
     class_names = [name for name, is_shown in shown if is_shown]
     tested = replace(whole, name="test")
     warnings = _left_out(shown) + check_labels([whole], class_names) + shared_warnings([tested])
@@ -99,10 +104,12 @@ def _run_folds(
     started = time.perf_counter()
     probabilities = predict_by_folds(data, request.folds, lambda of, where: _finite(train(of, where), request.head))
     trained = _finite(train(data, ""), request.head)
-    metrics = evaluate([tested], probabilities, None)
+    near = stand_near_others(tested, hashes, units_of(tested.contents, tested.groups)[0]) if hashes else None
+    metrics = evaluate([tested], probabilities, None, is_near=near)
+    warnings += [near_warning(near, metrics)] if near is not None and near.any() else []
     seconds = time.perf_counter() - started
     method = f"{trained.selection['method']}; the metrics are of {request.folds} heads that were selected likewise"
-    found = _Tested([whole, tested], class_names, data, trained, probabilities, metrics, seconds, created)
+    found = _Tested([whole, tested], class_names, data, trained, probabilities, metrics, seconds, created, near)
     result = _result(request, plan, sets, found=found, warnings=warnings)
     return replace(result, selection={**trained.selection, "method": method})
 
@@ -116,6 +123,7 @@ def run_planned(
     created: str,
     train: Callable[[TrainingData], Trained],
     predict: Callable[[np.ndarray, int], np.ndarray] | None = None,
+    hashes: Hashes | None = None,
 ) -> ProbeResult:
     """Train what is asked for and test it once; see `run_probe`.
 
@@ -125,8 +133,9 @@ def run_planned(
         sets, view_sets, created: see `run_probe`.
         train: returns what was trained.
         predict: of features (N, D) and the number of classes, (N, K) probabilities; without, those of the trained head.
+        hashes: see `run_probe`.
     """
-    whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
+    whole, shown = _shown(_select_parts(plan, sets, _grouping(request, hashes)), _class_names(plan, sets))
     class_names = [name for name, is_shown in shown if is_shown]
     parts = _limited(whole, request, plan, class_names=class_names)
     test = parts[-1]
@@ -143,9 +152,12 @@ def run_planned(
     trained = _finite(train(data), request.head)
     tested = test.read()
     probabilities = predict(tested, len(class_names)) if predict else predict_proba(trained.head, tested)
-    metrics = evaluate(parts, probabilities, trained.held_out)
+    is_near = stand_near(parts, hashes) if hashes else None
+    metrics = evaluate(parts, probabilities, trained.held_out, is_near=is_near)
+    near = is_near & ~stand_before(parts) if is_near is not None else None
+    warnings += [near_warning(near, metrics)] if near is not None and near.any() else []
     seconds = time.perf_counter() - started
-    found = _Tested(parts, class_names, data, trained, probabilities, metrics, seconds, created)
+    found = _Tested(parts, class_names, data, trained, probabilities, metrics, seconds, created, near)
     return _result(request, plan, sets, found=found, warnings=warnings)
 
 
@@ -170,6 +182,7 @@ class _Tested:
         metrics: of the test.
         seconds: from selection to metrics.
         created: UTC, ISO 8601 to the second.
+        near: (N,) which test images have a near duplicate among those trained on; None where nobody knows.
     """
 
     parts: Sequence[Part]
@@ -180,6 +193,7 @@ class _Tested:
     metrics: dict[str, float]
     seconds: float
     created: str
+    near: np.ndarray | None
 
 
 def _result(
@@ -196,6 +210,7 @@ def _result(
             "n_test": len(test),
             # In folds, no head has seen the images that it is tested on.
             "n_test_duplicates": 0 if request.folds else int(stand_before(found.parts).sum()),
+            **({} if found.near is None else {"n_test_near_duplicates": int(found.near.sum())}),
             "dim": int(data.features.shape[1]),
             "classes": len(found.class_names),
         },
@@ -215,7 +230,11 @@ def _result(
 
 
 def select_parts(
-    request: ProbeRequest, sets: Mapping[str, FeatureSet], *, protocol: int = PROTOCOL_VERSION
+    request: ProbeRequest,
+    sets: Mapping[str, FeatureSet],
+    *,
+    protocol: int = PROTOCOL_VERSION,
+    hashes: Hashes | None = None,
 ) -> list[tuple[str, Part]]:
     """Return the parts that a probe would use: train, validation where there is a split for it, and test.
 
@@ -223,6 +242,7 @@ def select_parts(
         request: the probe; its head does not matter.
         sets: base split → its set, all of one extractor.
         protocol: the version whose draws are meant.
+        hashes: perceptual hashes of the images; a request that groups near duplicates needs all of them.
 
     Returns:
         Each part with the split that it is, as text.
@@ -233,9 +253,9 @@ def select_parts(
     """
     plan = plan_probe(request, sets)
     if request.folds:
-        (part,) = _select_parts(plan, sets, has_test=False)
+        (part,) = _select_parts(plan, sets, _grouping(request, hashes), has_test=False)
         return [(plan.splits.train, part), (plan.splits.test, replace(part, name="test"))]
-    whole, shown = _shown(_select_parts(plan, sets), _class_names(plan, sets))
+    whole, shown = _shown(_select_parts(plan, sets, _grouping(request, hashes)), _class_names(plan, sets))
     labels = np.flatnonzero([is_shown for _, is_shown in shown])
     names = [name for name, is_shown in shown if is_shown]
     parts = _limited(whole, request, plan, class_names=names, protocol=protocol)
@@ -243,6 +263,11 @@ def select_parts(
     parts = [replace(part, labels=labels[part.labels]) for part in parts]
     texts = {"train": plan.splits.train, "validation": plan.splits.validation, "test": plan.splits.test}
     return [(str(texts[part.name]), part) for part in parts]
+
+
+def _grouping(request: ProbeRequest, hashes: Hashes | None) -> Hashes | None:
+    """Return by which hashes near duplicates are grouped; None where they are not."""
+    return (hashes or {}) if request.group_duplicates else None
 
 
 def _is_validation_tested(request: ProbeRequest, plan: Plan) -> bool:
@@ -290,9 +315,20 @@ def _left_out(shown: list[tuple[str, bool]]) -> list[str]:
     return [f"left out, since no image shows them: {len(names)} of {len(shown)} classes ({listed})"]
 
 
-def _select_parts(plan: Plan, sets: Mapping[str, FeatureSet], *, has_test: bool = True) -> list[Part]:
-    """Return train, validation if there is one, and test; train alone where every image of it is tested."""
+def _select_parts(
+    plan: Plan, sets: Mapping[str, FeatureSet], hashes: Hashes | None, *, has_test: bool = True
+) -> list[Part]:
+    """Return train, validation if there is one, and test; train alone where every image of it is tested.
+
+    Args:
+        plan: of the probe.
+        sets: base split → its set.
+        hashes: by which near duplicates are one group; None leaves groups as they are.
+    """
     tables = {base: SetTable(sets[base]) for base in plan.sets}
+    if hashes is not None:
+        for table in tables.values():
+            table.groups = group_near(table.contents, table.groups, hashes)
     parts = [select_part("train", plan.splits.train, plan.train, tables=tables)]
     if plan.validation:
         parts.append(select_part("validation", plan.splits.validation, plan.validation, tables=tables))
@@ -371,6 +407,7 @@ def _config(request: ProbeRequest, plan: Plan) -> dict[str, object]:
         "protocol": PROTOCOL_VERSION,
         **({"views": request.views, "view_sets": list(plan.view_sets)} if request.views else {}),
         **({"folds": request.folds} if request.folds else {}),
+        **({"group_duplicates": True} if request.group_duplicates else {}),
     }
 
 

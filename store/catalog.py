@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +28,7 @@ from store.moments import parse_moment
 from store.names import find_dataset, shortest_ends
 from store.nights import Nights
 from store.opening import make_store, require_store
+from store.perceptual_hashes import PerceptualHashes
 from store.pool import Pool, read_pool_key
 from store.publication import find_damage as find_set_damage
 from store.publication import publish_set
@@ -543,6 +544,19 @@ class FeatureStore:
     def nights(self) -> list[dict[str, Any]]:
         """Return what every night was asked, found and answered, and how it ended; the last at the end."""
         return self._nights.all()
+
+    def perceptual_hashes(self) -> PerceptualHashes:
+        """Return what is known of images beyond their bytes; disposable."""
+        return PerceptualHashes(self.path / "cache" / "phash")
+
+    def hashes_of(self, sets: Iterable[FeatureSet]) -> dict[str, bytes | None]:
+        """Return the perceptual hashes of sets' images, as far as they are known: content in hexadecimal → hash."""
+        found: dict[str, bytes | None] = {}
+        for one in sets:
+            contents = {bytes(row) for row in one.content_sha256[:]}
+            known = self.perceptual_hashes().find(contents, one.key)
+            found.update((content.hex(), hashed) for content, hashed in known.items())
+        return found
 
     # Locks
 

@@ -142,6 +142,13 @@ _DECLARED = (
         meaning="Accuracy on the test images that are not duplicated in train or validation, byte for byte.",
         format="percent",
     ),
+    Metric(
+        name="accuracy_without_near_duplicates",
+        title="Accuracy without near duplicates",
+        heading="accuracy without near duplicates",
+        meaning="Accuracy on the test images of which no copy, resized or encoded anew, is in train or validation.",
+        format="percent",
+    ),
 )
 
 METRICS = {metric.name: metric for metric in _DECLARED}

@@ -257,7 +257,8 @@ class Features(Described):
             raise ConfigError(f"evaluate: {error}") from error
         created = self._workspace.session.environment.now()
         if not self._store.has_run(plan.run_id):
-            self._store.publish_run(run_own(request, plan, estimator, sets=sets, created=created))
+            hashes = self._store.hashes_of(sets.values())
+            self._store.publish_run(run_own(request, plan, estimator, sets=sets, created=created, hashes=hashes))
         self._store.put_answer(question_of(request, plan.options), plan.run_id, created=created)
         return self._workspace.run(plan.run_id)
 

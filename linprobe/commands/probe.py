@@ -210,6 +210,11 @@ class _Asked:
             self.session.console.warn(f"{title}: SHRANK: {change}; NOT what was accepted")
 
     @cached_property
+    def hashes(self) -> dict[str, bytes | None]:
+        """What is known of the images beyond their bytes: by their content, in hexadecimal."""
+        return self.store.hashes_of(self.sets.values())
+
+    @cached_property
     def stored_name(self) -> str:
         """What the store calls the dataset, which may have been named by an end."""
         return self.store.find_dataset(self.dataset.stored_name)
@@ -282,6 +287,7 @@ class _Asked:
             metric=options.metric or dataset.metric,
             views=self.views(probe),
             folds=self.folds(probe),
+            group_duplicates=dataset.group_duplicates,
             is_beside_limited=self._has_limits(probe),
         )
 
@@ -303,6 +309,7 @@ class _Asked:
             view_sets,
             created=session.environment.now(),
             on_progress=session.console.status,
+            hashes=self.hashes,
         )
         self.store.publish_run(result)
         self.store.put_answer(question_of(request), identity, created=session.environment.now())

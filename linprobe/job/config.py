@@ -75,6 +75,7 @@ class DatasetConfig(_Table):
     max_shrink: Annotated[int, Field(strict=True)] | str = "10%"
     layout: Literal["classes", "parts"] | None = None
     group: str | None = None
+    group_duplicates: StrictBool = False
     merge: StrictBool = False
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from linprobe.models.runs import TrainedHead
-from probe import ProbeRequest, select_parts
+from probe import ProbeError, ProbeRequest, select_parts
 from probe.neighbours import UnitRows, find_neighbours
 from probe.parts import Part
 from probe.scaling import Scaler, fit_scaler
@@ -110,8 +110,13 @@ def open_evidence(store: FeatureStore, run: ProbeResult) -> TrainedOn | None:
         shots=config["shots"],
         train_share=config["train_share"],
         folds=config["folds"],
+        group_duplicates=config.get("group_duplicates", False),
     )
-    *trained, _ = select_parts(request, sets, protocol=run.protocol)
+    try:
+        *trained, _ = select_parts(request, sets, protocol=run.protocol, hashes=store.hashes_of(sets.values()))
+    except ProbeError:
+        # Of a draw that keeps near duplicates together, and nobody knows any more which they are.
+        return None
     return TrainedOn([part for _, part in trained], seed=config["seed"])
 
 
