@@ -75,7 +75,7 @@ campaign: install ## Run the long forms of the fault tests and the full-size exp
 	$(BIN)/python -m benchmarks.sweep --wide --cold-points 5
 
 lock: ## Resolve the dependencies anew into the lock files.
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra cpu --extra ray --extra heic --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra cpu --extra ray --extra heic --extra hf --extra s3 --extra dev \
 		--generate-hashes --no-emit-index-url --no-header pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header requirements-nodeps.in --output-file requirements-nodeps.lock

@@ -99,6 +99,12 @@ def _open_tfds(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSou
     return TfdsSource(rest, caches.tfds_data_dir)
 
 
+def _open_hugging_face(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
+    from extract.sources.hugging_face import HuggingFaceSource
+
+    return HuggingFaceSource(rest, reading)
+
+
 SCHEMES = {
     "folder": Scheme(open=_open_folder, takes="PATH", names_path=True, is_folder=True),
     "table": Scheme(
@@ -114,6 +120,7 @@ SCHEMES = {
         suffixes=ARRAY_SUFFIXES,
     ),
     "tfds": Scheme(open=_open_tfds, takes="NAME[/CONFIG][:VERSION]"),
+    "hf": Scheme(open=_open_hugging_face, takes="NAME[/CONFIG][@REVISION]"),
     "bundled": Scheme(open=_open_bundled, takes="digits|stamps"),
 }
 
@@ -137,7 +144,7 @@ def open_source(source: str, caches: SourceCaches = NO_CACHES, *, reading: Readi
 
 def source_forms() -> list[str]:
     """Return what a source looks like, of each scheme: `folder:PATH`, …, without parts that may be left out."""
-    return [f"{name}:{scheme.takes.partition('[')[0]}" for name, scheme in SCHEMES.items()]
+    return [f"{name}:{one}" for name, scheme in SCHEMES.items() for one in scheme.takes.partition("[")[0].split("|")]
 
 
 def has_path(source: str) -> bool:

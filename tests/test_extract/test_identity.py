@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from split_jobs import extract_split
 
-from extract import Budget, Extractor, Preprocessing, SplitJob, open_source
+from extract import Budget, Extractor, Preprocessing, SourceCaches, SplitJob, open_source
 from extract.extractors.extractor import arrays_sha256
 from extract.sources.example import DatasetSource
 from store import FeatureStore, PoolKey
@@ -84,7 +84,7 @@ def source_of(world: World, root: Path) -> DatasetSource:
         if world.modified is not None:
             os.utime(folder / name, (world.modified, world.modified))
     cache = (root / world.store / "cache" / "stat", 4 * 10**18) if world.is_indexed else None
-    return open_source(f"folder:{folder}", stat_cache=cache)
+    return open_source(f"folder:{folder}", SourceCaches(stat_cache=cache))
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def build_run(name, labels, predicted, *, contents=None, groups=None, class_name
     metrics = {"accuracy": accuracy, "accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.02,
                "balanced_accuracy": accuracy, "nll": 1.0}  # fmt: skip
     return ProbeResult(
-        run_id=hashlib.sha256(name.encode()).hexdigest(), config={**asked, **config}, counts={"n_test": len(labels)}, selection={}, metrics=metrics,
+        run_id=hashlib.sha256(name.encode()).hexdigest(), config={**asked, **config}, counts={"n_train": 4 * len(labels), "n_test": len(labels)}, selection={}, metrics=metrics,
         class_names=tuple(class_names), predictions=frame, curves=pd.DataFrame(), head={}, fit={"converged": True},
     )  # fmt: skip
 
@@ -147,10 +147,16 @@ def test_the_best_is_named_and_what_cannot_be_told_from_it():
 def test_dense_and_logistic_further_apart_than_their_intervals_are_flagged():
     logistic = build_run("a", LABELS, wrong_on(0))
     dense = build_run("b", LABELS, wrong_on(*range(20)))
-    dense = dataclasses.replace(dense, config={**dense.config, "extractor": "a", "head": "dense"})
+    recipe = {"epochs": 6, "batch_size": 32}
+    dense = dataclasses.replace(dense, config={**dense.config, "extractor": "a", "head": "dense", "options": recipe})
     verdicts = judge_runs([logistic, dense])
     for run in (logistic, dense):
         assert verdicts[run.run_id].disagreement.startswith("dense (80.0%) and logistic (99.0%) on the same features")
+    # 400 images, six epochs of 13 batches: what the lesson's recipe means on them is said.
+    text = verdicts[dense.run_id].disagreement
+    assert "6 epochs as the lesson is, which on 400 images are 78 steps, too few to end where logistic does" in text
+    many = dataclasses.replace(dense, counts={**dense.counts, "n_train": 10_000})
+    assert "one of them is not trained to its end" in judge_runs([logistic, many])[many.run_id].disagreement
     near = dataclasses.replace(dense, metrics={**dense.metrics, "accuracy": 0.985})
     assert not any(verdict.disagreement for verdict in judge_runs([logistic, near]).values())
     elsewhere = dataclasses.replace(dense, config={**dense.config, "train": "train[:50%]"})

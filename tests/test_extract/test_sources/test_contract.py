@@ -121,6 +121,20 @@ class TestStamps(SourceContract):
         assert (tested == 2).all()
 
 
+class TestHuggingFace(SourceContract):
+    scheme = "hf"
+
+    @pytest.fixture
+    def source(self, folder, tmp_path):
+        import datasets
+
+        # As somebody has it who works with the library: the folder, read by it and saved.
+        datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path)).save_to_disk(
+            tmp_path / "saved"
+        )
+        return open_source(f"hf:{tmp_path / 'saved'}")
+
+
 class TestTable(SourceContract):
     scheme = "table"
 
@@ -180,7 +194,15 @@ def test_every_scheme_is_held_to_the_contract():
 
 
 def test_what_a_source_looks_like_is_read_from_the_table():
-    assert source_forms() == ["folder:PATH", "table:FILE", "npz:FILE", "tfds:NAME", "bundled:digits|stamps"]
+    assert source_forms() == [
+        "folder:PATH",
+        "table:FILE",
+        "npz:FILE",
+        "tfds:NAME",
+        "hf:NAME",
+        "bundled:digits",
+        "bundled:stamps",
+    ]
     with pytest.raises(UnknownName, match=r"fodler:x: no such dataset source; .*folder:PATH"):
         open_source("fodler:x")
 

@@ -59,10 +59,15 @@ def sources(drawn, tmp_path_factory):
         },
         data_dir=root,
     )
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(names))})
+    rows = {"image": [{"bytes": png(image), "path": None} for image in images], "label": numbers}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(root / "hf")
     memory = MemorySource("same", images, numbers, class_names=names, example_ids=[f"{at:03d}" for at in range(COUNT)])
     return {
         "folder": open_source(f"folder:{root}/folder"), "table": open_source(f"table:{root}/table.csv"),
         "npz": open_source(f"npz:{root}/arrays.npz"), "tfds": open_source("tfds:same", SourceCaches(tfds_data_dir=root)), "memory": memory,
+        "hf": open_source(f"hf:{root}/hf"),
     }  # fmt: skip
 
 
