@@ -10,11 +10,16 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 
-__all__ = ["find_dataset", "full_name", "shortest_ends"]
+__all__ = ["find_dataset", "full_name", "is_url", "shortest_ends"]
 
 # `scheme:rest`; the rest may be a path. A letter alone is a drive.
 _SOURCE = re.compile(r"([a-z][a-z0-9+.-]+):(.+)", re.DOTALL)
 _SEPARATOR = re.compile(r"[/:]")
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a path is a URL, such as `s3://bucket/flowers`."""
+    return "://" in text
 
 
 def full_name(source: str) -> str:
@@ -23,7 +28,7 @@ def full_name(source: str) -> str:
     Where a `..` leaves a symbolic link, the text alone would lead elsewhere than the path does: it stays.
     """
     found = _SOURCE.fullmatch(source)
-    if found is None or "://" in source:
+    if found is None or is_url(source):
         return source
     absolute = Path(found[2]).expanduser().absolute()
     normalised = os.path.normpath(absolute)

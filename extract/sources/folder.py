@@ -20,11 +20,10 @@ from extract.sources.image_files import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
     is_left_by_a_machine,
-    looks_like_image,
-    open_image,
     part_of,
 )
 from extract.sources.lookalikes import class_order, unified
+from extract.sources.places import LocalPlace, Place
 from extract.sources.reading import AS_IT_IS, Reading
 from extract.sources.stat_index import StatIndex
 from store.names import full_name
@@ -43,7 +42,7 @@ class FolderSource:
     leave, links to folders below a class, folders without an image.
 
     Args:
-        path: the folder.
+        place: the folder; a path is one of this machine.
         index: what is known of files that have not changed; without it, every file is read.
         reading: what the job says of it.
 
@@ -58,16 +57,18 @@ class FolderSource:
     origin: Mapping[str, Any] = {}
     left_out: Sequence[str] = ()
 
-    def __init__(self, path: Path, index: StatIndex | None = None, reading: Reading = AS_IT_IS) -> None:
-        self.path = path.absolute()
+    def __init__(self, place: Path | Place, index: StatIndex | None = None, reading: Reading = AS_IT_IS) -> None:
+        self._place = LocalPlace(place) if isinstance(place, Path) else place
+        # For messages.
+        self.path = self._place.name
         self.name = full_name(f"folder:{self.path}")
         self._index = index
         self._reading = reading
-        if not self.path.is_dir():
+        if not self._place.exists():
             raise SourceUnavailable(f"{self.path}: no such folder; expected PATH/CLASS/image.jpg.")
         self._roots = self._split_roots()
         self.splits = tuple(self._roots)
-        walked = {split: self._walk(root) for split, root in self._roots.items()}
+        walked = {split: self._walk(folder) for split, folder in self._roots.items()}
         images: Counter[str] = Counter()
         for part in walked.values():
             images.update({_readable(name): len(found) for name, found in part.classes.items()})
@@ -95,17 +96,15 @@ class FolderSource:
         self._root(split)
         for name, label in self._files[split].images:
             if _readable(name) in example_ids:
-                yield Example(_readable(name), label, (self.path / name).read_bytes(), self._reading.group_of(name))
+                yield Example(_readable(name), label, self._place.read(name), self._reading.group_of(name))
 
     def _examples(self, split: str, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
-        # Paths as text: pathlib would take longer over a large folder than all the rest.
-        folder = f"{self.path}{os.sep}"
         group_of = self._reading.group_of
         for ordinal, (name, label) in enumerate(self._files[split].images):
             if not is_wanted(ordinal):
                 continue
             example_id = _readable(name)
-            yield ordinal, open_image(folder + name, example_id, label, index=self._index, group=group_of(example_id))
+            yield ordinal, self._place.open(name, example_id, label, index=self._index, group=group_of(example_id))
         if self._index is not None:
             self._index.save()
 
@@ -119,18 +118,19 @@ class FolderSource:
         self._root(split)
         return self._files[split].ignored
 
-    def _split_roots(self) -> dict[str, Path]:
-        folders = _folders(self.path)
+    def _split_roots(self) -> dict[str, str]:
+        """Return base split → its folder, relative to the dataset's, which is empty where that is the only one."""
+        folders = self._folders()
         others = [name for name in folders if name.lower() not in SPLIT_NAMES]
         if self._reading.layout != "classes" and folders and (not others or self._are_parts(folders)):
             return self._part_roots(folders)
         if self._reading.layout is None and not self._reading.is_lenient:
             self._refuse_half_split(folders, others)
             self._refuse_two_levels(folders)
-        return {"all": self.path}
+        return {"all": ""}
 
-    def _part_roots(self, folders: Sequence[str]) -> dict[str, Path]:
-        roots: dict[str, Path] = {}
+    def _part_roots(self, folders: Sequence[str]) -> dict[str, str]:
+        roots: dict[str, str] = {}
         for name in folders:
             split = part_of(name)
             if split is None:
@@ -139,19 +139,19 @@ class FolderSource:
                     f"usual spelling; {name} found."
                 )
             if split in roots:
-                raise BadData(f"{self.path}: {roots[split].name} and {name} both name the split {split!r}; keep one.")
-            roots[split] = self.path / name
+                raise BadData(f"{self.path}: {roots[split]} and {name} both name the split {split!r}; keep one.")
+            roots[split] = name
         return {split: roots[split] for split in ("train", "validation", "test") if split in roots}
 
     def _are_parts(self, folders: Sequence[str]) -> bool:
         """Tell whether folders are parts: somebody says so, or they are called so and hold folders alone."""
         if self._reading.layout == "parts":
             return True
-        return all(map(part_of, folders)) and all(_holds_folders_alone(self.path / name) for name in folders)
+        return all(map(part_of, folders)) and all(self._holds_folders_alone(name) for name in folders)
 
     def _refuse_half_split(self, folders: Sequence[str], others: Sequence[str]) -> None:
         """Refuse a folder that is split but for a misspelt name: its parts would silently become the classes."""
-        if len(others) == len(folders) or not all(_holds_folders_alone(self.path / name) for name in folders):
+        if len(others) == len(folders) or not all(self._holds_folders_alone(name) for name in folders):
             return
         parts = ", ".join(name for name in folders if name not in others)
         raise BadData(
@@ -161,9 +161,9 @@ class FolderSource:
 
     def _refuse_two_levels(self, folders: Sequence[str]) -> None:
         """Refuse folders that hold the same folders each, and nothing else: they may be parts, or classes."""
-        if len(folders) < 2 or not all(_holds_folders_alone(self.path / name) for name in folders):
+        if len(folders) < 2 or not all(self._holds_folders_alone(name) for name in folders):
             return
-        inner = {frozenset(_folders(self.path / name)) for name in folders}
+        inner = {frozenset(self._folders(name)) for name in folders}
         if len(inner) != 1:
             return
         below = sorted(next(iter(inner)))
@@ -175,27 +175,69 @@ class FolderSource:
         )
 
     def _what_is_there(self) -> str:
-        if not any(self.path.iterdir()):
+        if not self._place.entries():
             return "it is empty"
-        return "no image lies below its folders" if _folders(self.path) else "it holds no folders"
+        return "no image lies below its folders" if self._folders() else "it holds no folders"
 
-    def _root(self, split: str) -> Path:
+    def _root(self, split: str) -> str:
         if split not in self._roots:
             raise UnknownName(f"base split of {self.name}", split, self.splits)
         return self._roots[split]
 
-    def _walk(self, root: Path) -> "_Walked":
-        prefix = "" if root == self.path else f"{root.name}/"
-        ignored = _ignored_beside(root)
+    def _folders(self, folder: str = "") -> list[str]:
+        entries = self._place.entries(folder)
+        return sorted(entry.name for entry in entries if entry.is_folder and _passed_over(entry.name) is None)
+
+    def _holds_folders_alone(self, folder: str) -> bool:
+        entries = [entry for entry in self._place.entries(folder) if _passed_over(entry.name) is None]
+        return bool(entries) and all(entry.is_folder for entry in entries)
+
+    def _walk(self, root: str) -> "_Walked":
+        prefix = f"{root}/" if root else ""
+        ignored = self._ignored_beside(root, prefix)
         classes: dict[str, list[str]] = {}
-        for name in _folders(root):
-            _require_not_above(root / name, self.path)
-            found = [f"{prefix}{name}/{image}" for image in _candidates(root / name, ignored)]
+        for name in self._folders(root):
+            self._place.require_not_above(f"{prefix}{name}")
+            found = [f"{prefix}{name}/{image}" for image in self._candidates(f"{prefix}{name}", ignored)]
             if found:
                 classes[name] = found
             else:
                 ignored[f"{name}/ without an image"] += 1
         return _Walked(classes, ignored)
+
+    def _candidates(self, root: str, ignored: "Counter[str]") -> Iterator[str]:
+        """Yield the paths of the candidates below a class, relative to it; count what is none."""
+        for below, folders, names in self._place.walk(root, _pass_over(ignored)):
+            begin = f"{below}/" if below else ""
+            for name in list(folders):
+                path = f"{root}/{begin}{name}"
+                kind = _passed_over(name)
+                if kind is not None:
+                    folders.remove(name)
+                    ignored[kind if kind == _HIDDEN else f"{name}/"] += self._count_files(path)
+                elif self._place.is_link(path):
+                    # Not followed, for it may lead back here.
+                    ignored["links to folders"] += 1
+            for name in names:
+                kind = _passed_over(name)
+                if kind is None and self._place.looks_like_image(f"{root}/{begin}{name}"):
+                    yield begin + name
+                else:
+                    ignored[kind or _kind_of(name)] += 1
+
+    def _ignored_beside(self, root: str, prefix: str) -> "Counter[str]":
+        """Count what lies beside the classes."""
+        ignored: Counter[str] = Counter()
+        for entry in self._place.entries(root):
+            kind = _passed_over(entry.name)
+            if not entry.is_folder:
+                ignored[kind or _kind_of(entry.name)] += 1
+            elif kind is not None:
+                ignored[kind if kind == _HIDDEN else f"{entry.name}/"] += self._count_files(f"{prefix}{entry.name}")
+        return +ignored
+
+    def _count_files(self, folder: str) -> int:
+        return sum(len(files) for _, _, files in self._place.walk(folder, lambda error: None))
 
 
 class _Files(NamedTuple):
@@ -218,39 +260,6 @@ class _Walked(NamedTuple):
         )
 
 
-def _candidates(root: Path, ignored: "Counter[str]") -> Iterator[str]:
-    """Yield the paths of the candidates below a class, relative to it; count what is none."""
-    for folder, folders, names in os.walk(root, onerror=_pass_over(ignored)):
-        below = folder[len(str(root)) + 1 :]
-        begin = f"{below}/" if below else ""
-        for name in list(folders):
-            kind = _passed_over(name)
-            if kind is not None:
-                folders.remove(name)
-                ignored[kind if kind == _HIDDEN else f"{name}/"] += _count_files(os.path.join(folder, name))
-            elif os.path.islink(os.path.join(folder, name)):
-                # Not followed, for it may lead back here.
-                ignored["links to folders"] += 1
-        for name in names:
-            kind = _passed_over(name)
-            if kind is None and looks_like_image(os.path.join(folder, name), name):
-                yield begin + name
-            else:
-                ignored[kind or _kind_of(name)] += 1
-
-
-def _ignored_beside(root: Path) -> "Counter[str]":
-    """Count what lies beside the classes."""
-    ignored: Counter[str] = Counter()
-    for entry in root.iterdir():
-        kind = _passed_over(entry.name)
-        if not entry.is_dir():
-            ignored[kind or _kind_of(entry.name)] += 1
-        elif kind is not None:
-            ignored[kind if kind == _HIDDEN else f"{entry.name}/"] += _count_files(entry)
-    return +ignored
-
-
 def _passed_over(name: str) -> str | None:
     """Return as what a file or folder is counted that nobody looks at; None for one that somebody put there."""
     if is_left_by_a_machine(name):
@@ -258,35 +267,14 @@ def _passed_over(name: str) -> str | None:
     return _HIDDEN if name.startswith(".") else None
 
 
-def _count_files(folder: "str | Path") -> int:
-    return sum(len(files) for _, _, files in os.walk(folder))
-
-
 def _kind_of(name: str) -> str:
     suffix = os.path.splitext(name)[1].lower()
     return _readable(suffix) or "without suffix"
 
 
-def _holds_folders_alone(root: Path) -> bool:
-    entries = [entry for entry in root.iterdir() if _passed_over(entry.name) is None]
-    return bool(entries) and all(entry.is_dir() for entry in entries)
-
-
-def _folders(root: Path) -> list[str]:
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and _passed_over(entry.name) is None)
-
-
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(map(_readable, names[:_SHOWN]))
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
-
-
-def _require_not_above(folder: Path, root: Path) -> None:
-    """Refuse a class that is a link to the dataset's folder or to one above: it holds itself."""
-    if folder.is_symlink():
-        target, whole = folder.resolve(), root.resolve()
-        if target == whole or target in whole.parents:
-            raise BadData(f"{folder}: a class that is a link to {target}, which holds the dataset itself; remove it.")
 
 
 def _readable(name: str) -> str:

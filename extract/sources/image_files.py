@@ -9,7 +9,15 @@ from pathlib import Path
 from extract.sources.example import Example, Known, UnreadFile
 from extract.sources.stat_index import StatIndex
 
-__all__ = ["IMAGE_SUFFIXES", "SPLIT_NAMES", "is_left_by_a_machine", "looks_like_image", "open_image", "part_of"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "SPLIT_NAMES",
+    "is_left_by_a_machine",
+    "looks_like_image",
+    "names_image",
+    "open_image",
+    "part_of",
+]
 
 # Those that are read here, one with an extra.
 IMAGE_SUFFIXES = (
@@ -69,10 +77,14 @@ def is_left_by_a_machine(name: str) -> bool:
     return name.lower() in _LEFT_BY_MACHINES or name.startswith("._")
 
 
+def names_image(name: str) -> bool:
+    """Tell whether a file is called like a raster image, readable here or not."""
+    return name.lower().endswith((*IMAGE_SUFFIXES, *_FOREIGN_SUFFIXES))
+
+
 def looks_like_image(path: str, name: str) -> bool:
     """Tell whether a file is a raster image by its suffix or its first bytes, readable here or not."""
-    lower = name.lower()
-    if lower.endswith(IMAGE_SUFFIXES) or lower.endswith(_FOREIGN_SUFFIXES):
+    if names_image(name):
         return True
     try:
         # Opening a pipe would wait for ever.

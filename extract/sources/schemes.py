@@ -34,15 +34,16 @@ class SourceCaches:
     stamps: Path | None = None
     stat_cache: tuple[Path, int] | None = None
 
-    def index_of(self, path: Path) -> "StatIndex | None":
+    def index_of(self, path: Path | str) -> "StatIndex | None":
         """Return what is known of the files that a source on this path names."""
         if self.stat_cache is None:
             return None
         from extract.sources.stat_index import StatIndex
         from store.documents import digest
+        from store.names import is_url
 
         folder, now_ns = self.stat_cache
-        return StatIndex(folder / f"{digest(str(path.absolute()))}.index", now_ns)
+        return StatIndex(folder / f"{digest(str(path if is_url(str(path)) else Path(path).absolute()))}.index", now_ns)
 
 
 NO_CACHES = SourceCaches()
@@ -75,9 +76,10 @@ def _open_bundled(rest: str, caches: SourceCaches, reading: Reading) -> "Dataset
 
 def _open_folder(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.folder import FolderSource
+    from extract.sources.places import place_of
 
-    path = Path(rest).expanduser()
-    return FolderSource(path, caches.index_of(path), reading)
+    place = place_of(rest)
+    return FolderSource(place, caches.index_of(place.name), reading)
 
 
 def _open_npz(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
@@ -88,8 +90,9 @@ def _open_npz(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSour
 
 def _open_table(rest: str, caches: SourceCaches, reading: Reading) -> "DatasetSource":
     from extract.sources.table import TableSource
+    from store.names import is_url
 
-    path = Path(rest).expanduser()
+    path = rest if is_url(rest) else Path(rest).expanduser()
     return TableSource(path, caches.index_of(path), reading)
 
 

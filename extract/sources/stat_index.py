@@ -5,13 +5,14 @@ take to be imported. Of a file only what was learnt when it had already rested f
 written twice within one tick of the clock keeps size and time.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from extract.decoding import is_lasting
 from extract.header import DECODING_RULES, Header
@@ -19,7 +20,7 @@ from extract.sources.example import Known
 from store.disposable import parse_disposable, write_disposable
 from store.locks import hold_lock
 
-__all__ = ["StatIndex"]
+__all__ = ["Stamp", "StatIndex"]
 
 # Coarser than the clock of any file system that is in use (FAT: 2 s).
 _REST_NS = 2_000_000_000
@@ -28,6 +29,18 @@ _LAYOUT = b"linprobe stat 1"
 
 # Size, modification time in nanoseconds, content hash, and what the header says or why it cannot.
 _Entry = tuple[int, int, bytes, tuple[Header | None, str]]
+
+
+class Stamp(NamedTuple):
+    """What a server says of an object's state: its size, and ETag, version or checksum as text."""
+
+    size: int
+    marks: str
+
+    @property
+    def number(self) -> int:
+        """The marks as a number, which stands in the place of a file's time."""
+        return int.from_bytes(hashlib.sha256(self.marks.encode()).digest()[:8], "big") >> 1
 
 
 class StatIndex:
@@ -57,6 +70,20 @@ class StatIndex:
         is_rested = stat.st_mtime_ns < self._trusted_until and stat.st_size == known.size
         if is_rested and is_lasting(known.reason):
             entry = (stat.st_size, stat.st_mtime_ns, known.content, (known.header, known.reason))
+            self._entries[name] = self._learnt[name] = entry
+
+    def find_stamped(self, name: str, stamp: Stamp) -> Known | None:
+        """Return what is known of an object whose server says that it is as it was."""
+        entry = self._entries.get(name)
+        if entry is None or entry[:2] != (stamp.size, stamp.number):
+            return None
+        size, _, content, (header, reason) = entry
+        return Known(content, header, reason, size)
+
+    def learn_stamped(self, name: str, stamp: Stamp, known: Known) -> None:
+        """Remember what an object's bytes are; the stamp is from before they were read."""
+        if stamp.size == known.size and is_lasting(known.reason):
+            entry = (stamp.size, stamp.number, known.content, (known.header, known.reason))
             self._entries[name] = self._learnt[name] = entry
 
     def save(self) -> None:

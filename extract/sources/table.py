@@ -8,19 +8,22 @@ are one base split, `all`, no two belong together, and a row's id is its path.
 """
 
 import csv
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from extract.errors import BadData, SourceUnavailable, UnknownName
 from extract.sources.example import Example
-from extract.sources.image_files import SPLIT_NAMES, open_image
+from extract.sources.image_files import SPLIT_NAMES
 from extract.sources.lookalikes import class_order, unified
+from extract.sources.places import LocalPlace, Place, UrlPlace
 from extract.sources.reading import AS_IT_IS, Reading
 from extract.sources.stat_index import StatIndex
 from extract.sources.suffixes import TABLE_SUFFIXES
-from store.names import full_name
+from store.names import full_name, is_url
 
 __all__ = ["TableSource"]
 
@@ -40,7 +43,7 @@ class TableSource:
     that could not be read, like one that is damaged.
 
     Args:
-        path: the table.
+        path: the table; as text, a URL.
         index: what is known of files that have not changed; without it, every file is read.
         reading: what the job says of it.
 
@@ -54,11 +57,15 @@ class TableSource:
     origin: Mapping[str, Any] = {}
     left_out: Sequence[str] = ()
 
-    def __init__(self, path: Path, index: StatIndex | None = None, reading: Reading = AS_IT_IS) -> None:
-        self.path = path.absolute()
+    def __init__(self, path: Path | str, index: StatIndex | None = None, reading: Reading = AS_IT_IS) -> None:
+        # For messages.
+        self.path = path if isinstance(path, str) else str(path.absolute())
         self.name = full_name(f"table:{self.path}")
         self._index = index
-        columns = _read(self.path)
+        folder, _, name = self.path.rpartition("/")
+        self._place: Place = UrlPlace(folder) if is_url(self.path) else LocalPlace(Path(folder or "/"))
+        with _on_this_disk(self.path, self._place, name) as file:
+            columns = _read(file, self.path)
         spelt = unified(Counter(columns["label"]), f"{self.path}: labels", merge=reading.merge)
         labels = [spelt[label] for label in columns["label"]]
         count = len(labels)
@@ -81,10 +88,10 @@ class TableSource:
     def _require_no_backslashes(self, paths: Sequence[str]) -> None:
         """Refuse paths as Windows writes them, which name nothing here, where they would with slashes."""
         written = next((path for path in paths if "\\" in path), None)
-        if written is None or (self.path.parent / written).exists():
+        if written is None or self._place.has(written):
             return
         meant = written.replace("\\", "/")
-        if (self.path.parent / meant).exists():
+        if self._place.has(meant):
             raise BadData(
                 f"{self.path}: paths with backslashes, as Windows writes them, such as {written!r}; write {meant!r}."
             )
@@ -101,7 +108,7 @@ class TableSource:
         """Yield the images of these ids; no other file is read."""
         for row in self._of(split):
             if row.example_id in example_ids:
-                yield Example(row.example_id, row.label, (self.path.parent / row.path).read_bytes(), row.group)
+                yield Example(row.example_id, row.label, self._place.read(row.path), row.group)
 
     def count(self, split: str) -> int:
         """Return how many images a base split has."""
@@ -120,8 +127,8 @@ class TableSource:
     def _examples(self, rows: list["_Row"], is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, Example]]:
         for ordinal, row in enumerate(rows):
             if is_wanted(ordinal):
-                path = str(self.path.parent / row.path)
-                yield ordinal, open_image(path, row.example_id, row.label, index=self._index, group=row.group)
+                example = self._place.open(row.path, row.example_id, row.label, index=self._index, group=row.group)
+                yield ordinal, example
         if self._index is not None:
             self._index.save()
 
@@ -135,17 +142,41 @@ class _Row(NamedTuple):
     group: str
 
 
-def _read(path: Path) -> dict[str, list[str]]:
-    """Return the columns that are known, as text; none of their values is empty."""
-    if not path.is_file():
-        raise SourceUnavailable(f"{path}: no such file; expected a table with the columns {' and '.join(_REQUIRED)}.")
-    suffix = path.suffix.lower()
+@contextmanager
+def _on_this_disk(shown: str, place: Place, name: str) -> Iterator[Path]:
+    """Give the table as a file of this machine: itself, or a copy of what lies behind a URL."""
+    missing = f"{shown}: no such file; expected a table with the columns {' and '.join(_REQUIRED)}."
+    if isinstance(place, LocalPlace):
+        if not (place.path / name).is_file():
+            raise SourceUnavailable(missing)
+        yield place.path / name
+        return
+    try:
+        data = place.read(name)
+    except FileNotFoundError as error:
+        raise SourceUnavailable(missing) from error
+    except PermissionError as error:
+        raise SourceUnavailable(f"{shown}: may not be read ({error}).") from error
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"table{Path(name).suffix}"
+        copy.write_bytes(data)
+        yield copy
+
+
+def _read(file: Path, path: str) -> dict[str, list[str]]:
+    """Return the columns that are known, as text; none of their values is empty.
+
+    Args:
+        file: the table.
+        path: what messages call it.
+    """
+    suffix = file.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise BadData(f"{path}: a table expected, {', '.join(TABLE_SUFFIXES)}.")
     try:
-        names, rows = _read_parquet(path) if suffix == ".parquet" else _read_text(path, _SEPARATORS[suffix])
+        names, rows = _read_parquet(file) if suffix == ".parquet" else _read_text(file, _SEPARATORS[suffix])
     except UnicodeDecodeError as error:
-        raise BadData(f"{path}: cannot be read as a table: {_encoding_hint(path, error)}.") from error
+        raise BadData(f"{path}: cannot be read as a table: {_encoding_hint(file, error)}.") from error
     # Those of csv and of Arrow too.
     except (ValueError, OSError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -249,7 +280,7 @@ def _read_parquet(path: Path) -> tuple[list[str], list[list[str]]]:
     return names, [list(row) for row in zip(*(found.get(name, empty) for name in names), strict=True)] if rows else []
 
 
-def _require_filled(path: Path, name: str, texts: Sequence[str]) -> None:
+def _require_filled(path: str, name: str, texts: Sequence[str]) -> None:
     empty = [number for number, text in enumerate(texts, start=1) if not text]
     if empty:
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
@@ -259,7 +290,7 @@ def _require_filled(path: Path, name: str, texts: Sequence[str]) -> None:
         )
 
 
-def _require_distinct(path: Path, split: str, ids: Sequence[str]) -> None:
+def _require_distinct(path: str, split: str, ids: Sequence[str]) -> None:
     seen: set[str] = set()
     for example_id in ids:
         if example_id in seen:

@@ -204,7 +204,7 @@ def test_an_unknown_split_names_those_there_are(make_folder):
 def test_an_unknown_source_lists_the_kinds(name):
     with pytest.raises(
         UnknownName,
-        match=r"no such dataset source; .*known: folder:PATH, table:FILE, npz:FILE, tfds:NAME, bundled:digits",
+        match=r"no such dataset source; .*known: folder:PATH, table:FILE, npz:FILE, tfds:NAME, hf:NAME, bundled:digits",
     ):
         open_source(name)
 
