@@ -68,7 +68,17 @@ def sources(drawn, tmp_path_factory):
         "folder": open_source(f"folder:{root}/folder"), "table": open_source(f"table:{root}/table.csv"),
         "npz": open_source(f"npz:{root}/arrays.npz"), "tfds": open_source("tfds:same", SourceCaches(tfds_data_dir=root)), "memory": memory,
         "hf": open_source(f"hf:{root}/hf"),
+        "URL": open_source(_in_memory(root / "folder")),
     }  # fmt: skip
+
+
+def _in_memory(folder):
+    """The folder in fsspec's own file system, which is behind a URL as a bucket is."""
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    files.put(str(folder), "/same/folder", recursive=True)
+    return "folder:memory://same/folder"
 
 
 def test_each_source_gives_the_same_classes_labels_and_rows(sources, lab):
