@@ -67,6 +67,7 @@ bench: install ## Measure speed as ratios, side by side in one run; see benchmar
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.heads
 	$(BIN)/python -m benchmarks.dense
+	$(BIN)/python -m benchmarks.near_duplicates
 
 campaign: install ## Run the long forms of the fault tests and the full-size experiments (hours).
 	@sh tests/system-packages.sh
