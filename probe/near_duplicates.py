@@ -8,8 +8,6 @@ bits (pigeonhole), so only images that share a band are compared: multi-index ha
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from probe.draws import units_of
 from probe.errors import ProbeError
@@ -71,6 +69,10 @@ def group_near(contents: Sequence[str], groups: Sequence[str], hashes: Hashes) -
     Raises:
         ProbeError: nobody has looked at an image yet: the draw would be another one once somebody has.
     """
+    # A cached probe needs none of it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     unknown = {content for content in contents if content not in hashes}
     if unknown:
         raise ProbeError(
