@@ -104,13 +104,12 @@ class Fingerprints:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._threads.shutdown(wait=kind is None, cancel_futures=kind is not None)
-        self._kept.keep(self._found)
+        if kind is None:
+            self._kept.keep(self._found)
 
     def look(self, image: Pending, data: bytes | np.ndarray) -> None:
         """Have an image looked at by and by, unless too many wait already."""
-        if not has_fingerprint(image.header):
-            self._found[image.content] = None
-        elif self._places.acquire(blocking=False):
+        if has_fingerprint(image.header) and self._places.acquire(blocking=False):
             done = self._threads.submit(self._look, image.content, data, image.header)
             done.add_done_callback(self._free)
 

@@ -133,7 +133,9 @@ def computed(log: Path) -> list[bytes]:
     return [data[at : at + _CONTENT_BYTES] for at in range(0, len(data), _CONTENT_BYTES)]
 
 
-def undecoded_batches(images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
+def undecoded_batches(
+    images: Iterator[Pending], preprocessing: Preprocessing, batch_size: int, *, look=None
+) -> Iterator[Batch]:
     """Stand in for `extract.pipeline.stream_batches`: the pixels are what they are."""
     pending: list[Pending] = []
     for one in images:

@@ -91,7 +91,7 @@ def test_a_folder_reads_no_image_of_another_share(make_folder, make_jpeg, monkey
     source = FolderSource(make_folder({f"a/{n:02d}.jpg": make_jpeg(n) for n in range(10)}))
     read = []
     monkeypatch.setattr(
-        "extract.sources.folder.open_image", lambda path, name, *rest, **more: read.append(name) or name
+        "extract.sources.places.open_image", lambda path, name, *rest, **more: read.append(name) or name
     )
     found = list(numbered_examples(source, "all", Share(1, 2).has_candidate))
     assert found == [(n, f"a/{n:02d}.jpg") for n in (4, 5, 6, 7)]
