@@ -1,11 +1,13 @@
 """Folders and tables behind URLs: an S3 server on the loopback (moto's), and what goes wrong on the way to it."""
 
+import gc
 import http.client
 import http.server
 import io
 import socket
 import struct
 import threading
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -15,12 +17,7 @@ from PIL import Image
 from extract import BadData, SourceCaches, SourceUnavailable, UnknownName, open_source
 from extract.sources.places import UrlPlace
 
-pytestmark = [
-    pytest.mark.framework,
-    # Sockets of the client's and the server's libraries, which close them when they are collected.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.framework
 
 
 def png(number):
@@ -66,6 +63,7 @@ class Wire:
                     if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                         self.send_header(name, value)
                 length = found.getheader("Content-Length") if self.command == "HEAD" else None
+                connection.close()
                 self.send_header("Content-Length", length or str(len(data)))
                 self.end_headers()
                 if fault == "truncate":
@@ -93,6 +91,13 @@ class Wire:
         )
 
 
+def collect_sockets():
+    """Collect what the libraries have left open here, where it is no error; later it would be another test's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 @pytest.fixture(scope="module")
 def moto_port():
     from moto.server import ThreadedMotoServer
@@ -101,6 +106,7 @@ def moto_port():
     server.start()
     yield server.get_host_and_port()[1]
     server.stop()
+    collect_sockets()
 
 
 @pytest.fixture
@@ -117,8 +123,13 @@ def wire(moto_port, monkeypatch, tmp_path):
     # Another endpoint is another file system, which fsspec would take from its cache.
     s3fs.S3FileSystem.clear_instance_cache()
     yield found
+    for files in list(s3fs.S3FileSystem._cache.values()):
+        if getattr(files, "_s3", None) is not None:
+            files.close_session(files.loop, files._s3)
     s3fs.S3FileSystem.clear_instance_cache()
     found.server.shutdown()
+    found.server.server_close()
+    collect_sockets()
 
 
 @pytest.fixture
@@ -133,7 +144,8 @@ def bucket(wire, request):
         client.put_object(Bucket=name, Key=key, Body=data)
 
     put.name, put.client = name, client
-    return put
+    yield put
+    client.close()
 
 
 @pytest.fixture
