@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from extract.decoders import decode_apart, processors
-from extract.decoding import DecodeFailure
+from extract.decoding import DecodeFailure, turn
 from extract.errors import ExtractError
 from extract.header import AS_SHOWN, Header
 from extract.sources.example import DatasetSource, Example, Pending
@@ -35,12 +35,6 @@ _DRAFT = 128
 _LEAST_DEVIATION = 8.0
 # Images that wait; more are looked at later.
 _WAITING = 256
-# EXIF's orientations, as Pillow turns an image.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
 
 
 def has_fingerprint(header: Header) -> bool:
@@ -80,8 +74,9 @@ def _opened(data: bytes | np.ndarray, header: Header) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise DecodeFailure(str(error)) from error
-    turn = _TURNS.get(header.orientation)
-    return image.transpose(turn) if turn is not None else image
+    if header.orientation == 1:
+        return image
+    return Image.fromarray(turn(np.asarray(image.convert("L"))[..., np.newaxis], header.orientation)[..., 0])
 
 
 class Fingerprints:
@@ -93,6 +88,7 @@ class Fingerprints:
 
     def __init__(self, kept: PerceptualHashes) -> None:
         self._kept = kept
+        self._known: np.ndarray | None = None
         self._found: dict[bytes, bytes | None] = {}
         self._threads = ThreadPoolExecutor(processors(), thread_name_prefix="fingerprint")
         self._places = threading.Semaphore(_WAITING)
@@ -108,10 +104,18 @@ class Fingerprints:
             self._kept.keep(self._found)
 
     def look(self, image: Pending, data: bytes | np.ndarray) -> None:
-        """Have an image looked at by and by, unless too many wait already."""
-        if has_fingerprint(image.header) and self._places.acquire(blocking=False):
+        """Have an image looked at by and by, unless it is known, or too many wait already."""
+        if has_fingerprint(image.header) and not self._is_known(image) and self._places.acquire(blocking=False):
             done = self._threads.submit(self._look, image.content, data, image.header)
             done.add_done_callback(self._free)
+
+    def _is_known(self, image: Pending) -> bool:
+        # By 8 bytes: of an image that only seems to be known the hash is computed when the set is published.
+        if self._known is None:
+            self._known = self._kept.short_contents()
+        short = np.frombuffer(image.content[:8], np.uint64)
+        at = int(np.searchsorted(self._known, short)[0])
+        return at < len(self._known) and bool(self._known[at] == short[0])
 
     def _look(self, content: bytes, data: bytes | np.ndarray, header: Header) -> None:
         # What cannot be decoded is the extraction's to tell.
@@ -134,8 +138,6 @@ def complete_fingerprints(
         split: of which base split.
         headers: content → an image's id and header.
     """
-    if kept.has(name):
-        return
     known = kept.find(set(headers))
     missing = {content for content in headers if content not in known}
     known |= {content: None for content in missing if not has_fingerprint(headers[content][1])}

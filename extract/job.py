@@ -296,10 +296,9 @@ def _publish(job: SplitJob, done: Computed, survey: Survey, *, context: RunConte
         ledger = survey.ledger(job.extractor.preprocessing.decoding)
         notes = _notes(job, survey, ledger)
         feature_set = store.publish_set(key, ledger, pool, provenance=provenance, notes=notes)
-    if not job.extractor.preprocessing.view:
-        complete_fingerprints(
-            store.perceptual_hashes(), key.digest, job.source, split=job.split, headers=survey.headers()
-        )
+    hashes = store.perceptual_hashes()
+    if not job.extractor.preprocessing.view and not hashes.has(key.digest):
+        complete_fingerprints(hashes, key.digest, job.source, split=job.split, headers=survey.headers())
     for name in dict.fromkeys((job.dataset, job.source.name)):
         store.name_set(
             name,

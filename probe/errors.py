@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "FeatureError",
+    "HashesMissing",
     "HeadNotFound",
     "LabelError",
     "NotComparable",
@@ -30,6 +31,10 @@ class LabelError(ProbeError, ValueError):
 
 class ViewMissing(ProbeError, LookupError):
     """A view of a training image that was asked for is not at hand."""
+
+
+class HashesMissing(ProbeError, LookupError):
+    """Images that nobody has looked at for near duplicates, of a draw that keeps these together."""
 
 
 class FeatureError(ProbeError, ValueError):

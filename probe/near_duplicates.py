@@ -10,10 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from probe.draws import units_of
-from probe.errors import ProbeError
+from probe.errors import HashesMissing
 from probe.parts import Part
 
-__all__ = ["MOST_BITS", "Hashes", "group_near", "near_pairs", "near_warning", "stand_near", "stand_near_others"]
+__all__ = [
+    "MOST_BITS",
+    "Hashes",
+    "all_known",
+    "group_near",
+    "near_pairs",
+    "near_warning",
+    "stand_near",
+    "stand_near_others",
+]
 
 MOST_BITS = 16
 _BITS = 256
@@ -23,6 +32,12 @@ _PAIRS = 1 << 20
 
 # Content, in hexadecimal → perceptual hash of 32 bytes; None for an image that has none.
 Hashes = Mapping[str, bytes | None]
+
+
+def all_known(parts: Sequence[Part], hashes: Hashes | None) -> Hashes | None:
+    """Return the hashes if somebody has looked at every image of the parts; else a count would say too little."""
+    is_known = hashes is not None and all(content in hashes for part in parts for content in part.contents)
+    return hashes if is_known else None
 
 
 def stand_near(parts: Sequence[Part], hashes: Hashes) -> np.ndarray:
@@ -67,7 +82,7 @@ def group_near(contents: Sequence[str], groups: Sequence[str], hashes: Hashes) -
         hashes: of all of these images.
 
     Raises:
-        ProbeError: nobody has looked at an image yet: the draw would be another one once somebody has.
+        HashesMissing: nobody has looked at an image yet: the draw would be another one once somebody has.
     """
     # A cached probe needs none of it.
     from scipy.sparse import coo_array
@@ -75,7 +90,7 @@ def group_near(contents: Sequence[str], groups: Sequence[str], hashes: Hashes) -
 
     unknown = {content for content in contents if content not in hashes}
     if unknown:
-        raise ProbeError(
+        raise HashesMissing(
             f"group_duplicates: {len(unknown):,} of {len(set(contents)):,} images have not been looked at for near "
             "duplicates; run 'linprobe extract' for this dataset once more, which reads them."
         )

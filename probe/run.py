@@ -12,7 +12,7 @@ from probe.draws import units_of
 from probe.errors import FeatureError, LabelError
 from probe.evaluation import evaluate
 from probe.heads.registry import find_head
-from probe.near_duplicates import Hashes, group_near, near_warning, stand_near, stand_near_others
+from probe.near_duplicates import Hashes, all_known, group_near, near_warning, stand_near, stand_near_others
 from probe.nested import predict_by_folds
 from probe.parts import (
     Limits,
@@ -104,7 +104,8 @@ def _run_folds(
     started = time.perf_counter()
     probabilities = predict_by_folds(data, request.folds, lambda of, where: _finite(train(of, where), request.head))
     trained = _finite(train(data, ""), request.head)
-    near = stand_near_others(tested, hashes, units_of(tested.contents, tested.groups)[0]) if hashes else None
+    known = all_known([tested], hashes)
+    near = stand_near_others(tested, known, units_of(tested.contents, tested.groups)[0]) if known else None
     metrics = evaluate([tested], probabilities, None, is_near=near)
     warnings += [near_warning(near, metrics)] if near is not None and near.any() else []
     seconds = time.perf_counter() - started
@@ -152,7 +153,8 @@ def run_planned(
     trained = _finite(train(data), request.head)
     tested = test.read()
     probabilities = predict(tested, len(class_names)) if predict else predict_proba(trained.head, tested)
-    is_near = stand_near(parts, hashes) if hashes else None
+    known = all_known(parts, hashes)
+    is_near = stand_near(parts, known) if known else None
     metrics = evaluate(parts, probabilities, trained.held_out, is_near=is_near)
     near = is_near & ~stand_before(parts) if is_near is not None else None
     warnings += [near_warning(near, metrics)] if near is not None and near.any() else []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from store.disposable import parse_disposable, write_disposable
+from store.disposable import parse_disposable, read_disposable, write_disposable
 
 __all__ = ["HASH_BYTES", "PerceptualHashes"]
 
@@ -36,8 +36,14 @@ class PerceptualHashes:
         self._folder = folder
 
     def has(self, name: str) -> bool:
-        """Return whether there is a file of this name, believable or not."""
-        return (self._folder / name).is_file()
+        """Return whether there is a file of this name that can be believed."""
+        return read_disposable(self._folder / name, _LAYOUT) is not None
+
+    def short_contents(self) -> np.ndarray:
+        """Return the first 8 bytes of every content that is known, sorted, (N,) uint64: to tell at once what is new."""
+        bodies = (read_disposable(self._folder / name, _LAYOUT) for name in self._names(""))
+        found = [_entries(body)[:, :8].copy().view(np.uint64).ravel() for body in bodies if body]
+        return np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64)
 
     def find(self, contents: set[bytes], first: str = "") -> dict[bytes, bytes | None]:
         """Return what is known of images: content → hash, None for images that have none.
@@ -70,7 +76,7 @@ class PerceptualHashes:
         write_disposable(self._folder / (name or hashlib.sha256(body).hexdigest()), _LAYOUT, body)
 
     def _names(self, first: str) -> Iterator[str]:
-        if first and self.has(first):
+        if first:
             yield first
         if self._folder.is_dir():
             yield from sorted(path.name for path in self._folder.iterdir() if path.name != first)
@@ -80,8 +86,11 @@ class PerceptualHashes:
 
 
 def _parse(body: bytes) -> list[tuple[bytes, bytes | None]]:
-    entries = np.frombuffer(body, np.uint8).reshape(-1, _ENTRY)
     return [
         (entry[:_CONTENT_BYTES].tobytes(), entry[_CONTENT_BYTES:-1].tobytes() if entry[-1] else None)
-        for entry in entries
+        for entry in _entries(body)
     ]
+
+
+def _entries(body: bytes) -> np.ndarray:
+    return np.frombuffer(body, np.uint8).reshape(-1, _ENTRY)

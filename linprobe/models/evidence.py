@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from linprobe.models.runs import TrainedHead
-from probe import ProbeError, ProbeRequest, select_parts
+from probe import ProbeRequest, select_parts
+from probe.errors import HashesMissing
 from probe.neighbours import UnitRows, find_neighbours
 from probe.parts import Part
 from probe.scaling import Scaler, fit_scaler
@@ -112,9 +113,10 @@ def open_evidence(store: FeatureStore, run: ProbeResult) -> TrainedOn | None:
         folds=config["folds"],
         group_duplicates=config.get("group_duplicates", False),
     )
+    hashes = store.hashes_of(sets.values()) if request.group_duplicates else None
     try:
-        *trained, _ = select_parts(request, sets, protocol=run.protocol, hashes=store.hashes_of(sets.values()))
-    except ProbeError:
+        *trained, _ = select_parts(request, sets, protocol=run.protocol, hashes=hashes)
+    except HashesMissing:
         # Of a draw that keeps near duplicates together, and nobody knows any more which they are.
         return None
     return TrainedOn([part for _, part in trained], seed=config["seed"])

@@ -82,6 +82,18 @@ def test_thumbnails_of_training_images_are_told_and_left_out_of_a_figure_of_thei
     assert float(shown["accuracy_without_near_duplicates"]) == pytest.approx(without)
 
 
+def test_where_somebody_has_not_looked_at_every_image_no_count_is_given(run, photos):
+    job = write_job(photos)
+    assert run("extract", job)[0] == 0
+    key = lp.open("store").features("photos", "pixels").set("test").key
+    for path in (photos / "store" / "cache" / "phash").iterdir():
+        if path.name == key or len(path.read_bytes()) > 65 * 30:
+            path.unlink()
+    assert run("probe", job)[0] == 0
+    result = lp.open("store").results().iloc[0]
+    assert "n_test_near_duplicates" not in result or np.isnan(result["n_test_near_duplicates"])
+
+
 def test_group_duplicates_keeps_copies_together_in_draws(run, photos):
     for path in sorted((photos / "photos" / "test").rglob("*.*")):
         path.rename(photos / "photos" / "train" / path.parent.name / path.name)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from probe.near_duplicates import MOST_BITS, near_pairs, stand_near, stand_near_others
+from probe.near_duplicates import MOST_BITS, all_known, near_pairs, stand_near, stand_near_others
 from probe.parts import Part
 
 
@@ -84,6 +84,14 @@ def test_a_test_image_near_one_that_was_trained_on_is_told(make_part):
     assert stand_near([train, test], known).tolist() == [True, False, True, False]
     # Nobody has looked at any.
     assert stand_near([train, test], {}).tolist() == [False, False, True, False]
+
+
+def test_a_count_needs_every_image_looked_at(make_part):
+    parts = [make_part(["a", "b"]), make_part(["c"])]
+    known = {"a": None, "b": hashes(1)[0].tobytes(), "c": None}
+    assert all_known(parts, known) is known
+    assert all_known(parts, {name: known[name] for name in "ab"}) is None
+    assert all_known(parts, None) is None
 
 
 def test_in_folds_a_near_duplicate_counts_where_folds_may_part_them(make_part):
