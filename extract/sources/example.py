@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -72,13 +72,18 @@ class UnreadFile:
         Raises:
             BadData: they are not the known ones.
         """
-        data = Path(self.path).read_bytes()
+        data = self._bytes()
         if hashlib.sha256(data).digest() != self.known.content:
-            raise BadData(
-                f"{self.path}: its bytes have changed, though size and modification time have not, or it is being "
-                "written right now; touch it and run again."
-            )
+            raise BadData(f"{self.path}: its bytes have changed, though {self._kept}.")
         return data
+
+    # What has stayed as it was, and what to do.
+    _kept: ClassVar[str] = (
+        "size and modification time have not, or it is being written right now; touch it and run again"
+    )
+
+    def _bytes(self) -> bytes:
+        return Path(self.path).read_bytes()
 
 
 @dataclass(frozen=True)

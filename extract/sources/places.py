@@ -4,12 +4,11 @@ A source asks for names and for files, never how they are had. Paths are relativ
 """
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from extract.errors import BadData, SourceUnavailable
 from extract.sources.example import Example, Known, UnreadFile
@@ -18,6 +17,9 @@ from extract.sources.stat_index import Stamp, StatIndex
 from store.names import is_url
 
 __all__ = ["Entry", "LocalPlace", "Place", "UrlPlace", "place_of"]
+
+
+_Answer = TypeVar("_Answer")
 
 
 class Entry(NamedTuple):
@@ -135,7 +137,6 @@ class UrlPlace:
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         _require_no_credentials(self._url)
-        self._files: Any
         self._files, self._root = _opened(self._url)
         self._listed: dict[str, dict[str, Any]] | None = None
         self._folders: dict[str, list[Entry]] | None = None
@@ -186,7 +187,7 @@ class UrlPlace:
         if known is not None:
             return Example(example_id, label, _UnreadObject(path, known, self), group)
         try:
-            data = self.read(path)
+            data = self._read(path, facts)
         except (FileNotFoundError, PermissionError) as error:
             reason = f"cannot be read: {os.strerror(error.errno or _errno_of(error))}"
             return Example(example_id, label, UnreadFile(path, Known.unreadable(example_id, reason)), group)
@@ -201,23 +202,19 @@ class UrlPlace:
             FileNotFoundError, PermissionError: it is not there, or may not be read.
             SourceUnavailable: the server does not answer, or breaks off, however often it is asked.
         """
-        facts = self._facts(path)
+        return self._read(path, self._facts(path))
+
+    def _read(self, path: str, facts: dict[str, Any] | None) -> bytes:
         size = facts.get("size") if facts is not None else None
         where = self._within(path)
-        error: Exception | None = None
-        for _ in range(_TRIES):
-            try:
-                data: bytes = self._files.cat_file(where)
-            except (FileNotFoundError, PermissionError):
-                raise
-            # Whatever the package makes of a broken connection: its own errors, asyncio's, HTTP's.
-            except Exception as broken:  # noqa: BLE001
-                error = broken
-                continue
-            if size is None or len(data) == size:
-                return data
-            error = OSError(f"{len(data):,} of {size:,} bytes came")
-        raise SourceUnavailable(f"{self._url}/{path}: cannot be read, {_TRIES} times ({_told(error)}).") from error
+
+        def whole() -> bytes:
+            data: bytes = self._files.cat_file(where)
+            if size is not None and len(data) != size:
+                raise OSError(f"{len(data):,} of {size:,} bytes came")
+            return data
+
+        return _retried(f"{self._url}/{path}: cannot be read", whole)
 
     def has(self, path: str) -> bool:
         """Return whether there is a file, by the listing, or by asking for one elsewhere."""
@@ -258,21 +255,12 @@ class UrlPlace:
 
     def _listing(self) -> dict[str, dict[str, Any]]:
         if self._listed is None:
-            error: Exception | None = None
-            for _ in range(_TRIES):
-                try:
-                    self._files.invalidate_cache()
-                    found = self._files.find(self._root, detail=True)
-                    break
-                except FileNotFoundError:
-                    found = {}
-                    break
-                except PermissionError as refused:
-                    raise SourceUnavailable(f"{self._url}: may not be listed ({_told(refused)}).") from refused
-                except Exception as broken:  # noqa: BLE001 - see `read`
-                    error = broken
-            else:
-                raise SourceUnavailable(f"{self._url}: cannot be listed, {_TRIES} times ({_told(error)}).") from error
+            try:
+                found = _retried(f"{self._url}: cannot be listed", self._find)
+            except FileNotFoundError:
+                found = {}
+            except PermissionError as error:
+                raise SourceUnavailable(f"{self._url}: may not be listed ({_told(error)}).") from error
             begin = f"{self._root}/"
             # Folders of an object store are objects of their own sometimes, which end with a slash and hold nothing.
             self._listed = {
@@ -281,6 +269,11 @@ class UrlPlace:
                 if path.startswith(begin) and facts.get("type") != "directory" and not path.endswith("/")
             }
         return self._listed
+
+    def _find(self) -> dict[str, dict[str, Any]]:
+        self._files.invalidate_cache()
+        found: dict[str, dict[str, Any]] = self._files.find(self._root, detail=True)
+        return found
 
 
 _TRIES = 5
@@ -293,13 +286,29 @@ class _UnreadObject(UnreadFile):
     """An object whose bytes are known from an earlier look."""
 
     place: UrlPlace
+    _kept: ClassVar[str] = "size and ETag have not; run again"
 
-    def read(self) -> bytes:
-        """Read the bytes; BadData where they are not the known ones."""
-        data = self.place.read(str(self.path))
-        if hashlib.sha256(data).digest() != self.known.content:
-            raise BadData(f"{self.path}: its bytes have changed, though size, ETag and time have not; run again.")
-        return data
+    def _bytes(self) -> bytes:
+        return self.place.read(str(self.path))
+
+
+def _retried(what: str, ask: Callable[[], _Answer]) -> _Answer:
+    """Ask a server, several times if need be.
+
+    Raises:
+        FileNotFoundError, PermissionError: it says that there is none, or that nobody may.
+        SourceUnavailable: it does not answer, or breaks off, however often it is asked.
+    """
+    error: Exception | None = None
+    for _ in range(_TRIES):
+        try:
+            return ask()
+        except (FileNotFoundError, PermissionError):
+            raise
+        # Whatever a package makes of a broken connection: its own errors, asyncio's, HTTP's.
+        except Exception as broken:  # noqa: BLE001
+            error = broken
+    raise SourceUnavailable(f"{what}, {_TRIES} times ({_told(error)}).") from error
 
 
 def place_of(path: str) -> Place:

@@ -43,7 +43,8 @@ class SourceCaches:
         from store.names import is_url
 
         folder, now_ns = self.stat_cache
-        return StatIndex(folder / f"{digest(str(path if is_url(str(path)) else Path(path).absolute()))}.index", now_ns)
+        name = str(path) if is_url(str(path)) else str(Path(path).absolute())
+        return StatIndex(folder / f"{digest(name)}.index", now_ns)
 
 
 NO_CACHES = SourceCaches()

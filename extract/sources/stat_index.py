@@ -59,31 +59,33 @@ class StatIndex:
 
     def find(self, name: str, stat: os.stat_result) -> Known | None:
         """Return what is known of a file that looks unchanged."""
-        entry = self._entries.get(name)
-        if entry is None or entry[0] != stat.st_size or entry[1] != stat.st_mtime_ns:
-            return None
-        size, _, content, (header, reason) = entry
-        return Known(content, header, reason, size)
+        return self._find(name, stat.st_size, stat.st_mtime_ns)
 
     def learn(self, name: str, stat: os.stat_result, known: Known) -> None:
         """Remember what a file's bytes are; `stat` is from before they were read."""
         is_rested = stat.st_mtime_ns < self._trusted_until and stat.st_size == known.size
-        if is_rested and is_lasting(known.reason):
-            entry = (stat.st_size, stat.st_mtime_ns, known.content, (known.header, known.reason))
-            self._entries[name] = self._learnt[name] = entry
+        if is_rested:
+            self._learn(name, stat.st_mtime_ns, known)
 
     def find_stamped(self, name: str, stamp: Stamp) -> Known | None:
         """Return what is known of an object whose server says that it is as it was."""
-        entry = self._entries.get(name)
-        if entry is None or entry[:2] != (stamp.size, stamp.number):
-            return None
-        size, _, content, (header, reason) = entry
-        return Known(content, header, reason, size)
+        return self._find(name, stamp.size, stamp.number)
 
     def learn_stamped(self, name: str, stamp: Stamp, known: Known) -> None:
         """Remember what an object's bytes are; the stamp is from before they were read."""
-        if stamp.size == known.size and is_lasting(known.reason):
-            entry = (stamp.size, stamp.number, known.content, (known.header, known.reason))
+        if stamp.size == known.size:
+            self._learn(name, stamp.number, known)
+
+    def _find(self, name: str, size: int, state: int) -> Known | None:
+        entry = self._entries.get(name)
+        if entry is None or entry[:2] != (size, state):
+            return None
+        _, _, content, (header, reason) = entry
+        return Known(content, header, reason, size)
+
+    def _learn(self, name: str, state: int, known: Known) -> None:
+        if is_lasting(known.reason):
+            entry = (known.size, state, known.content, (known.header, known.reason))
             self._entries[name] = self._learnt[name] = entry
 
     def save(self) -> None:

@@ -1,5 +1,6 @@
 """`linprobe quick`: the first look at a folder: extract, probe and report with the defaults of a careful person."""
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def look_at(place: str, session: Session, *, out: Path, max_bad: str) -> Look:
     page = write_report(store, out, session.environment).absolute()
     run = f"{session.shown_names([dataset.stored_name])[dataset.stored_name]}/{DEFAULT_EXTRACTOR}/{_HEAD}"
     lines += [*summarise(store, probed.rows), f"Report: {page}"]
-    lines += [f"Next: linprobe predict --run {_quoted(run)} NEW_IMAGE.jpg"]
+    lines += [f"Next: linprobe predict --run {shlex.quote(run)} NEW_IMAGE.jpg"]
     return Look(document | {"report": str(page)}, lines, page, failures)
 
 
@@ -118,9 +119,3 @@ def _listed(unreadable: list[dict[str, str]]) -> list[str]:
         more = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         lines.append(f"  and {len(unreadable) - _LISTED:,} more: {more}")
     return lines
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
