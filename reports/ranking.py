@@ -89,7 +89,10 @@ def leaderboard(
     rows = [_row(answers, found) for answers in questions.values()]
     # No row's text can tie with another's: the run id makes the order one and the same everywhere.
     rows.sort(key=lambda row: (row["dataset"], -row[row["metric"]], row["extractor"], row["head"], row["run_id"]))
-    return pd.DataFrame(_with_floors(rows), columns=list(COLUMNS))
+    frame = pd.DataFrame(_with_floors(rows), columns=list(COLUMNS))
+    # pandas makes NaN of a missing text, which is true, and would stand on pages as "nan".
+    frame["floor"] = frame["floor"].astype(object).where(frame["floor"].notna(), None)
+    return frame
 
 
 def _row(answers: Sequence[ProbeResult], verdicts: Mapping[str, Verdict]) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def test_above_floor_is_the_difference_to_the_best_floor_with_the_same_head(make
     assert rows["mobilenet_v2", "dense"]["floor"] == "pixels/knn"
     assert rows["mobilenet_v2", "dense"]["above_floor"] == pytest.approx(0.1)
     assert math.isnan(rows["pixels", "logistic"]["above_floor"])
+    assert rows["pixels", "logistic"]["floor"] is None
     assert [row["is_floor"] for row in leaderboard(runs).to_dict("records")] == [False, False, True, True, True]
 
 

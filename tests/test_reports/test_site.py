@@ -165,7 +165,9 @@ def test_a_run_page_says_what_the_run_was(tmp_path, make_run, curves, table):
         fit={"converged": False, "trainable_parameters": 3843, "frozen_parameters": 2257984},
     )  # fmt: skip
     floor = make_run("floor", extractor="pixels", metrics={"accuracy": 0.5})
-    text = text_of(write([run, floor], tmp_path / "site", no_images, created=CREATED), run)
+    index = write([run, floor], tmp_path / "site", no_images, created=CREATED)
+    assert "points over the floor" not in text_of(index, floor), "a floor has none to be compared with"
+    text = text_of(index, run)
     for said in (
         "70.0% accuracy, 95% interval 40.0% to 90.0%",
         "7 of n = 10 test examples right; +20.0 points over the floor pixels/logistic",
